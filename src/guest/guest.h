@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A guest: a compiled WebAssembly module, its handlers by name, and calls to them. What a guest may do is decided by
+// whoever implements struct weir_guest_host; this room knows nothing of resources or queues.
+//
+// Threads: a guest may be used by any number of threads at once. Each call runs on the caller's thread in an instance
+// (a store of its own) that no other thread enters and no other call shares.
+#ifndef WEIR_GUEST_GUEST_H
+#define WEIR_GUEST_GUEST_H
+
+#include "base/error.h"
+#include "base/str.h"
+#include "event/event.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct weir_engine;
+struct weir_guest;
+
+enum {
+    WEIR_HANDLERS_MAX = 256,        // handlers of one guest
+    WEIR_OUTPUT_LINE_BYTES = 4096,  // a longer line of a guest's output is broken
+    WEIR_HANDLER_LIST_BYTES = 512,  // of a message's list of handlers
+};
+
+// The handler that `listen` means.
+#define WEIR_HANDLER_DEFAULT "handle-event"
+
+// What a guest's main can ask of its host; implemented by whoever runs it. `session` is what weir_guest_run was given.
+// Every function is called on the thread of that weir_guest_run. Statuses WEIR_NOT_FOUND to WEIR_OTHER reach the guest
+// as its `error`; the rest trap it.
+struct weir_guest_host {
+    // resources.open: checks that the guest may open this resource. The descriptor is the name.
+    weir_status (*open)(void *session, struct weir_str name, struct weir_error *err);
+    // resources.watch: starts to capture.
+    weir_status (*watch)(void *session, struct weir_str rd, struct weir_str key, struct weir_error *err);
+    // events.get: a new set, with one reference.
+    weir_status (*set_new)(void *session, void **ret_set, struct weir_error *err);
+    void (*set_ref)(void *session, void *set);
+    void (*set_unref)(void *session, void *set); // the last reference ends the set
+    // events.listen and listen-to: `handler` is an index of this guest's handlers.
+    weir_status (*set_listen)(void *session, void *set, struct weir_str rd, struct weir_str key,
+                              uint32_t handler, struct weir_error *err);
+    // events.exec: returns when `duration_s` seconds are over (0: when the host stops).
+    weir_status (*set_exec)(void *session, void *set, uint64_t duration_s, struct weir_error *err);
+};
+
+// Where a guest's output goes, a line at a time without its end. Called on the thread of the call that prints.
+struct weir_guest_output {
+    void (*line)(void *context, const char *guest, struct weir_str line);
+    void *context;
+};
+
+enum weir_guest_instances { WEIR_INSTANCES_FRESH, WEIR_INSTANCES_REUSED };
+
+struct weir_guest_args {
+    const char *name;
+    enum weir_guest_instances instances;
+    uint32_t idle_max;          // with WEIR_INSTANCES_REUSED: instances kept between calls
+    int64_t time_ns;            // of one call, see bounds.time
+    uint64_t memory_bytes;      // bounds.memory
+    uint64_t event_bytes;       // bounds.event
+    uint64_t output_bytes;      // bounds.output
+    uint64_t module_bytes;      // bounds.module
+    uint32_t handles;           // bounds.handles
+    struct weir_guest_output output;
+    const struct weir_guest_host *host;
+};
+
+// A running call that another thread may cut. Zero it before use.
+struct weir_call {
+    atomic_bool is_cut; // set it, and the guest is cut within WEIR_EPOCH_TICK_MS and a half
+};
+
+enum weir_outcome {
+    WEIR_HANDLED, // ok(none) or ok(some)
+    WEIR_FAILED,  // err(text): the text is in `error`
+    WEIR_BROKEN,  // trap, cut, bound, or a result that breaks the contract: `error` says which
+};
+
+struct weir_verdict {
+    enum weir_outcome outcome;
+    struct weir_event *derived; // ok(some): owned by whoever holds the verdict; else NULL
+    struct weir_error error;    // filled unless WEIR_HANDLED
+};
+
+// Compiles a guest from a file, or from bytes. The name is copied. WEIR_INVALID: not a module that weir
+// can run, with the reason; WEIR_LIMIT: larger than module_bytes; WEIR_NOT_FOUND and others from the file system.
+weir_status weir_guest_load(struct weir_engine *engine, const struct weir_guest_args *args,
+                            const char *path, struct weir_guest **ret_guest, struct weir_error *err);
+weir_status weir_guest_compile(struct weir_engine *engine, const struct weir_guest_args *args,
+                               struct weir_str wasm, struct weir_guest **ret_guest,
+                               struct weir_error *err);
+// No call may be running. NULL is allowed.
+void weir_guest_destroy(struct weir_guest *guest);
+
+const char *weir_guest_name(const struct weir_guest *guest);
+
+// Handlers are numbered from 0 in the order of the module's exports.
+uint32_t weir_guest_handler_count(const struct weir_guest *guest);
+const char *weir_guest_handler_name(const struct weir_guest *guest, uint32_t handler);
+// Finds a handler. WEIR_NOT_FOUND lists those there are; WEIR_INVALID: exported with another signature.
+weir_status weir_guest_handler_find(const struct weir_guest *guest, struct weir_str name,
+                                    uint32_t *ret_handler, struct weir_error *err);
+
+// Whether it exports a main: run, _start or wasi:cli/run.
+bool weir_guest_has_main(const struct weir_guest *guest);
+// Calls its main in an instance of its own, with imports that ask `session`. Blocks until main has returned. WEIR_OTHER:
+// main returned an error or a code other than 0; WEIR_TRAPPED: it was cut or trapped; WEIR_NOT_FOUND: it has none.
+weir_status weir_guest_run(struct weir_guest *guest, void *session, struct weir_call *call,
+                           struct weir_error *err);
+
+// Calls a handler with an event. The verdict is always filled.
+void weir_guest_handle(struct weir_guest *guest, uint32_t handler, const struct weir_event_fields *event,
+                       struct weir_call *call, struct weir_verdict *ret_verdict);
+
+#endif

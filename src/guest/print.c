@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Lines of a guest's output; see print.h. A line is handed over when it ends, when it reaches WEIR_OUTPUT_LINE_BYTES
+// (broken between characters) and at the end of the call, so that nothing that a guest printed waits for what it may
+// print later.
+#include "guest/print.h"
+
+void weir_print_begin(struct weir_print_stream *stream, uint64_t bytes_max) {
+    stream->bytes_left = bytes_max;
+    stream->is_over = false;
+}
+
+// How many bytes of a full line to hand over so that no UTF-8 character is cut.
+static size_t whole_characters(const char *line, size_t size) {
+    size_t end = size;
+    while (end > 0 && size - end < 3 && ((unsigned char)line[end - 1] & 0xC0) == 0x80) {
+        end--;
+    }
+    bool starts_character = end > 0 && ((unsigned char)line[end - 1] & 0xC0) == 0xC0;
+    if (!starts_character) {
+        return size;
+    }
+    unsigned char lead = (unsigned char)line[end - 1];
+    size_t needs = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
+    return size - (end - 1) < needs ? end - 1 : size;
+}
+
+static void hand_over(struct weir_print_stream *stream, size_t size) {
+    stream->to.line(stream->to.context, stream->guest,
+                    (struct weir_str){.data = stream->line, .size = size});
+}
+
+void weir_print_flush(struct weir_print_stream *stream) {
+    if (stream->used > 0) {
+        hand_over(stream, stream->used);
+        stream->used = 0;
+    }
+}
+
+bool weir_print_write(struct weir_print_stream *stream, const void *bytes, size_t size) {
+    if (stream->is_over || size > stream->bytes_left) {
+        stream->is_over = true;
+        return false;
+    }
+    stream->bytes_left -= size;
+    const char *next = bytes, *end = next + size;
+    while (next < end) {
+        size_t room = sizeof stream->line - stream->used;
+        size_t rest = (size_t)(end - next);
+        size_t take = rest < room ? rest : room;
+        const char *newline = memchr(next, '\n', take);
+        if (newline) {
+            take = (size_t)(newline - next);
+        }
+        memcpy(stream->line + stream->used, next, take);
+        stream->used += take;
+        next += take;
+        if (newline) {
+            hand_over(stream, stream->used);
+            stream->used = 0;
+            next++;
+        } else if (stream->used == sizeof stream->line) {
+            size_t whole = whole_characters(stream->line, stream->used);
+            hand_over(stream, whole);
+            memmove(stream->line, stream->line + whole, stream->used - whole);
+            stream->used -= whole;
+        }
+    }
+    return true;
+}

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What one instance prints: bytes in, lines out, with a bound for each call. Used on the thread that runs the instance.
+#ifndef WEIR_GUEST_PRINT_H
+#define WEIR_GUEST_PRINT_H
+
+#include "guest/guest.h"
+
+struct weir_print_stream {
+    struct weir_guest_output to;
+    const char *guest;
+    uint64_t bytes_left;  // of this call
+    bool is_over;         // the bound was passed
+    size_t used;
+    char line[WEIR_OUTPUT_LINE_BYTES];
+};
+
+// Starts a call's allowance.
+void weir_print_begin(struct weir_print_stream *stream, uint64_t bytes_max);
+// Takes bytes. Returns false where they pass the bound: nothing of them is kept, is_over is set.
+bool weir_print_write(struct weir_print_stream *stream, const void *bytes, size_t size);
+// Hands over an unfinished line.
+void weir_print_flush(struct weir_print_stream *stream);
+
+#endif

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// wit/reactive.wit as const tables: each type once, with its layout in a guest's memory (the canonical ABI) beside its
+// layout as a plain C struct. Everything that moves values between the two walks these tables, and nothing else knows
+// an offset. tests/unit/guest/test_wit.c computes the layouts anew by the canonical ABI's rules and compares.
+//
+// Source of the rules: the component model's CanonicalABI.md, sections "alignment", "element size", "loading" and
+// "storing".
+#ifndef WEIR_GUEST_WIT_H
+#define WEIR_GUEST_WIT_H
+
+#include "event/event.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define WEIR_WIT_RESOURCES "weir:reactive/resources@0.1.0"
+#define WEIR_WIT_EVENTS "weir:reactive/events@0.1.0"
+#define WEIR_WIT_EVENT_HANDLER "weir:reactive/event-handler@0.1.0"
+
+enum weir_wit_kind {
+    WEIR_WIT_U8,
+    WEIR_WIT_U64,     // host: uint64_t
+    WEIR_WIT_STRING,  // host: struct weir_str
+    WEIR_WIT_BYTES,   // list<u8>; host: struct weir_str
+    WEIR_WIT_LIST,    // host: struct weir_attributes' shape, a pointer and a size_t
+    WEIR_WIT_RECORD,  // and tuple; host: a struct
+    WEIR_WIT_VARIANT, // and option, result; host: a struct whose first byte is the case's number
+    WEIR_WIT_OWN,     // host: uint32_t, the handle
+    WEIR_WIT_BORROW,  // host: uint32_t, the handle
+};
+
+struct weir_wit_type;
+
+// A field of a record, or a case of a variant (whose type is NULL where the case carries nothing).
+struct weir_wit_field {
+    const char *name;
+    const struct weir_wit_type *type;
+    uint32_t guest_offset; // bytes from the start of the record or variant
+    uint32_t host_offset;
+};
+
+struct weir_wit_type {
+    enum weir_wit_kind kind;
+    uint32_t guest_size, guest_align; // bytes
+    uint32_t host_size;
+    const struct weir_wit_field *fields;   // RECORD, VARIANT
+    uint32_t field_count;                  // at most 256: a discriminant is one byte
+    const struct weir_wit_type *element;   // LIST
+};
+
+// A function: parameters as the fields of a host struct.
+struct weir_wit_function {
+    const char *interface; // NULL: exported by the world itself
+    const char *name;
+    const struct weir_wit_field *params; // guest_offset is not used
+    uint32_t param_count;
+    uint32_t params_size;               // of the host struct
+    const struct weir_wit_type *result; // NULL: none
+};
+
+enum {
+    WEIR_WIT_FLAT_PARAMS_MAX = 16, // more flat parameters than this go through memory (MAX_FLAT_PARAMS)
+    WEIR_WIT_FLAT_RESULTS_MAX = 1, // (MAX_FLAT_RESULTS)
+    WEIR_WIT_HOST_BYTES_MAX = 256, // the largest host struct of an imported function's parameters or result
+};
+
+// The host's side of the WIT's types.
+
+struct weir_wit_observable {
+    struct weir_str rd, key;
+};
+
+// The variant `error`; the numbers of the first statuses less one are the cases' numbers.
+struct weir_wit_error {
+    uint8_t kind;
+    struct weir_str message;
+};
+
+// result<option<event>, string>
+struct weir_wit_handled {
+    uint8_t is_err;
+    struct {
+        uint8_t is_some;
+        struct weir_event_fields value;
+    } ok;
+    struct weir_str err;
+};
+
+// result<_, string>
+struct weir_wit_ran {
+    uint8_t is_err;
+    struct weir_str err;
+};
+
+// result<string, error>
+struct weir_wit_opened {
+    uint8_t is_err;
+    struct weir_str ok;
+    struct weir_wit_error err;
+};
+
+// result<observable, error>
+struct weir_wit_watched {
+    uint8_t is_err;
+    struct weir_wit_observable ok;
+    struct weir_wit_error err;
+};
+
+// result<events, error>
+struct weir_wit_set {
+    uint8_t is_err;
+    uint32_t ok;
+    struct weir_wit_error err;
+};
+
+// result<_, error>
+struct weir_wit_done {
+    uint8_t is_err;
+    struct weir_wit_error err;
+};
+
+struct weir_wit_open_params {
+    struct weir_str name;
+};
+struct weir_wit_watch_params {
+    struct weir_str rd, key;
+};
+struct weir_wit_get_params {
+    char none;
+};
+struct weir_wit_listen_params {
+    uint32_t self;
+    struct weir_wit_observable ob;
+};
+struct weir_wit_listen_to_params {
+    uint32_t self;
+    struct weir_wit_observable ob;
+    struct weir_str handler;
+};
+struct weir_wit_exec_params {
+    uint32_t self;
+    uint64_t duration_s;
+};
+
+extern const struct weir_wit_type weir_wit_event;   // host: struct weir_event_fields
+extern const struct weir_wit_type weir_wit_handled; // host: struct weir_wit_handled
+extern const struct weir_wit_type weir_wit_ran;     // host: struct weir_wit_ran
+
+enum weir_wit_import {
+    WEIR_IMPORT_OPEN,
+    WEIR_IMPORT_WATCH,
+    WEIR_IMPORT_EVENTS_GET,
+    WEIR_IMPORT_EVENTS_LISTEN,
+    WEIR_IMPORT_EVENTS_LISTEN_TO,
+    WEIR_IMPORT_EVENTS_EXEC,
+    WEIR_IMPORT_COUNT
+};
+extern const struct weir_wit_function weir_wit_imports[WEIR_IMPORT_COUNT];
+
+#endif
