@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A set of subscriptions and its exec: the deadline of a guest's `exec(duration)`. The duration bounds the whole of it,
+// however many events come: at the deadline no further handler is called, those that run get the grace period, and what
+// outlasts it is cut. An event that was not reached, or whose handler was cut, stays queued for the next exec.
+#include "flow/flow_private.h"
+
+#include "base/clock.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+weir_status weir_set_create(struct weir_flow *flow, const char *owner, struct weir_set **ret_set,
+                            struct weir_error *err) {
+    *ret_set = NULL;
+    struct weir_set *set = calloc(1, sizeof *set);
+    char *copy = strdup(owner);
+    if (!set || !copy) {
+        free(set);
+        free(copy);
+        return weir_fail_no_memory(err, "a set of subscriptions");
+    }
+    set->flow = flow;
+    set->owner = copy;
+    set->references = 1;
+    *ret_set = set;
+    return WEIR_OK;
+}
+
+void weir_set_ref(struct weir_set *set) {
+    pthread_mutex_lock(&set->flow->lock);
+    set->references++;
+    pthread_mutex_unlock(&set->flow->lock);
+}
+
+void weir_set_unref(struct weir_set *set) {
+    if (!set) {
+        return;
+    }
+    pthread_mutex_lock(&set->flow->lock);
+    bool is_last = --set->references == 0;
+    pthread_mutex_unlock(&set->flow->lock);
+    if (!is_last) {
+        return;
+    }
+    struct weir_subscription *subscription, *next;
+    LL_FOREACH_SAFE(set->subscriptions, subscription, next) {
+        weir_subscription_destroy(subscription);
+    }
+    free(set->owner);
+    free(set);
+}
+
+void weir_set_add(struct weir_set *set, struct weir_subscription *subscription, uint32_t handler) {
+    pthread_mutex_lock(&set->flow->lock);
+    subscription->handler = handler;
+    subscription->set = set;
+    LL_APPEND(set->subscriptions, subscription);
+    if (set->is_executing) {
+        weir_lanes_wake(set);
+    }
+    pthread_mutex_unlock(&set->flow->lock);
+}
+
+// Under lock: waits for the flow to stop or the deadline (INT64_MAX: none).
+static void wait_until(struct weir_flow *flow, int64_t deadline_ns) {
+    struct timespec until = weir_clock_timespec(deadline_ns);
+    while (!flow->is_stopping) {
+        if (deadline_ns == INT64_MAX) {
+            pthread_cond_wait(&flow->changed, &flow->lock);
+        } else if (pthread_cond_clockwait(&flow->changed, &flow->lock, CLOCK_MONOTONIC, &until) != 0) {
+            return;
+        }
+    }
+}
+
+// Under lock: waits until no handler of the set runs, at most until the moment given or until the flow cuts.
+static void wait_for_handlers(struct weir_set *set, int64_t until_ns, bool ends_at_cut) {
+    struct weir_flow *flow = set->flow;
+    struct timespec until = weir_clock_timespec(until_ns);
+    while (set->in_flight > 0 && !(ends_at_cut && flow->is_cutting)) {
+        if (pthread_cond_clockwait(&flow->changed, &flow->lock, CLOCK_MONOTONIC, &until) != 0) {
+            return;
+        }
+    }
+}
+
+// Under lock.
+static void cut_handlers(struct weir_set *set) {
+    struct weir_flow *flow = set->flow;
+    for (uint32_t i = 0; i < flow->worker_count; i++) {
+        struct weir_worker *worker = &flow->workers[i];
+        if (worker->lane && worker->lane->subscription->set == set) {
+            atomic_store_explicit(&worker->call.is_cut, true, memory_order_relaxed);
+        }
+    }
+}
+
+struct totals {
+    uint64_t subscriptions, received, handled, failed, dead, queued;
+};
+
+// Under lock.
+static struct totals total(const struct weir_set *set) {
+    struct totals totals = {0};
+    const struct weir_subscription *subscription;
+    LL_FOREACH(set->subscriptions, subscription) {
+        totals.subscriptions++;
+        totals.received += subscription->counts.received;
+        totals.handled += subscription->counts.handled;
+        totals.failed += subscription->counts.failed;
+        totals.dead += subscription->counts.dead;
+        totals.queued += subscription->counts.queued;
+    }
+    return totals;
+}
+
+static void tell_begin(const struct weir_set *set, const struct totals *totals, int64_t duration_ns) {
+    char count[24], duration[32] = "until weir stops";
+    snprintf(count, sizeof count, "%" PRIu64, totals->subscriptions);
+    if (duration_ns > 0) {
+        snprintf(duration, sizeof duration, "%.3gs", (double)duration_ns / WEIR_NS_PER_S);
+    }
+    weir_log(set->flow->config.log, WEIR_LOG_INFO, "listening", {"owner", weir_str_of(set->owner)},
+             {"subscriptions", weir_str_of(count)}, {"for", weir_str_of(duration)});
+}
+
+static void tell_end(const struct weir_set *set, const struct totals *totals) {
+    char handled[24], failed[24], dead[24], queued[24];
+    snprintf(handled, sizeof handled, "%" PRIu64, totals->handled);
+    snprintf(failed, sizeof failed, "%" PRIu64, totals->failed);
+    snprintf(dead, sizeof dead, "%" PRIu64, totals->dead);
+    snprintf(queued, sizeof queued, "%" PRIu64, totals->queued);
+    weir_log(set->flow->config.log, WEIR_LOG_INFO, "listening is over",
+             {"owner", weir_str_of(set->owner)}, {"handled", weir_str_of(handled)},
+             {"failed_attempts", weir_str_of(failed)}, {"given_up", weir_str_of(dead)},
+             {"still_queued", weir_str_of(queued)});
+}
+
+weir_status weir_set_exec(struct weir_set *set, int64_t duration_ns, struct weir_error *err) {
+    struct weir_flow *flow = set->flow;
+    int64_t begin_ns = weir_clock_monotonic_ns(), deadline_ns;
+    if (duration_ns <= 0 || __builtin_add_overflow(begin_ns, duration_ns, &deadline_ns)) {
+        deadline_ns = INT64_MAX;
+    }
+    pthread_mutex_lock(&flow->lock);
+    struct totals totals = total(set);
+    pthread_mutex_unlock(&flow->lock);
+    tell_begin(set, &totals, duration_ns);
+
+    pthread_mutex_lock(&flow->lock);
+    set->is_executing = true;
+    weir_lanes_wake(set);
+    wait_until(flow, deadline_ns);
+    set->is_executing = false;
+    wait_for_handlers(set, weir_clock_monotonic_ns() + flow->config.grace_ns, true);
+    if (set->in_flight > 0) {
+        cut_handlers(set);
+        wait_for_handlers(set, weir_clock_monotonic_ns() + WEIR_CUT_WAIT_MS * WEIR_NS_PER_MS, false);
+    }
+    uint32_t stuck = set->in_flight;
+    totals = total(set);
+    pthread_mutex_unlock(&flow->lock);
+    tell_end(set, &totals);
+    if (stuck > 0) {
+        return weir_fail(err, WEIR_OTHER, "%" PRIu32 " handlers did not end within %d ms of being cut",
+                         stuck, WEIR_CUT_WAIT_MS);
+    }
+    return WEIR_OK;
+}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The contract of a provider. A provider (struct weir_provider) is a kind of source; a resource (struct weir_resource)
+// is one opened source of that kind, under the name that the configuration gives it; its options are a struct that the
+// provider's option table describes. Three things, never one.
+//
+// The law of threads. A resource has one thread of its own, started by its first watch at the latest and ended by
+// close. `offer` is called on that thread only and never blocks. Every other function here may be called from any
+// thread, by several at once. unwatch and close wait for the resource's thread, so they are never called from `offer`;
+// once they have returned, nothing of that watch or resource is called again.
+#ifndef WEIR_PROVIDER_PROVIDER_H
+#define WEIR_PROVIDER_PROVIDER_H
+
+#include "base/error.h"
+#include "base/str.h"
+#include "config/option.h"
+#include "event/event.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct weir_log;
+
+enum weir_capability {
+    WEIR_CAN_GET = 1 << 0,
+    WEIR_CAN_SET = 1 << 1, // set and remove
+    WEIR_CAN_LIST = 1 << 2,
+    WEIR_CAN_WATCH = 1 << 3,
+    WEIR_CAN_REPLAY = 1 << 4, // can start a watch at a position of the past
+    WEIR_CAN_ACK = 1 << 5,    // the source keeps the position, and moves it when told
+};
+
+// What a watch promises; a fact of the provider and the key.
+enum weir_strength {
+    WEIR_LATEST_VALUE, // each key's last state is delivered; states that were overwritten before may be left out
+    WEIR_EVERY_CHANGE, // each committed change is delivered
+};
+
+const char *weir_strength_name(enum weir_strength strength);
+
+// A key, or every key with a prefix.
+struct weir_pattern {
+    struct weir_str text; // without the final "*"
+    bool is_prefix;
+};
+
+// "orders/*" is the prefix "orders/"; any other text is a key. The view points into `text`.
+static inline struct weir_pattern weir_pattern_of(struct weir_str text) {
+    bool is_prefix = text.size > 0 && text.data[text.size - 1] == '*';
+    return (struct weir_pattern){
+        .text = {.data = text.data, .size = text.size - (is_prefix ? 1 : 0)}, .is_prefix = is_prefix};
+}
+
+static inline bool weir_pattern_matches(const struct weir_pattern *pattern, struct weir_str key) {
+    return pattern->is_prefix ? weir_str_has_prefix(key, pattern->text)
+                              : weir_str_equal(key, pattern->text);
+}
+
+// Where a watch's events go. `offer` borrows the event and takes a reference of its own if it keeps it:
+//   WEIR_OK        taken.
+//   WEIR_AGAIN     no room now. The provider keeps the change (or knows how to find it again), goes on with its other
+//                  watches, and offers it again after `resume`. It must not ask again before.
+//   WEIR_NO_MEMORY as WEIR_AGAIN, but nobody will call `resume`: offer it again after a while.
+//   WEIR_STOPPED   the watch is ending; drop it.
+struct weir_sink {
+    weir_status (*offer)(void *context, struct weir_event *event);
+    void *context;
+};
+
+struct weir_resource_args {
+    const char *name;    // as the configuration calls it; [A-Za-z0-9._-], at most WEIR_NAME_BYTES_MAX
+    const void *options; // the provider's option struct, valid during open only
+    struct weir_log *log;
+};
+
+struct weir_watch_args {
+    struct weir_pattern pattern;
+    struct weir_sink sink;
+    uint64_t event_bytes_max; // a value above it is reported without data; see the provider's page
+};
+
+enum {
+    WEIR_NAME_BYTES_MAX = 128,   // names of resources, guests and subscriptions
+    WEIR_KEY_BYTES_MAX = 4096,   // a key, and a pattern
+};
+
+struct weir_provider;
+
+// The base of each provider's own resource struct, its first member. Owned by the provider.
+struct weir_resource {
+    const struct weir_provider *provider;
+    char *name;
+};
+
+// The base of each provider's own watch struct, its first member. Owned by the provider.
+struct weir_watch {
+    struct weir_resource *resource;
+};
+
+// A value that was read. The caller frees `data` with free().
+struct weir_value {
+    char *data; // never NULL after success
+    size_t size;
+};
+
+// NULL members are operations that the provider does not have: the caller answers WEIR_UNSUPPORTED.
+struct weir_provider {
+    const char *kind;    // "file"
+    const char *summary; // one line for `weir help`
+    struct weir_option_table options;
+    size_t options_bytes; // sizeof the struct that the table describes
+    uint32_t capabilities; // of enum weir_capability
+
+    // Opens a resource: checks that it is there and may be used.
+    weir_status (*open)(const struct weir_resource_args *args, struct weir_resource **ret_resource,
+                        struct weir_error *err);
+    // Ends its thread and frees it; every watch must have ended. NULL is allowed.
+    void (*close)(struct weir_resource *resource);
+
+    // The value of a key. WEIR_NOT_FOUND; WEIR_LIMIT above value_bytes_max.
+    weir_status (*get)(struct weir_resource *resource, struct weir_str key, uint64_t value_bytes_max,
+                       struct weir_value *ret_value, struct weir_error *err);
+    // Sets a key, all or nothing, and durably when it returns.
+    weir_status (*set)(struct weir_resource *resource, struct weir_str key, struct weir_str value,
+                       struct weir_error *err);
+    // Removes a key. WEIR_NOT_FOUND where there is none.
+    weir_status (*remove)(struct weir_resource *resource, struct weir_str key, struct weir_error *err);
+    // Calls `each` for each key that matches, in byte order; `each` returns false to end the listing.
+    weir_status (*list)(struct weir_resource *resource, const struct weir_pattern *pattern,
+                        bool (*each)(void *context, struct weir_str key), void *context,
+                        struct weir_error *err);
+
+    // What a watch of these keys would promise. Also checks the pattern.
+    weir_status (*strength)(struct weir_resource *resource, const struct weir_pattern *pattern,
+                            enum weir_strength *ret_strength, struct weir_error *err);
+    // Starts to watch: every change that happens after this has returned is offered to the sink, in order per key.
+    weir_status (*watch)(struct weir_resource *resource, const struct weir_watch_args *args,
+                         struct weir_watch **ret_watch, struct weir_error *err);
+    // Ends a watch and frees it. NULL is allowed.
+    void (*unwatch)(struct weir_watch *watch);
+    // The sink that answered WEIR_AGAIN has room. Never blocks.
+    void (*resume)(struct weir_watch *watch);
+};
+
+// The providers of this build, in the order in which `weir help` lists them; ended by NULL.
+extern const struct weir_provider *const weir_providers[];
+
+// The provider of that kind, NULL where there is none.
+const struct weir_provider *weir_provider_find(struct weir_str kind);
+
+#endif
