@@ -1,0 +1,1 @@
+// cargo wants a source file; see Cargo.toml.

@@ -1,0 +1,59 @@
+# shellcheck shell=bash
+# The checks of the sources' text. Sourced by ./dev.
+
+readonly lint_checks=(format tidy rooms banned shell)
+
+# lint_run [CHECK...]: runs all, and fails where one failed. In a test run each is a case.
+lint_run() {
+    local check status all=0
+    [ $# -gt 0 ] || set -- "${lint_checks[@]}"
+    for check in "$@"; do
+        if ! declare -F "lint_$check" >/dev/null; then
+            usage_error "there is no check $check; there are: ${lint_checks[*]}"
+            return 2
+        fi
+        status=passed
+        step "lint: $check" "lint_$check" || status=failed all=1
+        [ ! -d "$results" ] || record lint "$check" "$status" "$log_dir/lint-$check.log"
+    done
+    return "$all"
+}
+
+# The project's own files: those that git knows or would add, and that are there.
+lint_files() {
+    git ls-files --cached --others --exclude-standard -- "$@" | sort -u |
+        while read -r file; do [ ! -f "$file" ] || printf '%s\n' "$file"; done
+}
+
+# Shows what the formatter would change.
+lint_format() {
+    local file status=0
+    while read -r file; do
+        clang-format-19 "$file" | diff -u --label "$file" --label "formatted" "$file" - || status=1
+    done < <(lint_files '*.c' '*.h')
+    return "$status"
+}
+
+lint_format_in_place() {
+    lint_files '*.c' '*.h' | xargs -r clang-format-19 -i
+}
+
+# What the compiler sees, so only what is compiled: the commands come from the release build.
+lint_tidy() {
+    lint_files 'src/*.c' | xargs -r -n 4 -P "$(nproc)" \
+        clang-tidy-19 --quiet -p build --warnings-as-errors='*'
+}
+
+lint_rooms() {
+    "$python" tools/lint/rooms.py
+}
+
+lint_banned() {
+    lint_files | "$python" tools/lint/banned.py
+}
+
+# The files that a script sources are checked with it: alone, each misses the others' variables.
+lint_shell() {
+    shellcheck --external-sources --check-sourced dev .ci/run tests/fresh &&
+        lint_files 'examples/*.sh' 'bench/*.sh' 'tests/*.sh' | xargs -r shellcheck
+}

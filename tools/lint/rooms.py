@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Checks that each room of src/ includes only what its row allows.
+
+The rows are the picture in ARCHITECTURE.md as a table. A room that wants another one gets a word
+in its row, and whoever reads the change sees it. A foreign header belongs to one room; the rest of
+weir must not depend on the library behind it.
+"""
+
+import pathlib
+import re
+import sys
+
+SOURCE = pathlib.Path("src")
+INCLUDE = re.compile(r'^\s*#\s*include\s*(?P<open>["<])(?P<name>[^">]+)[">]', re.MULTILINE)
+
+# A room may include itself, and these. The most exact folder is a file's room.
+ROOMS = {
+    "base": [],
+    "event": ["base"],
+    "observe": ["base"],
+    # Option tables are everybody's; what reads weir.yaml is config's own.
+    "config": ["base", "provider"],
+    "guest": ["base", "event", "observe", "config"],
+    # provider.c is the list of all providers.
+    "provider": ["base", "event", "observe", "config", "provider/file"],
+    "provider/file": ["base", "event", "observe", "config", "provider"],
+    "flow": ["base", "event", "observe", "config", "guest", "provider"],
+    # The commands wire everything, and nothing includes them.
+    "cli": ["base", "event", "observe", "config", "guest", "provider", "provider/file", "flow"],
+}
+
+# Foreign headers, and the folders (of the whole tree) that may include them.
+FOREIGN = {
+    r"(wasm|wasi|wasmtime)\.h|wasmtime/.*": ["src/guest", "tests/unit/guest", "bench"],
+    r"yaml\.h": ["src/config"],
+    r"jansson\.h": ["src/event", "src/observe", "src/cli"],
+    r"sys/(inotify|fanotify)\.h": ["src/provider/file", "bench", "tests"],
+    r"linux/openat2\.h": ["src/provider/file"],
+}
+PLACES = ["src", "bench", "tests/unit", "tests/contract", "tests/fuzz"]
+
+
+def room_of(path):
+    """The row that a path below src/ belongs to; None where no row does."""
+    parts = pathlib.PurePath(path).parts[:-1]
+    for length in range(len(parts), 0, -1):
+        room = "/".join(parts[:length])
+        if room in ROOMS:
+            return room
+    return None
+
+
+def within(path, folder):
+    return pathlib.PurePath(folder) in pathlib.PurePath(path).parents
+
+
+def check_own(path, name):
+    here = room_of(path.relative_to(SOURCE))
+    there = room_of(name)
+    if here is None:
+        return "stands in no room of tools/lint/rooms.py"
+    if there is None or not (SOURCE / name).is_file():
+        return f'"{name}" is no header below src/ (own headers are included by their path there)'
+    if there != here and there not in ROOMS[here]:
+        return f'"{name}": {here} may not include {there}'
+    return None
+
+
+def check_foreign(path, name):
+    for pattern, folders in FOREIGN.items():
+        if re.fullmatch(pattern, name) and not any(within(path, folder) for folder in folders):
+            return f"<{name}> belongs to {' and '.join(folders)}"
+    return None
+
+
+def main():
+    mistakes = []
+    for place in PLACES:
+        for path in sorted(pathlib.Path(place).rglob("*.[ch]")):
+            for include in INCLUDE.finditer(path.read_text(encoding="utf-8")):
+                mistake = check_foreign(path, include["name"])
+                if not mistake and include["open"] == '"' and within(path, SOURCE):
+                    mistake = check_own(path, include["name"])
+                if mistake:
+                    line = path.read_text(encoding="utf-8").count("\n", 0, include.start()) + 1
+                    mistakes.append(f"{path}:{line}: {mistake}")
+    for mistake in mistakes:
+        print(mistake)
+    return 1 if mistakes else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

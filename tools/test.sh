@@ -1,0 +1,137 @@
+# shellcheck shell=bash
+# The parts of ./dev test. Each leaves what it found under $results, as its tool writes it; at the
+# end tools/test_summary.py counts the cases, names the failed ones and judges. Sourced by ./dev.
+
+results=build/results
+
+# All fuzzers together, in a run of every test. `./dev fuzz` is for longer.
+readonly fuzz_seconds_total=60
+# An input that takes longer is a finding. Sanitized code on a busy machine is slow.
+readonly fuzz_input_seconds_max=10
+readonly fuzz_memory_mib_max=2048
+# For one scenario, and for all of them together.
+readonly scenario_seconds_max=60
+readonly scenarios_seconds_max=420
+readonly scenario_processes=2
+
+# test_run [PART...]
+test_run() {
+    local part start=$EPOCHREALTIME
+    # The summary shows what failed.
+    local step_tail_lines=0
+    [ $# -gt 0 ] || set -- unit fuzz scenario lint
+    for part in "$@"; do
+        case $part in
+        unit | fuzz | scenario | lint) ;;
+        *)
+            usage_error "there is no part $part of the tests"
+            return 2
+            ;;
+        esac
+    done
+    rm -rf "$results" && mkdir -p "$results" || return 1
+    # What fails is counted below; the other parts are still run.
+    for part in "$@"; do
+        "test_$part"
+    done
+    say "tested in $(seconds_since "$start") s"
+    "$python" tools/test_summary.py "$results"
+}
+
+# record SUITE NAME passed|failed|skipped LOG: one case of a tool that writes no report.
+record() {
+    printf '%s\t%s\t%s\t%s\n' "$@" >>"$results/cases.tsv"
+}
+
+# The unit tests and the contract suite, under both sanitizers.
+test_unit() {
+    test_unit_in asan
+    test_unit_in tsan
+}
+
+test_unit_in() {
+    local dir
+    dir=$(build_dir "$1")
+    rm -f "$dir/meson-logs/testlog.json"
+    step "unit tests and contracts, $1" meson test -C "$dir" --no-rebuild \
+        --num-processes "$(nproc)" --suite unit --suite contract --print-errorlogs
+    if [ -e "$dir/meson-logs/testlog.json" ]; then
+        cp "$dir/meson-logs/testlog.json" "$results/unit-$1.json"
+    else
+        record "unit-$1" "meson test" failed "$dir/meson-logs/meson-log.txt"
+    fi
+}
+
+# fuzz_names: the fuzzers that were built.
+fuzz_names() {
+    local program
+    for program in build-asan/tests/fuzz-*; do
+        [ -f "$program" ] && [ -x "$program" ] && printf '%s\n' "${program##*/fuzz-}"
+    done
+}
+
+test_fuzz() {
+    local names name seconds status
+    mapfile -t names < <(fuzz_names)
+    [ ${#names[@]} -gt 0 ] || return 0
+    seconds=$(((fuzz_seconds_total + ${#names[@]} - 1) / ${#names[@]}))
+    for name in "${names[@]}"; do
+        status=passed
+        step "fuzzing $name for $seconds s" fuzz_one "$name" "$seconds" || status=failed
+        cp "$log_dir/fuzzing-$name-for-$seconds-s.log" "$results/fuzz-$name.log"
+        record fuzz "$name" "$status" "$results/fuzz-$name.log"
+    done
+}
+
+# fuzz_one NAME SECONDS: starts from the kept inputs; new ones and findings go to build-asan/fuzz.
+fuzz_one() {
+    local work=build-asan/fuzz/$1 folders
+    folders=("$work/inputs")
+    [ ! -d "tests/fuzz/corpus/$1" ] || folders+=("tests/fuzz/corpus/$1")
+    mkdir -p "$work/inputs" || return 1
+    "build-asan/tests/fuzz-$1" "${folders[@]}" \
+        -max_total_time="$2" -timeout="$fuzz_input_seconds_max" \
+        -rss_limit_mb="$fuzz_memory_mib_max" -artifact_prefix="$work/" -print_final_stats=1
+}
+
+# fuzz_by_hand NAME SECONDS: as above in sight, and keeps the inputs that reach new code.
+fuzz_by_hand() {
+    local name=$1 seconds=$2
+    if [ ! -x "build-asan/tests/fuzz-$name" ]; then
+        fail "there is no fuzzer $name; there are: $(fuzz_names | paste -sd ' ')"
+        return 2
+    fi
+    fuzz_one "$name" "$seconds" && mkdir -p "tests/fuzz/corpus/$name" || return
+    "build-asan/tests/fuzz-$name" -merge=1 "tests/fuzz/corpus/$name" "build-asan/fuzz/$name/inputs" &&
+        say "the kept inputs are in tests/fuzz/corpus/$name"
+}
+
+# The scenarios drive the real program: the one with AddressSanitizer, then those marked `tsan`
+# with ThreadSanitizer's.
+test_scenario() {
+    test_scenario_in asan
+    test_scenario_in tsan -m tsan
+}
+
+test_scenario_in() {
+    local build=$1 dir status=0
+    shift
+    dir=$(build_dir "$build")
+    # To say which scenario hangs is pytest-timeout's; the whole has a bound of its own.
+    step "scenarios, $build" env \
+        WEIR_BIN="$root/$dir/weir" \
+        WEIR_BUILD="$build" \
+        WEIR_GUESTS_DIR="$root/build/guests" \
+        timeout --kill-after=10 "$scenarios_seconds_max" \
+        "$venv/bin/python" -m pytest -c tests/scenario/pytest.ini --rootdir tests/scenario \
+        -n "$scenario_processes" --timeout "$scenario_seconds_max" -q "$@" \
+        --junitxml="$root/$results/scenario-$build.xml" tests/scenario || status=$?
+    # 5: pytest found nothing to run.
+    if [ "$status" -ne 0 ] && [ "$status" -ne 5 ] && [ ! -e "$results/scenario-$build.xml" ]; then
+        record "scenario-$build" pytest failed "$log_dir/scenarios-$build.log"
+    fi
+}
+
+test_lint() {
+    lint_run
+}
