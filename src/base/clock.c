@@ -3,7 +3,6 @@
 // Clocks; see clock.h. Any thread.
 #include "base/clock.h"
 
-
 static int64_t now_ns(clockid_t clock) {
     struct timespec now;
     clock_gettime(clock, &now); // cannot fail for the two clocks of this file
@@ -18,9 +17,10 @@ int64_t weir_clock_wall_ns(void) {
     return now_ns(CLOCK_REALTIME);
 }
 
-// Year, month and day of a count of days since 1970-01-01, in the proleptic Gregorian calendar: gmtime_r takes a
-// lock in glibc, and this is called for each event. The method is Howard Hinnant's "civil_from_days"
-// (chrono-Compatible Low-Level Date Algorithms): years begin in March, so that the leap day is a year's last.
+// Year, month and day of a count of days since 1970-01-01, in the proleptic Gregorian calendar:
+// gmtime_r takes a lock in glibc, and this is called for each event. The method is Howard Hinnant's
+// "civil_from_days" (chrono-Compatible Low-Level Date Algorithms): years begin in March, so that
+// the leap day is a year's last.
 static void civil_of_days(int64_t days, int *ret_year, int *ret_month, int *ret_day) {
     days += 719468; // to 0000-03-01
     int64_t era = (days >= 0 ? days : days - 146096) / 146097;
@@ -42,7 +42,8 @@ static void put_digits(char *at, int digits, int64_t value) {
 }
 
 void weir_time_format(int64_t wall_ns, char ret_text[static WEIR_TIME_BYTES]) {
-    const int64_t first_ns = INT64_MIN + WEIR_NS_PER_S; // 1677 to 2262 is all that 64 bits of nanoseconds hold
+    const int64_t first_ns =
+        INT64_MIN + WEIR_NS_PER_S; // 1677 to 2262 is all that 64 bits of nanoseconds hold
     if (wall_ns < first_ns) {
         wall_ns = first_ns;
     }

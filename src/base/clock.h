@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Two clocks. The monotonic one decides (deadlines, backoff, bounds); the wall clock only labels (an event's `time`,
-// a log line), because it may jump.
+// Two clocks. The monotonic one decides (deadlines, backoff, bounds); the wall clock only labels
+// (an event's `time`, a log line), because it may jump.
 #ifndef WEIR_BASE_CLOCK_H
 #define WEIR_BASE_CLOCK_H
 
@@ -9,7 +9,7 @@
 #include <time.h>
 
 #define WEIR_NS_PER_MS INT64_C(1000000)
-#define WEIR_NS_PER_S INT64_C(1000000000)
+#define WEIR_NS_PER_S  INT64_C(1000000000)
 
 // Nanoseconds of CLOCK_MONOTONIC. Any thread.
 int64_t weir_clock_monotonic_ns(void);
@@ -23,7 +23,8 @@ enum { WEIR_TIME_BYTES = 28 };
 // Writes a wall time in RFC 3339, UTC, microseconds; 1677 to 2262.
 void weir_time_format(int64_t wall_ns, char ret_text[static WEIR_TIME_BYTES]);
 
-// A moment of the monotonic clock as a timespec of CLOCK_MONOTONIC, for pthread_cond_clockwait and the like.
+// A moment of the monotonic clock as a timespec of CLOCK_MONOTONIC, for pthread_cond_clockwait and
+// the like.
 struct timespec weir_clock_timespec(int64_t monotonic_ns);
 
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Statuses and messages; see error.h. Nothing here allocates, so that running out of memory can be reported too.
-// Any thread.
+// Statuses and messages; see error.h. Nothing here allocates, so that running out of memory can be
+// reported too. Any thread.
 #include "base/error.h"
 
 #include <errno.h>
@@ -95,16 +95,14 @@ weir_status weir_fail_errno(struct weir_error *err, int code, const char *format
     char buffer[128];
     // The GNU strerror_r returns its text, which may be elsewhere than in the buffer.
     const char *cause = strerror_r(code, buffer, sizeof buffer);
-    int more =
-        snprintf(err->message + length, sizeof err->message - length, ": %s", cause);
+    int more = snprintf(err->message + length, sizeof err->message - length, ": %s", cause);
     if (more < 0 || (size_t)more >= sizeof err->message - length) {
         mark_cut(err->message);
     }
     return status;
 }
 
-weir_status weir_error_prefix(struct weir_error *err, weir_status status, const char *format,
-                              ...) {
+weir_status weir_error_prefix(struct weir_error *err, weir_status status, const char *format, ...) {
     if (!err) {
         return status;
     }
@@ -115,8 +113,7 @@ weir_status weir_error_prefix(struct weir_error *err, weir_status status, const 
     weir_fail_v(err, status, format, args);
     va_end(args);
     size_t length = strlen(err->message);
-    int more =
-        snprintf(err->message + length, sizeof err->message - length, ": %s", cause);
+    int more = snprintf(err->message + length, sizeof err->message - length, ": %s", cause);
     if (more < 0 || (size_t)more >= sizeof err->message - length) {
         mark_cut(err->message);
     }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A view of bytes: pointer and length, no terminator, no ownership. What a view points to outlives the view, and who
-// owns it is said where a view is returned or kept. Keys and values may hold any byte, hence not `char *` alone.
+// A view of bytes: pointer and length, no terminator, no ownership. What a view points to outlives
+// the view, and who owns it is said where a view is returned or kept. Keys and values may hold any
+// byte, hence not `char *` alone.
 #ifndef WEIR_BASE_STR_H
 #define WEIR_BASE_STR_H
 
@@ -32,11 +33,12 @@ static inline bool weir_str_has_prefix(struct weir_str text, struct weir_str pre
            (prefix.size == 0 || memcmp(text.data, prefix.data, prefix.size) == 0);
 }
 
-// Whether the bytes are well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms, at most U+10FFFF).
-// Some 10 GB/s over ASCII, see bench/.
+// Whether the bytes are well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms, at most
+// U+10FFFF). Some 10 GB/s over ASCII, see bench/.
 bool weir_utf8_valid(struct weir_str text);
 
-// The length of the well-formed UTF-8 character at the start of the text, 1 to 4; 0 where there is none.
+// The length of the well-formed UTF-8 character at the start of the text, 1 to 4; 0 where there is
+// none.
 size_t weir_utf8_char_bytes(struct weir_str text);
 
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// weir.yaml as structs. The reader checks everything it can see without touching the world and reports all mistakes
-// at once; `weir check` adds what the guests' files say.
+// weir.yaml as structs. The reader checks everything it can see without touching the world and
+// reports all mistakes at once; `weir check` adds what the guests' files say.
 #ifndef WEIR_CONFIG_CONFIG_H
 #define WEIR_CONFIG_CONFIG_H
 
@@ -24,7 +24,8 @@ enum {
     WEIR_CONFIG_PROBLEMS_MAX = 100,
 };
 
-// A place in a configuration file, for messages. Lines and columns count from 1; 0: not from a file.
+// A place in a configuration file, for messages. Lines and columns count from 1; 0: not from a
+// file.
 struct weir_place {
     uint32_t line, column;
 };
@@ -42,7 +43,8 @@ struct weir_problems {
     size_t left_out; // how many more there were
 };
 
-// Adds a problem; beyond WEIR_CONFIG_PROBLEMS_MAX, or without memory for its text, it is only counted.
+// Adds a problem; beyond WEIR_CONFIG_PROBLEMS_MAX, or without memory for its text, it is only
+// counted.
 void weir_problems_add(struct weir_problems *problems, struct weir_place place, const char *key,
                        const char *format, ...) __attribute__((format(printf, 4, 5)));
 void weir_problems_add_v(struct weir_problems *problems, struct weir_place place, const char *key,
@@ -54,22 +56,24 @@ void weir_problems_finish(struct weir_problems *problems);
 // The bounds of a guest; `bounds:` at the top level is the default of each guest's own `bounds:`.
 // Described by weir_bounds_options.
 struct weir_bounds {
-    int64_t time_ns;          // `time`: of one call of a handler, of main outside exec, and of instantiation
-    uint64_t memory_bytes;    // `memory`: of one instance
-    uint64_t event_bytes;     // `event`: an event to and from the guest, and any text or list that it hands over
-    uint64_t output_bytes;    // `output`: what one call may print; main: per exec and in each stretch between
-    uint64_t module_bytes;    // `module`: size of the guest's file
-    uint64_t handles;         // `handles`: resource handles alive in one instance
-    uint64_t watches;         // `watches`: watches alive of one run of main
+    int64_t time_ns; // `time`: of one call of a handler, of main outside exec, and of instantiation
+    uint64_t memory_bytes; // `memory`: of one instance
+    uint64_t event_bytes;  // `event`: an event to and from the guest, and any text or list that it
+                           // hands over
+    uint64_t output_bytes; // `output`: what one call may print; main: per exec and in each stretch
+                           // between
+    uint64_t module_bytes; // `module`: size of the guest's file
+    uint64_t handles;      // `handles`: resource handles alive in one instance
+    uint64_t watches;      // `watches`: watches alive of one run of main
 };
 extern const struct weir_option_table weir_bounds_options;
 
 // How a failed event is tried again. Described by weir_retry_options.
 struct weir_retry {
-    uint64_t attempts;       // `attempts`: in all, the first included
-    int64_t backoff_ns;      // `backoff`: before the second attempt; doubles for each further one
-    int64_t backoff_max_ns;  // `backoff_max`
-    double jitter;           // `jitter`: 0 to 1, the share of a wait that is random
+    uint64_t attempts;      // `attempts`: in all, the first included
+    int64_t backoff_ns;     // `backoff`: before the second attempt; doubles for each further one
+    int64_t backoff_max_ns; // `backoff_max`
+    double jitter;          // `jitter`: 0 to 1, the share of a wait that is random
 };
 extern const struct weir_option_table weir_retry_options;
 
@@ -82,10 +86,10 @@ extern const struct weir_option_table weir_queue_options;
 
 // `host:`, what holds for weir as a whole. Described by weir_host_options.
 struct weir_host_config {
-    uint64_t workers;           // `workers`: threads that call handlers; 0: one for each core
-    int64_t grace_ns;           // `grace`: how long handlers in flight may go on after a deadline or a stop
-    uint64_t stack_bytes;       // `stack`: wasm stack of each instance
-    uint64_t queue_bytes;       // `queue`: bytes of all queues together
+    uint64_t workers; // `workers`: threads that call handlers; 0: one for each core
+    int64_t grace_ns; // `grace`: how long handlers in flight may go on after a deadline or a stop
+    uint64_t stack_bytes; // `stack`: wasm stack of each instance
+    uint64_t queue_bytes; // `queue`: bytes of all queues together
 };
 extern const struct weir_option_table weir_host_options;
 
@@ -106,19 +110,19 @@ struct weir_guest_config {
     char **grants; // names of resources; default: those of its own subscriptions
     size_t grant_count;
     struct weir_bounds bounds;
-    struct weir_retry retry;         // of the subscriptions that its main makes
-    struct weir_queue_bounds queue;  // likewise
+    struct weir_retry retry;        // of the subscriptions that its main makes
+    struct weir_queue_bounds queue; // likewise
     struct weir_place place;
 };
 
 struct weir_subscription_config {
-    char *name;     // `name`; NULL: derived
-    char *resource; // `watch`
-    char *key;      // `key`
-    char *guest;    // `guest`
-    char *handler;  // `handler`, default "handle-event"
-    struct weir_retry retry;         // default: the guest's
-    struct weir_queue_bounds queue;  // default: the guest's
+    char *name;                     // `name`; NULL: derived
+    char *resource;                 // `watch`
+    char *key;                      // `key`
+    char *guest;                    // `guest`
+    char *handler;                  // `handler`, default "handle-event"
+    struct weir_retry retry;        // default: the guest's
+    struct weir_queue_bounds queue; // default: the guest's
     struct weir_place place;
 };
 
@@ -138,30 +142,44 @@ struct weir_config {
     size_t subscription_count;
 };
 
-// Reads a file. `ret_config` is filled as far as possible even where there are problems, and is always to be finished.
-// WEIR_OK only if problems->count is 0; WEIR_INVALID with the mistakes in `problems`; other statuses (the file cannot
-// be read, no memory) with `err`. Any thread.
+// Reads a file. `ret_config` is filled as far as possible even where there are problems, and is
+// always to be finished. WEIR_OK only if problems->count is 0; WEIR_INVALID with the mistakes in
+// `problems`; other statuses (the file cannot be read, no memory) with `err`. Any thread.
 weir_status weir_config_read(const char *path, struct weir_config *ret_config,
                              struct weir_problems *problems, struct weir_error *err);
 
 // As weir_config_read, from memory; `path` is only for messages and for relative paths.
-weir_status weir_config_parse(struct weir_str text, const char *path, struct weir_config *ret_config,
-                              struct weir_problems *problems, struct weir_error *err);
+weir_status weir_config_parse(struct weir_str text, const char *path,
+                              struct weir_config *ret_config, struct weir_problems *problems,
+                              struct weir_error *err);
 
 // A configuration without a file: defaults, no resources, no guests.
 weir_status weir_config_init(struct weir_config *config, struct weir_error *err);
 
 // The resource or guest of that name, NULL where there is none.
-const struct weir_resource_config *weir_config_resource(const struct weir_config *config, struct weir_str name);
-const struct weir_guest_config *weir_config_guest(const struct weir_config *config, struct weir_str name);
+const struct weir_resource_config *weir_config_resource(const struct weir_config *config,
+                                                        struct weir_str name);
+const struct weir_guest_config *weir_config_guest(const struct weir_config *config,
+                                                  struct weir_str name);
 
-// Adds what the command line says. `definition`: "NAME=KIND:VALUE", where VALUE is the value of the provider's first
-// option, as in "my-container=file:./data"; a relative path starts at the working directory. Replaces a resource of that
-// name, and is granted to every guest. WEIR_INVALID.
-weir_status weir_config_add_resource(struct weir_config *config, const char *definition, struct weir_error *err);
-// Adds a guest named after its file ("hello" for "build/hello.wasm"), with run: true and every resource granted.
-// WEIR_INVALID: there is a guest of that name.
-weir_status weir_config_add_guest(struct weir_config *config, const char *wasm, struct weir_error *err);
+// Whether it can name a resource, a guest or a subscription: of letters, digits, ".", "_" and "-",
+// not empty, at most WEIR_NAME_BYTES_MAX.
+bool weir_name_valid(struct weir_str name);
+
+// Grants a resource to a guest; nothing happens where it is granted already. WEIR_NOT_FOUND: there
+// is no such guest.
+weir_status weir_config_grant(struct weir_config *config, const char *guest, const char *resource,
+                              struct weir_error *err);
+
+// Adds what the command line says. `definition`: "NAME=KIND:VALUE", where VALUE is the value of the
+// provider's first option, as in "my-container=file:./data"; a relative path starts at the working
+// directory. Replaces a resource of that name, and is granted to every guest. WEIR_INVALID.
+weir_status weir_config_add_resource(struct weir_config *config, const char *definition,
+                                     struct weir_error *err);
+// Adds a guest named after its file ("hello" for "build/hello.wasm"), with run: true and every
+// resource granted. WEIR_INVALID: there is a guest of that name.
+weir_status weir_config_add_guest(struct weir_config *config, const char *wasm,
+                                  struct weir_error *err);
 
 void weir_config_finish(struct weir_config *config);
 

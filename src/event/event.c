@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The immutable event. One allocation holds the counter, the struct, the list of extensions and every byte of text, so
-// that an event costs one malloc, one free and no pointer chasing, whatever it carries; that allocation's size is what
-// the queues' bounds count. Any thread: only the reference counter changes after the making.
+// The immutable event. One allocation holds the counter, the struct, the list of extensions and
+// every byte of text, so that an event costs one malloc, one free and no pointer chasing, whatever
+// it carries; that allocation's size is what the queues' bounds count. Any thread: only the
+// reference counter changes after the making.
 #include "event/event.h"
 
 #include <stdatomic.h>
@@ -24,7 +25,8 @@ static bool add_size(size_t *total, size_t more) {
     return !__builtin_add_overflow(*total, more, total);
 }
 
-static bool total_bytes(const struct weir_event_fields *fields, struct weir_str key, size_t *ret_bytes) {
+static bool total_bytes(const struct weir_event_fields *fields, struct weir_str key,
+                        size_t *ret_bytes) {
     size_t bytes =
         sizeof(struct counted_event) + fields->extensions.count * sizeof(struct weir_attribute);
     bool fits = add_size(&bytes, key.size) && add_size(&bytes, fields->specversion.size) &&
@@ -44,7 +46,8 @@ static bool total_bytes(const struct weir_event_fields *fields, struct weir_str 
     return fits;
 }
 
-// Copies a text to *end, moves *end behind it, and returns the view of the copy. It never has a NULL pointer.
+// Copies a text to *end, moves *end behind it, and returns the view of the copy. It never has a
+// NULL pointer.
 static struct weir_str put(char **end, struct weir_str text) {
     struct weir_str copy = {.data = *end, .size = text.size};
     if (text.size > 0) {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The workers: each takes a ready lane, calls the guest's handler with the lane's first event, and settles what came
-// of it. A worker calls one handler at a time, so the number of workers is the number of handlers that run at once.
-// A lane that is RUNNING belongs to its worker: nobody else takes it, frees it or touches its first delivery.
+// The workers: each takes a ready lane, calls the guest's handler with the lane's first event, and
+// settles what came of it. A worker calls one handler at a time, so the number of workers is the
+// number of handlers that run at once. A lane that is RUNNING belongs to its worker: nobody else
+// takes it, frees it or touches its first delivery.
 #include "flow/flow_private.h"
 
 #include "base/clock.h"
@@ -17,8 +18,9 @@
 enum { THREAD_STACK_BYTES = 1024 * 1024 };
 
 // The event as the handler gets it: from the second attempt on, with the attempt's number.
-static void call_handler(struct weir_subscription *subscription, const struct weir_delivery *delivery,
-                         struct weir_call *call, struct weir_verdict *ret_verdict) {
+static void call_handler(struct weir_subscription *subscription,
+                         const struct weir_delivery *delivery, struct weir_call *call,
+                         struct weir_verdict *ret_verdict) {
     const struct weir_event_fields *fields = &delivery->event->fields;
     if (delivery->attempts == 0 || fields->extensions.count == WEIR_EXTENSIONS_MAX) {
         weir_guest_handle(subscription->guest, subscription->handler, fields, call, ret_verdict);
@@ -31,9 +33,8 @@ static void call_handler(struct weir_subscription *subscription, const struct we
     for (size_t i = 0; i < fields->extensions.count; i++) {
         extensions[i] = fields->extensions.items[i];
     }
-    extensions[fields->extensions.count] =
-        (struct weir_attribute){.name = WEIR_STR(WEIR_EXTENSION_ATTEMPT),
-                                .value = {.data = number, .size = (size_t)size}};
+    extensions[fields->extensions.count] = (struct weir_attribute){
+        .name = WEIR_STR(WEIR_EXTENSION_ATTEMPT), .value = {.data = number, .size = (size_t)size}};
     again.extensions =
         (struct weir_attributes){.items = extensions, .count = fields->extensions.count + 1};
     weir_guest_handle(subscription->guest, subscription->handler, &again, call, ret_verdict);
@@ -98,7 +99,8 @@ weir_status weir_dispatch_start(struct weir_flow *flow, struct weir_error *err) 
         struct weir_worker *worker = &flow->workers[i];
         worker->flow = flow;
         if (getrandom(worker->random, sizeof worker->random, GRND_NONBLOCK) < 0) {
-            worker->random[0] = (unsigned short)i; // early at boot: jitter need not be unpredictable
+            worker->random[0] =
+                (unsigned short)i; // early at boot: jitter need not be unpredictable
         }
         code = pthread_create(&worker->thread, &attributes, work, worker);
         if (code == 0) {
@@ -107,7 +109,8 @@ weir_status weir_dispatch_start(struct weir_flow *flow, struct weir_error *err) 
         }
     }
     pthread_attr_destroy(&attributes);
-    return code == 0 ? WEIR_OK : weir_fail_errno(err, code, "starting worker %u", flow->worker_count + 1);
+    return code == 0 ? WEIR_OK
+                     : weir_fail_errno(err, code, "starting worker %u", flow->worker_count + 1);
 }
 
 void weir_dispatch_join(struct weir_flow *flow) {

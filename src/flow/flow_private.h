@@ -13,7 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define HASH_NONFATAL_OOM 1 // a failed insertion leaves the element out, and says so by element->hh.tbl == NULL
+#define HASH_NONFATAL_OOM \
+    1 // a failed insertion leaves the element out, and says so by element->hh.tbl == NULL
 #include <uthash.h>
 
 // One event on its way to one handler.
@@ -56,7 +57,7 @@ struct weir_subscription {
     struct weir_lane *lanes; // by key
     bool is_paused;          // the provider was told WEIR_AGAIN; in flow->paused
     bool is_ending;
-    uint32_t pins;           // workers that are about to call the provider for it
+    uint32_t pins; // workers that are about to call the provider for it
     struct weir_subscription *prev_paused, *next_paused;
     struct weir_subscription_counts counts;
     struct weir_subscription *next; // in its set
@@ -86,14 +87,14 @@ struct weir_flow {
     pthread_cond_t work;    // a lane is ready, one is due, or the flow ends
     pthread_cond_t changed; // a set's handlers ended, or the flow stops
     // Everything below is under lock.
-    struct weir_lane *ready;     // doubly linked, first in first out
-    struct weir_lane **delayed;  // a binary heap by due_ns
+    struct weir_lane *ready;    // doubly linked, first in first out
+    struct weir_lane **delayed; // a binary heap by due_ns
     size_t delayed_count, delayed_capacity;
     uint64_t queued_bytes;
     uint32_t idle_workers;
-    bool is_stopping; // no exec goes on
-    bool is_cutting;  // no grace any more
-    bool is_ending;   // workers return
+    bool is_stopping;                 // no exec goes on
+    bool is_cutting;                  // no grace any more
+    bool is_ending;                   // workers return
     struct weir_subscription *paused; // doubly linked
     struct weir_worker *workers;
     uint32_t worker_count;
@@ -111,17 +112,19 @@ weir_status weir_lanes_push(struct weir_subscription *subscription, struct weir_
                             struct weir_error *err);
 // Makes every lane of the set's subscriptions that has something to deliver ready.
 void weir_lanes_wake(struct weir_set *set);
-// The lane that is to be served next, RUNNING from then on; NULL: none. *ret_wait_ns: when a delayed one is due
-// (monotonic), INT64_MAX: none is.
+// The lane that is to be served next, RUNNING from then on; NULL: none. *ret_wait_ns: when a
+// delayed one is due (monotonic), INT64_MAX: none is.
 struct weir_lane *weir_lanes_take(struct weir_flow *flow, int64_t *ret_wait_ns);
-// The first delivery of a RUNNING lane is over: removes and returns it, and makes the lane ready, idle or gone.
+// The first delivery of a RUNNING lane is over: removes and returns it, and makes the lane ready,
+// idle or gone.
 struct weir_delivery *weir_lanes_pop(struct weir_lane *lane);
-// The first delivery of a RUNNING lane is to be tried again at due_ns. It waits in the heap; where there is no memory
-// for that it is tried at once.
+// The first delivery of a RUNNING lane is to be tried again at due_ns. It waits in the heap; where
+// there is no memory for that it is tried at once.
 void weir_lanes_delay(struct weir_lane *lane, int64_t due_ns);
 // The first delivery of a RUNNING lane was not tried; the lane waits for the next exec.
 void weir_lanes_put_back(struct weir_lane *lane);
-// Frees every lane of a subscription none of whose lanes is RUNNING, and what they hold. Returns the deliveries.
+// Frees every lane of a subscription none of whose lanes is RUNNING, and what they hold. Returns
+// the deliveries.
 uint64_t weir_lanes_clear(struct weir_subscription *subscription);
 
 // dispatch.c
@@ -131,24 +134,31 @@ void weir_dispatch_join(struct weir_flow *flow);
 
 // subscription.c
 
-// Ends a subscription's watch once its handlers have ended: waits for them, cutting those that outlast `until_ns`.
+// Ends a subscription's watch once its handlers have ended: waits for them, cutting those that
+// outlast `until_ns`.
 void weir_subscription_end(struct weir_subscription *subscription, int64_t until_ns);
 // Whether a handler of it runs, or a worker is about to call its provider. Under lock.
 bool weir_subscription_is_busy(const struct weir_subscription *subscription);
 
 // settle.c, on a worker's thread, without the lock
 
-// Does what follows from worker->verdict on the first delivery of worker->lane, and lets go of the lane.
+// Does what follows from worker->verdict on the first delivery of worker->lane, and lets go of the
+// lane.
 void weir_settle(struct weir_worker *worker);
 
 // verdict.c
 
-enum weir_decision { WEIR_DECIDE_SETTLE, WEIR_DECIDE_RETRY, WEIR_DECIDE_DEAD, WEIR_DECIDE_PUT_BACK };
+enum weir_decision {
+    WEIR_DECIDE_SETTLE,
+    WEIR_DECIDE_RETRY,
+    WEIR_DECIDE_DEAD,
+    WEIR_DECIDE_PUT_BACK
+};
 // What follows from a verdict on the attempt of number `attempt` (from 1).
 enum weir_decision weir_decide(const struct weir_verdict *verdict, const struct weir_retry *retry,
                                uint32_t attempt);
-// How long to wait before the attempt after number `attempt`: backoff doubled for each failure and capped, less a
-// random share of at most `jitter`; random_share is in [0, 1).
+// How long to wait before the attempt after number `attempt`: backoff doubled for each failure and
+// capped, less a random share of at most `jitter`; random_share is in [0, 1).
 int64_t weir_backoff_ns(const struct weir_retry *retry, uint32_t attempt, double random_share);
 
 #endif

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Where a provider's events enter. Runs on resources' threads; never blocks but for the flow's lock.
+// Where a provider's events enter. Runs on resources' threads; never blocks but for the flow's
+// lock.
 //
-// Backpressure: a subscription whose queue is full answers WEIR_AGAIN and is marked paused; settle.c tells the provider
-// to resume when half of the queue is free again, so that a slow handler costs one pause for each half queue and not
-// one for each event. One event is always let in to an empty queue, whatever its size.
+// Backpressure: a subscription whose queue is full answers WEIR_AGAIN and is marked paused;
+// settle.c tells the provider to resume when half of the queue is free again, so that a slow
+// handler costs one pause for each half queue and not one for each event. One event is always let
+// in to an empty queue, whatever its size.
 //
-// The journal's place is here: a source that cannot replay has its event written before WEIR_OK is answered.
+// The journal's place is here: a source that cannot replay has its event written before WEIR_OK is
+// answered.
 #include "flow/flow_private.h"
 
 #include <utlist.h>

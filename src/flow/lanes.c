@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Lanes: one queue for each key, so that a key's events stay in order and no key waits for another. A lane is in one
-// of four places, which its state names; every function here moves it between them. All under flow->lock.
+// Lanes: one queue for each key, so that a key's events stay in order and no key waits for another.
+// A lane is in one of four places, which its state names; every function here moves it between
+// them. All under flow->lock.
 //
-//   IDLE --(an event, and the set executes)--> READY --(a worker)--> RUNNING --> READY | IDLE | DELAYED
+//   IDLE --(an event, and the set executes)--> READY --(a worker)--> RUNNING --> READY | IDLE |
+//   DELAYED
 //
-// Ready lanes are served in turn, one event each, so that a busy key cannot starve the others. Delayed lanes are in a
-// binary heap, since retries come due in no order. An empty lane is kept for its key's next event while the
-// subscription has no more than WEIR_LANES_KEPT_MAX lanes: busy keys then cost no allocation.
+// Ready lanes are served in turn, one event each, so that a busy key cannot starve the others.
+// Delayed lanes are in a binary heap, since retries come due in no order. An empty lane is kept for
+// its key's next event while the subscription has no more than WEIR_LANES_KEPT_MAX lanes: busy keys
+// then cost no allocation.
 #include "flow/flow_private.h"
 
 #include "base/clock.h"
@@ -146,7 +149,7 @@ void weir_lanes_wake(struct weir_set *set) {
     for (struct weir_subscription *subscription = set->subscriptions; subscription;
          subscription = subscription->next) {
         struct weir_lane *lane, *next;
-        HASH_ITER(hh, subscription->lanes, lane, next) {
+        HASH_ITER (hh, subscription->lanes, lane, next) {
             if (lane->state == WEIR_LANE_IDLE && lane->first && may_run(lane)) {
                 make_ready(lane);
             }
@@ -235,7 +238,7 @@ uint64_t weir_lanes_clear(struct weir_subscription *subscription) {
     struct weir_flow *flow = subscription->flow;
     uint64_t count = 0;
     struct weir_lane *lane, *next;
-    HASH_ITER(hh, subscription->lanes, lane, next) {
+    HASH_ITER (hh, subscription->lanes, lane, next) {
         if (lane->state == WEIR_LANE_READY) {
             DL_DELETE(flow->ready, lane);
         } else if (lane->state == WEIR_LANE_DELAYED) {

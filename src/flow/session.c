@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a guest's main is given: the resources that its configuration grants, watches, and sets. The answers of its
-// imports are decided here. Used on the thread that runs that main.
+// What a guest's main is given: the resources that its configuration grants, watches, and sets. The
+// answers of its imports are decided here. Used on the thread that runs that main.
 //
-// A watch captures from the call on, but which handler it is for is said later, by listen. So a session keeps
-// subscriptions that no set owns yet. The first listen with an observable takes over the oldest such subscription of
-// it; a further listen with the same observable finds none and starts a capture of its own, from that moment.
+// A watch captures from the call on, but which handler it is for is said later, by listen. So a
+// session keeps subscriptions that no set owns yet. The first listen with an observable takes over
+// the oldest such subscription of it; a further listen with the same observable finds none and
+// starts a capture of its own, from that moment.
 #include "flow/flow_private.h"
 
 #include "base/clock.h"
@@ -30,8 +31,8 @@ struct weir_session {
     uint64_t watch_count;          // ever made by this session and not ended with it
 };
 
-weir_status weir_session_create(const struct weir_session_args *args, struct weir_session **ret_session,
-                                struct weir_error *err) {
+weir_status weir_session_create(const struct weir_session_args *args,
+                                struct weir_session **ret_session, struct weir_error *err) {
     struct weir_session *session = calloc(1, sizeof *session);
     bool *is_open = calloc(args->resource_count + 1, sizeof *is_open);
     *ret_session = session;
@@ -71,7 +72,8 @@ static int shown(struct weir_str name) {
 }
 
 // "a, b", or "none".
-static const char *list_resources(const struct weir_session *session, char buffer[NAME_LIST_BYTES]) {
+static const char *list_resources(const struct weir_session *session,
+                                  char buffer[NAME_LIST_BYTES]) {
     size_t used = 0;
     for (size_t i = 0; i < session->args.resource_count; i++) {
         int written = snprintf(buffer + used, NAME_LIST_BYTES - used, "%s%s", i ? ", " : "",
@@ -95,8 +97,8 @@ static weir_status find_resource(const struct weir_session *session, struct weir
     }
     char list[NAME_LIST_BYTES];
     return weir_fail(err, WEIR_NOT_FOUND,
-                     "no resource \"%.*s\" is granted to guest %s; those granted are: %s", shown(name),
-                     name.data ? name.data : "", session->args.guest_name,
+                     "no resource \"%.*s\" is granted to guest %s; those granted are: %s",
+                     shown(name), name.data ? name.data : "", session->args.guest_name,
                      list_resources(session, list));
 }
 
@@ -110,8 +112,9 @@ static weir_status session_open(void *context, struct weir_str name, struct weir
     return status;
 }
 
-static weir_status start_watch(struct weir_session *session, struct weir_str rd, struct weir_str key,
-                               struct weir_subscription **ret_subscription, struct weir_error *err) {
+static weir_status start_watch(struct weir_session *session, struct weir_str rd,
+                               struct weir_str key, struct weir_subscription **ret_subscription,
+                               struct weir_error *err) {
     size_t index;
     weir_status status = find_resource(session, rd, &index, err);
     if (status != WEIR_OK) {
@@ -122,7 +125,8 @@ static weir_status start_watch(struct weir_session *session, struct weir_str rd,
                          shown(rd), rd.data);
     }
     if (session->watch_count >= session->args.watches_max) {
-        return weir_fail(err, WEIR_LIMIT, "%" PRIu64 " watches were made, bounds.watches allows no more",
+        return weir_fail(err, WEIR_LIMIT,
+                         "%" PRIu64 " watches were made, bounds.watches allows no more",
                          session->watch_count);
     }
     struct weir_subscription_args args = {
@@ -185,7 +189,7 @@ static void session_set_unref(void *context, void *set) {
 static struct weir_subscription *take_pending(struct weir_session *session, struct weir_str rd,
                                               struct weir_str key) {
     struct pending_watch *pending;
-    LL_FOREACH(session->pending, pending) {
+    LL_FOREACH (session->pending, pending) {
         struct weir_str its_key = {.data = pending->key, .size = pending->key_size};
         if (weir_str_equal(rd, weir_str_of(pending->subscription->resource->name)) &&
             weir_str_equal(key, its_key)) {
@@ -197,8 +201,9 @@ static struct weir_subscription *take_pending(struct weir_session *session, stru
     return NULL;
 }
 
-static weir_status session_set_listen(void *context, void *set, struct weir_str rd, struct weir_str key,
-                                      uint32_t handler, struct weir_error *err) {
+static weir_status session_set_listen(void *context, void *set, struct weir_str rd,
+                                      struct weir_str key, uint32_t handler,
+                                      struct weir_error *err) {
     struct weir_session *session = context;
     struct weir_subscription *subscription = take_pending(session, rd, key);
     if (!subscription) {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A set of subscriptions and its exec: the deadline of a guest's `exec(duration)`. The duration bounds the whole of it,
-// however many events come: at the deadline no further handler is called, those that run get the grace period, and what
-// outlasts it is cut. An event that was not reached, or whose handler was cut, stays queued for the next exec.
+// A set of subscriptions and its exec: the deadline of a guest's `exec(duration)`. The duration
+// bounds the whole of it, however many events come: at the deadline no further handler is called,
+// those that run get the grace period, and what outlasts it is cut. An event that was not reached,
+// or whose handler was cut, stays queued for the next exec.
 #include "flow/flow_private.h"
 
 #include "base/clock.h"
@@ -47,7 +48,7 @@ void weir_set_unref(struct weir_set *set) {
         return;
     }
     struct weir_subscription *subscription, *next;
-    LL_FOREACH_SAFE(set->subscriptions, subscription, next) {
+    LL_FOREACH_SAFE (set->subscriptions, subscription, next) {
         weir_subscription_destroy(subscription);
     }
     free(set->owner);
@@ -71,13 +72,15 @@ static void wait_until(struct weir_flow *flow, int64_t deadline_ns) {
     while (!flow->is_stopping) {
         if (deadline_ns == INT64_MAX) {
             pthread_cond_wait(&flow->changed, &flow->lock);
-        } else if (pthread_cond_clockwait(&flow->changed, &flow->lock, CLOCK_MONOTONIC, &until) != 0) {
+        } else if (pthread_cond_clockwait(&flow->changed, &flow->lock, CLOCK_MONOTONIC, &until) !=
+                   0) {
             return;
         }
     }
 }
 
-// Under lock: waits until no handler of the set runs, at most until the moment given or until the flow cuts.
+// Under lock: waits until no handler of the set runs, at most until the moment given or until the
+// flow cuts.
 static void wait_for_handlers(struct weir_set *set, int64_t until_ns, bool ends_at_cut) {
     struct weir_flow *flow = set->flow;
     struct timespec until = weir_clock_timespec(until_ns);
@@ -107,7 +110,7 @@ struct totals {
 static struct totals total(const struct weir_set *set) {
     struct totals totals = {0};
     const struct weir_subscription *subscription;
-    LL_FOREACH(set->subscriptions, subscription) {
+    LL_FOREACH (set->subscriptions, subscription) {
         totals.subscriptions++;
         totals.received += subscription->counts.received;
         totals.handled += subscription->counts.handled;
@@ -118,7 +121,8 @@ static struct totals total(const struct weir_set *set) {
     return totals;
 }
 
-static void tell_begin(const struct weir_set *set, const struct totals *totals, int64_t duration_ns) {
+static void tell_begin(const struct weir_set *set, const struct totals *totals,
+                       int64_t duration_ns) {
     char count[24], duration[32] = "until weir stops";
     snprintf(count, sizeof count, "%" PRIu64, totals->subscriptions);
     if (duration_ns > 0) {
@@ -159,15 +163,17 @@ weir_status weir_set_exec(struct weir_set *set, int64_t duration_ns, struct weir
     wait_for_handlers(set, weir_clock_monotonic_ns() + flow->config.grace_ns, true);
     if (set->in_flight > 0) {
         cut_handlers(set);
-        wait_for_handlers(set, weir_clock_monotonic_ns() + WEIR_CUT_WAIT_MS * WEIR_NS_PER_MS, false);
+        wait_for_handlers(set, weir_clock_monotonic_ns() + WEIR_CUT_WAIT_MS * WEIR_NS_PER_MS,
+                          false);
     }
     uint32_t stuck = set->in_flight;
     totals = total(set);
     pthread_mutex_unlock(&flow->lock);
     tell_end(set, &totals);
     if (stuck > 0) {
-        return weir_fail(err, WEIR_OTHER, "%" PRIu32 " handlers did not end within %d ms of being cut",
-                         stuck, WEIR_CUT_WAIT_MS);
+        return weir_fail(err, WEIR_OTHER,
+                         "%" PRIu32 " handlers did not end within %d ms of being cut", stuck,
+                         WEIR_CUT_WAIT_MS);
     }
     return WEIR_OK;
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What follows from a verdict: the event is done with, tried again later, or given up; and room in the queue wakes the
-// source. Runs on the worker that called the handler.
+// What follows from a verdict: the event is done with, tried again later, or given up; and room in
+// the queue wakes the source. Runs on the worker that called the handler.
 //
-// The commit's place is here: derived events, dead letters and the cursor go down in one transaction before the
-// delivery is popped. For now an event that is given up is told in the log, and a derived event that has no sink is
-// counted and dropped.
+// The commit's place is here: derived events, dead letters and the cursor go down in one
+// transaction before the delivery is popped. For now an event that is given up is told in the log,
+// and a derived event that has no sink is counted and dropped.
 #include "flow/flow_private.h"
 
 #include "base/clock.h"
@@ -26,9 +26,10 @@ static bool has_room_again(const struct weir_subscription *subscription) {
                                    flow->queued_bytes <= flow->config.queue_bytes / 2);
 }
 
-// Under lock: takes subscriptions that have room again out of the paused ones. Each is pinned, so that its watch stays
-// until the provider has been called.
-static size_t collect_resumes(struct weir_flow *flow, struct weir_subscription *ret_list[RESUMES_MAX]) {
+// Under lock: takes subscriptions that have room again out of the paused ones. Each is pinned, so
+// that its watch stays until the provider has been called.
+static size_t collect_resumes(struct weir_flow *flow,
+                              struct weir_subscription *ret_list[RESUMES_MAX]) {
     size_t count = 0;
     struct weir_subscription *subscription, *next;
     DL_FOREACH_SAFE2(flow->paused, subscription, next, next_paused) {

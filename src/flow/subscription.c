@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A subscription's beginning and end. Capturing begins when it is made, before it is known which handler it is for: a
-// guest watches first and listens later, and what changes between the two is queued.
+// A subscription's beginning and end. Capturing begins when it is made, before it is known which
+// handler it is for: a guest watches first and listens later, and what changes between the two is
+// queued.
 //
-// The end, in this order: no new event (is_ending), no handler in flight, no watch, no lanes. Only then is it freed.
+// The end, in this order: no new event (is_ending), no handler in flight, no watch, no lanes. Only
+// then is it freed.
 #include "flow/flow_private.h"
 
 #include "base/clock.h"
@@ -14,8 +16,10 @@
 #include <string.h>
 #include <utlist.h>
 
-weir_status weir_subscription_create(struct weir_flow *flow, const struct weir_subscription_args *args,
-                                     struct weir_subscription **ret_subscription, struct weir_error *err) {
+weir_status weir_subscription_create(struct weir_flow *flow,
+                                     const struct weir_subscription_args *args,
+                                     struct weir_subscription **ret_subscription,
+                                     struct weir_error *err) {
     *ret_subscription = NULL;
     const struct weir_provider *provider = args->resource->provider;
     if (!provider->watch) {
@@ -24,8 +28,9 @@ weir_status weir_subscription_create(struct weir_flow *flow, const struct weir_s
     }
     struct weir_subscription *subscription = calloc(1, sizeof *subscription);
     char derived[WEIR_SUBSCRIPTION_NAME_BYTES_MAX];
-    snprintf(derived, sizeof derived, "%s/%s/%.*s", weir_guest_name(args->guest), args->resource->name,
-             (int)(args->key.size < 300 ? args->key.size : 300), args->key.data ? args->key.data : "");
+    snprintf(derived, sizeof derived, "%s/%s/%.*s", weir_guest_name(args->guest),
+             args->resource->name, (int)(args->key.size < 300 ? args->key.size : 300),
+             args->key.data ? args->key.data : "");
     char *name = strdup(args->name ? args->name : derived);
     if (!subscription || !name) {
         free(subscription);
@@ -80,7 +85,8 @@ void weir_subscription_end(struct weir_subscription *subscription, int64_t until
     while (weir_subscription_is_busy(subscription)) {
         if (flow->is_cutting || weir_clock_monotonic_ns() >= until_ns) {
             cut_handlers(subscription);
-            // A guest that was cut is gone at the next tick; a host function that it is in has a timeout of its own.
+            // A guest that was cut is gone at the next tick; a host function that it is in has a
+            // timeout of its own.
             pthread_cond_wait(&flow->changed, &flow->lock);
         } else {
             pthread_cond_clockwait(&flow->changed, &flow->lock, CLOCK_MONOTONIC, &until);

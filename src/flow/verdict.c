@@ -8,7 +8,8 @@ enum weir_decision weir_decide(const struct weir_verdict *verdict, const struct 
     if (verdict->outcome == WEIR_HANDLED) {
         return WEIR_DECIDE_SETTLE;
     }
-    // A handler that weir itself cut, to stop in time, has not failed: its event is as good as never tried.
+    // A handler that weir itself cut, to stop in time, has not failed: its event is as good as
+    // never tried.
     if (verdict->outcome == WEIR_BROKEN && verdict->error.status == WEIR_STOPPED) {
         return WEIR_DECIDE_PUT_BACK;
     }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Lowering and lifting; see canon.h. This is on the way of every event: an event of 100 bytes is some ten texts, and
-// the cost is the guest's own allocator, called once for each of them as the canonical ABI asks. Any thread; the
-// memory's instance must not run meanwhile.
+// Lowering and lifting; see canon.h. This is on the way of every event: an event of 100 bytes is
+// some ten texts, and the cost is the guest's own allocator, called once for each of them as the
+// canonical ABI asks. Any thread; the memory's instance must not run meanwhile.
 //
-// Tried instead: generating a C function for each type, which was no faster than the walk, and one block for all texts
-// of an event, which a guest's runtime cannot free.
+// Tried instead: generating a C function for each type, which was no faster than the walk, and one
+// block for all texts of an event, which a guest's runtime cannot free.
 #include "guest/canon.h"
 
 #include <inttypes.h>
@@ -14,7 +14,7 @@
 // The deepest type has five levels (result, option, record, list, tuple) over its texts.
 enum { DEPTH_MAX = 16 };
 
-static bool in_bounds(const struct weir_linear_memory *memory, uint32_t address, uint64_t size) {
+static bool in_bounds(struct weir_linear_memory *memory, uint32_t address, uint64_t size) {
     return (uint64_t)address + size <= memory->size;
 }
 
@@ -39,8 +39,8 @@ static weir_status allocate(struct weir_linear_memory *memory, uint32_t size, ui
     }
     if (*ret_address % align != 0 || !in_bounds(memory, *ret_address, size)) {
         return weir_fail(err, WEIR_TRAPPED,
-                         "cabi_realloc answered 0x%" PRIx32 " for %" PRIu32 " bytes aligned to %" PRIu32
-                         ", which is %s of %zu bytes",
+                         "cabi_realloc answered 0x%" PRIx32 " for %" PRIu32
+                         " bytes aligned to %" PRIu32 ", which is %s of %zu bytes",
                          *ret_address, size, align,
                          *ret_address % align != 0 ? "not so aligned in the memory"
                                                    : "outside of the memory",
@@ -49,194 +49,21 @@ static weir_status allocate(struct weir_linear_memory *memory, uint32_t size, ui
     return WEIR_OK;
 }
 
-// Stores a pointer and a length. `data` goes into a block of its own.
-static weir_status lower_bytes(struct weir_linear_memory *memory, struct weir_str text,
-                               uint32_t address, struct weir_error *err) {
-    uint32_t block = 1; // the ABI leaves the pointer of an empty text open; it only has to be aligned
-    if (text.size > 0) {
-        weir_status status = allocate(memory, (uint32_t)text.size, 1, &block, err);
-        if (status != WEIR_OK) {
-            return status;
-        }
-        // Not memcpy: the text may be the guest's own, and a hostile allocator may answer with its place.
-        memmove(memory->base + block, text.data, text.size);
-    }
-    store_u32(memory->base + address, block);
-    store_u32(memory->base + address + 4, (uint32_t)text.size);
-    return WEIR_OK;
-}
-
-static weir_status lower(struct weir_linear_memory *memory, const struct weir_wit_type *type,
-                         const unsigned char *host, uint32_t address, struct weir_error *err);
-
-static weir_status lower_list(struct weir_linear_memory *memory, const struct weir_wit_type *type,
-                              const unsigned char *host, uint32_t address, struct weir_error *err) {
-    const struct weir_wit_type *element = type->element;
-    struct weir_attributes list; // every host list has this shape: a pointer and a count
-    memcpy(&list, host, sizeof list);
-    uint32_t block = element->guest_align;
-    if (list.count > 0) {
-        weir_status status = allocate(memory, (uint32_t)(list.count * element->guest_size),
-                                      element->guest_align, &block, err);
-        if (status != WEIR_OK) {
-            return status;
-        }
-    }
-    for (size_t i = 0; i < list.count; i++) {
-        const unsigned char *item = (const unsigned char *)list.items + i * element->host_size;
-        weir_status status =
-            lower(memory, element, item, block + (uint32_t)i * element->guest_size, err);
-        if (status != WEIR_OK) {
-            return status;
-        }
-    }
-    store_u32(memory->base + address, block);
-    store_u32(memory->base + address + 4, (uint32_t)list.count);
-    return WEIR_OK;
-}
-
-// Stores at an address whose bounds have been checked for the whole type.
-static weir_status lower(struct weir_linear_memory *memory, const struct weir_wit_type *type,
-                         const unsigned char *host, uint32_t address, struct weir_error *err) {
-    switch (type->kind) {
-    case WEIR_WIT_U8:
-    case WEIR_WIT_U64:
-    case WEIR_WIT_OWN:
-    case WEIR_WIT_BORROW:
-        memcpy(memory->base + address, host, type->guest_size);
-        return WEIR_OK;
-    case WEIR_WIT_STRING:
-    case WEIR_WIT_BYTES: {
-        struct weir_str text;
-        memcpy(&text, host, sizeof text);
-        return lower_bytes(memory, text, address, err);
-    }
-    case WEIR_WIT_LIST:
-        return lower_list(memory, type, host, address, err);
-    case WEIR_WIT_RECORD:
-        for (uint32_t i = 0; i < type->field_count; i++) {
-            const struct weir_wit_field *field = &type->fields[i];
-            weir_status status = lower(memory, field->type, host + field->host_offset,
-                                       address + field->guest_offset, err);
-            if (status != WEIR_OK) {
-                return status;
-            }
-        }
-        return WEIR_OK;
-    case WEIR_WIT_VARIANT: {
-        const struct weir_wit_field *chosen = &type->fields[host[0]];
-        memory->base[address] = host[0];
-        return chosen->type ? lower(memory, chosen->type, host + chosen->host_offset,
-                                    address + chosen->guest_offset, err)
-                            : WEIR_OK;
-    }
-    }
-    return weir_fail(err, WEIR_OTHER, "a WIT type of unknown kind %d", (int)type->kind);
-}
-
-// The bytes that a host value's texts and lists will take in the guest, and whether every list is short enough.
-static bool host_bytes(const struct weir_wit_type *type, const unsigned char *host, uint64_t *total) {
-    switch (type->kind) {
-    case WEIR_WIT_STRING:
-    case WEIR_WIT_BYTES: {
-        struct weir_str text;
-        memcpy(&text, host, sizeof text);
-        return !__builtin_add_overflow(*total, text.size, total);
-    }
-    case WEIR_WIT_LIST: {
-        struct weir_attributes list;
-        memcpy(&list, host, sizeof list);
-        bool fits = list.count <= WEIR_CANON_ITEMS_MAX;
-        for (size_t i = 0; fits && i < list.count; i++) {
-            const unsigned char *item =
-                (const unsigned char *)list.items + i * type->element->host_size;
-            *total += type->element->guest_size;
-            fits = host_bytes(type->element, item, total);
-        }
-        return fits;
-    }
-    case WEIR_WIT_RECORD: {
-        bool fits = true;
-        for (uint32_t i = 0; fits && i < type->field_count; i++) {
-            fits = host_bytes(type->fields[i].type, host + type->fields[i].host_offset, total);
-        }
-        return fits;
-    }
-    case WEIR_WIT_VARIANT: {
-        const struct weir_wit_field *chosen = &type->fields[host[0]];
-        return !chosen->type || host_bytes(chosen->type, host + chosen->host_offset, total);
-    }
-    case WEIR_WIT_U8:
-    case WEIR_WIT_U64:
-    case WEIR_WIT_OWN:
-    case WEIR_WIT_BORROW:
-        return true;
-    }
-    return false;
-}
-
-static weir_status check_host_bytes(const struct weir_linear_memory *memory,
-                                    const struct weir_wit_type *type, const void *host,
-                                    struct weir_error *err) {
-    uint64_t total = 0;
-    if (!host_bytes(type, host, &total)) {
-        return weir_fail(err, WEIR_LIMIT, "a list has more than %d items", WEIR_CANON_ITEMS_MAX);
-    }
-    if (total > memory->bytes_max || total > UINT32_MAX) {
-        return weir_fail(err, WEIR_LIMIT,
-                         "the value has %" PRIu64 " bytes, %s allows %" PRIu64, total,
-                         memory->bytes_bound, memory->bytes_max);
-    }
-    return WEIR_OK;
-}
-
-weir_status weir_canon_lower_new(struct weir_linear_memory *memory, const struct weir_wit_type *type,
-                                 const void *host, uint32_t *ret_address, struct weir_error *err) {
-    weir_status status = check_host_bytes(memory, type, host, err);
-    if (status == WEIR_OK) {
-        status = allocate(memory, type->guest_size, type->guest_align, ret_address, err);
-    }
-    if (status == WEIR_OK) {
-        status = lower(memory, type, host, *ret_address, err);
-    }
-    return status;
-}
-
-static weir_status check_address(const struct weir_linear_memory *memory, const char *what,
-                                 uint32_t address, uint64_t size, uint32_t align,
-                                 struct weir_error *err) {
-    if (address % align != 0) {
-        return weir_fail(err, WEIR_TRAPPED, "%s 0x%" PRIx32 " is not aligned to %" PRIu32, what, address,
-                         align);
-    }
-    if (!in_bounds(memory, address, size)) {
-        return weir_fail(err, WEIR_TRAPPED,
-                         "%s 0x%" PRIx32 " and %" PRIu64 " bytes reach outside of the memory of %zu bytes",
-                         what, address, size, memory->size);
-    }
-    return WEIR_OK;
-}
-
-weir_status weir_canon_lower_at(struct weir_linear_memory *memory, const struct weir_wit_type *type,
-                                const void *host, uint32_t address, struct weir_error *err) {
-    weir_status status = check_host_bytes(memory, type, host, err);
-    if (status == WEIR_OK) {
-        status = check_address(memory, "the return pointer", address, type->guest_size,
-                               type->guest_align, err);
-    }
-    if (status == WEIR_OK) {
-        status = lower(memory, type, host, address, err);
-    }
-    return status;
-}
-
-// What one lift may still use.
+// What one value may still use on its way.
 struct allowance {
-    const struct weir_linear_memory *memory;
-    struct weir_scratch *scratch;
+    struct weir_linear_memory *memory;
+    struct weir_scratch *scratch; // NULL where a value is lowered
     uint64_t bytes_left;
     int depth_left;
 };
+
+static struct allowance allowance_of(struct weir_linear_memory *memory,
+                                     struct weir_scratch *scratch) {
+    // A guest's memory has at most 4 GiB, so a larger bound is as good as that.
+    uint64_t most = memory->bytes_max < UINT32_MAX ? memory->bytes_max : UINT32_MAX;
+    return (struct allowance){
+        .memory = memory, .scratch = scratch, .bytes_left = most, .depth_left = DEPTH_MAX};
+}
 
 static weir_status spend(struct allowance *allowance, uint64_t bytes, struct weir_error *err) {
     if (bytes > allowance->bytes_left) {
@@ -247,11 +74,142 @@ static weir_status spend(struct allowance *allowance, uint64_t bytes, struct wei
     return WEIR_OK;
 }
 
+static weir_status check_count(uint64_t count, struct weir_error *err) {
+    return count <= WEIR_CANON_ITEMS_MAX
+               ? WEIR_OK
+               : weir_fail(err, WEIR_LIMIT, "the list has %" PRIu64 " items, the most is %d", count,
+                           WEIR_CANON_ITEMS_MAX);
+}
+
+// Stores a pointer and a length. `data` goes into a block of its own.
+static weir_status lower_bytes(struct allowance *allowance, struct weir_str text, uint32_t address,
+                               struct weir_error *err) {
+    struct weir_linear_memory *memory = allowance->memory;
+    uint32_t block =
+        1; // the ABI leaves the pointer of an empty text open; it only has to be aligned
+    if (text.size > 0) {
+        weir_status status = spend(allowance, text.size, err);
+        if (status == WEIR_OK) {
+            status = allocate(memory, (uint32_t)text.size, 1, &block, err);
+        }
+        if (status != WEIR_OK) {
+            return status;
+        }
+        // Not memcpy: the text may be the guest's own, and a hostile allocator may answer with its
+        // place.
+        memmove(memory->base + block, text.data, text.size);
+    }
+    store_u32(memory->base + address, block);
+    store_u32(memory->base + address + 4, (uint32_t)text.size);
+    return WEIR_OK;
+}
+
+static weir_status lower(struct allowance *allowance, const struct weir_wit_type *type,
+                         const unsigned char *host, uint32_t address, struct weir_error *err);
+
+static weir_status lower_list(struct allowance *allowance, const struct weir_wit_type *type,
+                              const unsigned char *host, uint32_t address, struct weir_error *err) {
+    struct weir_linear_memory *memory = allowance->memory;
+    const struct weir_wit_type *element = type->element;
+    struct weir_attributes list; // every host list has this shape: a pointer and a count
+    memcpy(&list, host, sizeof list);
+    uint32_t block = element->guest_align;
+    weir_status status = check_count(list.count, err);
+    if (status == WEIR_OK && list.count > 0) {
+        uint32_t bytes = (uint32_t)list.count * element->guest_size;
+        status = spend(allowance, bytes, err);
+        status =
+            status == WEIR_OK ? allocate(memory, bytes, element->guest_align, &block, err) : status;
+    }
+    for (size_t i = 0; status == WEIR_OK && i < list.count; i++) {
+        const unsigned char *item = (const unsigned char *)list.items + i * element->host_size;
+        status = lower(allowance, element, item, block + (uint32_t)i * element->guest_size, err);
+    }
+    if (status != WEIR_OK) {
+        return status;
+    }
+    store_u32(memory->base + address, block);
+    store_u32(memory->base + address + 4, (uint32_t)list.count);
+    return WEIR_OK;
+}
+
+// Stores at an address whose bounds have been checked for the whole type.
+static weir_status lower(struct allowance *allowance, const struct weir_wit_type *type,
+                         const unsigned char *host, uint32_t address, struct weir_error *err) {
+    uint8_t *base = allowance->memory->base;
+    switch (type->kind) {
+    case WEIR_WIT_U8:
+    case WEIR_WIT_U64:
+    case WEIR_WIT_OWN:
+    case WEIR_WIT_BORROW:
+        memcpy(base + address, host, type->guest_size);
+        return WEIR_OK;
+    case WEIR_WIT_STRING:
+    case WEIR_WIT_BYTES: {
+        struct weir_str text;
+        memcpy(&text, host, sizeof text);
+        return lower_bytes(allowance, text, address, err);
+    }
+    case WEIR_WIT_LIST:
+        return lower_list(allowance, type, host, address, err);
+    case WEIR_WIT_RECORD:
+        for (uint32_t i = 0; i < type->field_count; i++) {
+            const struct weir_wit_field *field = &type->fields[i];
+            weir_status status = lower(allowance, field->type, host + field->host_offset,
+                                       address + field->guest_offset, err);
+            if (status != WEIR_OK) {
+                return status;
+            }
+        }
+        return WEIR_OK;
+    case WEIR_WIT_VARIANT: {
+        const struct weir_wit_field *chosen = &type->fields[host[0]];
+        base[address] = host[0];
+        return chosen->type ? lower(allowance, chosen->type, host + chosen->host_offset,
+                                    address + chosen->guest_offset, err)
+                            : WEIR_OK;
+    }
+    }
+    return weir_fail(err, WEIR_OTHER, "a WIT type of unknown kind %d", (int)type->kind);
+}
+
+weir_status weir_canon_lower_new(struct weir_linear_memory *memory,
+                                 const struct weir_wit_type *type, const void *host,
+                                 uint32_t *ret_address, struct weir_error *err) {
+    struct allowance allowance = allowance_of(memory, NULL);
+    weir_status status = allocate(memory, type->guest_size, type->guest_align, ret_address, err);
+    return status == WEIR_OK ? lower(&allowance, type, host, *ret_address, err) : status;
+}
+
+static weir_status check_address(struct weir_linear_memory *memory, const char *what,
+                                 uint32_t address, uint64_t size, uint32_t align,
+                                 struct weir_error *err) {
+    if (address % align != 0) {
+        return weir_fail(err, WEIR_TRAPPED, "%s 0x%" PRIx32 " is not aligned to %" PRIu32, what,
+                         address, align);
+    }
+    if (!in_bounds(memory, address, size)) {
+        return weir_fail(err, WEIR_TRAPPED,
+                         "%s 0x%" PRIx32 " and %" PRIu64
+                         " bytes reach outside of the memory of %zu bytes",
+                         what, address, size, memory->size);
+    }
+    return WEIR_OK;
+}
+
+weir_status weir_canon_lower_at(struct weir_linear_memory *memory, const struct weir_wit_type *type,
+                                const void *host, uint32_t address, struct weir_error *err) {
+    struct allowance allowance = allowance_of(memory, NULL);
+    weir_status status = check_address(memory, "the return pointer", address, type->guest_size,
+                                       type->guest_align, err);
+    return status == WEIR_OK ? lower(&allowance, type, host, address, err) : status;
+}
+
 static weir_status lift_bytes(struct allowance *allowance, bool is_text, uint32_t pointer,
                               uint32_t size, unsigned char *ret_host, struct weir_error *err) {
-    const struct weir_linear_memory *memory = allowance->memory;
-    weir_status status = check_address(memory, is_text ? "the string at" : "the list at", pointer, size,
-                                       1, err);
+    struct weir_linear_memory *memory = allowance->memory;
+    weir_status status =
+        check_address(memory, is_text ? "the string at" : "the list at", pointer, size, 1, err);
     if (status == WEIR_OK) {
         status = spend(allowance, size, err);
     }
@@ -274,14 +232,13 @@ static weir_status lift_list(struct allowance *allowance, const struct weir_wit_
                              struct weir_error *err) {
     const struct weir_wit_type *element = type->element;
     struct weir_scratch *scratch = allowance->scratch;
-    if (count > WEIR_CANON_ITEMS_MAX) {
-        return weir_fail(err, WEIR_LIMIT, "the list has %" PRIu32 " items, the most is %d", count,
-                         WEIR_CANON_ITEMS_MAX);
-    }
     uint64_t guest_bytes = (uint64_t)count * element->guest_size;
     size_t host_bytes = (size_t)count * element->host_size;
-    weir_status status = check_address(allowance->memory, "the list at", pointer, guest_bytes,
-                                       element->guest_align, err);
+    weir_status status = check_count(count, err);
+    if (status == WEIR_OK) {
+        status = check_address(allowance->memory, "the list at", pointer, guest_bytes,
+                               element->guest_align, err);
+    }
     if (status == WEIR_OK) {
         status = spend(allowance, guest_bytes, err);
     }
@@ -334,8 +291,8 @@ static weir_status lift(struct allowance *allowance, const struct weir_wit_type 
         break;
     case WEIR_WIT_STRING:
     case WEIR_WIT_BYTES:
-        status = lift_bytes(allowance, type->kind == WEIR_WIT_STRING, load_u32(at), load_u32(at + 4),
-                            ret_host, err);
+        status = lift_bytes(allowance, type->kind == WEIR_WIT_STRING, load_u32(at),
+                            load_u32(at + 4), ret_host, err);
         break;
     case WEIR_WIT_LIST:
         status = lift_list(allowance, type, load_u32(at), load_u32(at + 4), ret_host, err);
@@ -345,9 +302,10 @@ static weir_status lift(struct allowance *allowance, const struct weir_wit_type 
         break;
     case WEIR_WIT_VARIANT: {
         if (at[0] >= type->field_count) {
-            status = weir_fail(err, WEIR_TRAPPED,
-                               "the discriminant at 0x%" PRIx32 " is %u, there are %" PRIu32 " cases",
-                               address, (unsigned)at[0], type->field_count);
+            status =
+                weir_fail(err, WEIR_TRAPPED,
+                          "the discriminant at 0x%" PRIx32 " is %u, there are %" PRIu32 " cases",
+                          address, (unsigned)at[0], type->field_count);
             break;
         }
         const struct weir_wit_field *chosen = &type->fields[at[0]];
@@ -363,15 +321,12 @@ static weir_status lift(struct allowance *allowance, const struct weir_wit_type 
     return status;
 }
 
-weir_status weir_canon_lift(const struct weir_linear_memory *memory, const struct weir_wit_type *type,
+weir_status weir_canon_lift(struct weir_linear_memory *memory, const struct weir_wit_type *type,
                             uint32_t address, void *ret_host, struct weir_scratch *scratch,
                             struct weir_error *err) {
-    struct allowance allowance = {.memory = memory,
-                                  .scratch = scratch,
-                                  .bytes_left = memory->bytes_max,
-                                  .depth_left = DEPTH_MAX};
-    weir_status status = check_address(memory, "the result at", address, type->guest_size,
-                                       type->guest_align, err);
+    struct allowance allowance = allowance_of(memory, scratch);
+    weir_status status =
+        check_address(memory, "the result at", address, type->guest_size, type->guest_align, err);
     if (status != WEIR_OK) {
         return status;
     }
@@ -418,7 +373,8 @@ bool weir_canon_flat_is_64(const struct weir_wit_type *type, uint32_t index) {
 
 // Loads one value from core values and moves *flat behind them.
 static weir_status lift_flat(struct allowance *allowance, const struct weir_wit_type *type,
-                             const uint64_t **flat, unsigned char *ret_host, struct weir_error *err) {
+                             const uint64_t **flat, unsigned char *ret_host,
+                             struct weir_error *err) {
     switch (type->kind) {
     case WEIR_WIT_U8:
     case WEIR_WIT_U64:
@@ -453,14 +409,11 @@ static weir_status lift_flat(struct allowance *allowance, const struct weir_wit_
     return weir_fail(err, WEIR_OTHER, "a variant is not passed in core values");
 }
 
-weir_status weir_canon_lift_params(const struct weir_linear_memory *memory,
+weir_status weir_canon_lift_params(struct weir_linear_memory *memory,
                                    const struct weir_wit_function *function, const uint64_t *flat,
                                    void *ret_host, struct weir_scratch *scratch,
                                    struct weir_error *err) {
-    struct allowance allowance = {.memory = memory,
-                                  .scratch = scratch,
-                                  .bytes_left = memory->bytes_max,
-                                  .depth_left = DEPTH_MAX};
+    struct allowance allowance = allowance_of(memory, scratch);
     memset(ret_host, 0, function->params_size);
     for (uint32_t i = 0; i < function->param_count; i++) {
         const struct weir_wit_field *param = &function->params[i];

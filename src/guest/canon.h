@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The canonical ABI over a guest's linear memory: lowering writes a host value into it, lifting reads one out of it.
-// Both walk the tables of wit.h. The memory is described by an address, a size and an allocator, not by an engine, so
-// that a fuzzer can be the guest.
+// The canonical ABI over a guest's linear memory: lowering writes a host value into it, lifting
+// reads one out of it. Both walk the tables of wit.h. The memory is described by an address, a size
+// and an allocator, not by an engine, so that a fuzzer can be the guest.
 //
-// What a guest hands over is hostile until checked: each pointer for alignment and bounds, each length for the bounds
-// and for what is left of the caller's allowance, each text for UTF-8, each discriminant for its range. Nothing outside
-// [base, base + size) is read or written.
+// What a guest hands over is hostile until checked: each pointer for alignment and bounds, each
+// length for the bounds and for what is left of the caller's allowance, each text for UTF-8, each
+// discriminant for its range. Nothing outside [base, base + size) is read or written.
 #ifndef WEIR_GUEST_CANON_H
 #define WEIR_GUEST_CANON_H
 
@@ -22,48 +22,55 @@ enum {
 };
 
 struct weir_linear_memory {
-    uint8_t *base; // may change whenever the guest runs: `allocate` sets it anew
-    size_t size;   // bytes; likewise
-    // The guest's cabi_realloc for a new block. Returns the address as the guest gave it, unchecked, and sets base and
-    // size to what they are then. WEIR_TRAPPED and others with err.
+    uint8_t *base; // fixed while the memory lives
+    size_t size;   // bytes; grows while the guest runs, never shrinks
+    // The guest's cabi_realloc for a new block. Returns the address as the guest gave it,
+    // unchecked, and sets `size` anew at least where the block would reach beyond it. WEIR_TRAPPED
+    // and others with err.
     weir_status (*allocate)(struct weir_linear_memory *memory, uint32_t size, uint32_t align,
                             uint32_t *ret_address, struct weir_error *err);
-    void *context;            // for `allocate`
-    uint64_t bytes_max;       // texts and lists of one value, in sum
-    const char *bytes_bound;  // the configuration key of bytes_max, for messages
+    void *context;           // for `allocate`
+    uint64_t bytes_max;      // texts and lists of one value, in sum
+    const char *bytes_bound; // the configuration key of bytes_max, for messages
 };
 
-// Where lifted lists are put. Initialise `used` to 0.
+// Where lifted lists are put. Set `used` to 0; the bytes need no initialisation, and should get
+// none.
 struct weir_scratch {
     size_t used;
     _Alignas(16) unsigned char bytes[WEIR_CANON_SCRATCH_BYTES];
 };
 
-// Allocates room for a value of `type` in the guest and stores `host` there; ret_address is the pointer to pass.
-// WEIR_LIMIT where the value is larger than bytes_max; WEIR_TRAPPED where the guest's allocator misbehaves.
-weir_status weir_canon_lower_new(struct weir_linear_memory *memory, const struct weir_wit_type *type,
-                                 const void *host, uint32_t *ret_address, struct weir_error *err);
+// Allocates room for a value of `type` in the guest and stores `host` there; ret_address is the
+// pointer to pass. WEIR_LIMIT where the value is larger than bytes_max; WEIR_TRAPPED where the
+// guest's allocator misbehaves. After a failure the guest holds blocks that nobody will free: its
+// instance is not to be used again.
+weir_status weir_canon_lower_new(struct weir_linear_memory *memory,
+                                 const struct weir_wit_type *type, const void *host,
+                                 uint32_t *ret_address, struct weir_error *err);
 
 // Stores `host` at an address that the guest gave (a return pointer), which is checked.
 weir_status weir_canon_lower_at(struct weir_linear_memory *memory, const struct weir_wit_type *type,
                                 const void *host, uint32_t address, struct weir_error *err);
 
-// Loads the value of `type` at `address` into `ret_host` (host_size bytes). Texts are views into the guest's memory
-// and lists views into `scratch`: they are valid until the guest runs again. WEIR_TRAPPED where the guest broke a
-// rule, WEIR_LIMIT where a bound was passed; the message names the field.
-weir_status weir_canon_lift(const struct weir_linear_memory *memory, const struct weir_wit_type *type,
+// Loads the value of `type` at `address` into `ret_host` (host_size bytes). Texts are views into
+// the guest's memory and lists views into `scratch`: they are valid until the guest runs again.
+// WEIR_TRAPPED where the guest broke a rule, WEIR_LIMIT where a bound was passed; the message names
+// the field.
+weir_status weir_canon_lift(struct weir_linear_memory *memory, const struct weir_wit_type *type,
                             uint32_t address, void *ret_host, struct weir_scratch *scratch,
                             struct weir_error *err);
 
-// How many core values a value of `type` is passed as. Variants are not flattened here: no imported function takes one.
+// How many core values a value of `type` is passed as. Variants are not flattened here: no imported
+// function takes one.
 uint32_t weir_canon_flat_count(const struct weir_wit_type *type);
 
 // Whether a type's flat values are i64 at `index`, else i32.
 bool weir_canon_flat_is_64(const struct weir_wit_type *type, uint32_t index);
 
-// Loads a function's parameters from core values (each in the low bits of an element of `flat`) into the host struct.
-// As weir_canon_lift otherwise.
-weir_status weir_canon_lift_params(const struct weir_linear_memory *memory,
+// Loads a function's parameters from core values (each in the low bits of an element of `flat`)
+// into the host struct. As weir_canon_lift otherwise.
+weir_status weir_canon_lift_params(struct weir_linear_memory *memory,
                                    const struct weir_wit_function *function, const uint64_t *flat,
                                    void *ret_host, struct weir_scratch *scratch,
                                    struct weir_error *err);

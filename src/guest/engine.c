@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The engine and its clock. Settings worth a word:
-//   epochs rather than fuel: a running guest is cut by the clock, at the cost of one load and compare for each loop and
+//   epochs rather than fuel: a running guest is cut by the clock, at the cost of one load and
+//   compare for each loop and
 //     function instead of a counter's update;
-//   the pooling allocator: a fresh instance for each event takes its memory from a pool of slots that were mapped once,
+//   the pooling allocator: a fresh instance for each event takes its memory from a pool of slots
+//   that were mapped once,
 //     which is four times cheaper than mapping (bench/);
-//   proposals that no guest of ours needs are off (threads, 64-bit memories, several memories, garbage collection):
+//   proposals that no guest of ours needs are off (threads, 64-bit memories, several memories,
+//   garbage collection):
 //     what is off cannot be attacked.
-// weir_engine_create and _destroy are called by the composition root; the clock is a thread of its own.
+// weir_engine_create and _destroy are called by the composition root; the clock is a thread of its
+// own.
 #include "guest/engine_private.h"
 
 #include "base/clock.h"
@@ -19,8 +23,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Bytes of an instance's memory that are kept and zeroed on reuse instead of being given back to the system: zeroing
-// what a small guest touches is cheaper than the page faults that follow giving back. Measured by `./dev bench`.
+// Bytes of an instance's memory that are kept and zeroed on reuse instead of being given back to
+// the system: zeroing what a small guest touches is cheaper than the page faults that follow giving
+// back. Measured by `./dev bench`.
 enum { MEMORY_KEPT_BYTES = 128 * 1024, TABLE_KEPT_BYTES = 16 * 1024 };
 enum { TABLES_PER_MODULE_MAX = 4, INSTANCE_BYTES_MAX = 1024 * 1024, TABLE_ELEMENTS_MAX = 20000 };
 
@@ -100,7 +105,8 @@ static wasm_config_t *config_of(const struct weir_engine_config *config) {
     wasmtime_config_epoch_interruption_set(settings, true);
     wasmtime_config_max_wasm_stack_set(settings, config->stack_bytes);
     wasmtime_config_cranelift_opt_level_set(settings, WASMTIME_OPT_LEVEL_SPEED);
-    // Views into a guest's memory stay valid while it grows (canon.h relies on nothing less in imports.c).
+    // A memory stays where it is while it grows: views into it stay valid, and its address is asked
+    // for once.
     wasmtime_config_memory_may_move_set(settings, false);
     wasmtime_config_wasm_threads_set(settings, false);
     wasmtime_config_wasm_memory64_set(settings, false);
@@ -111,8 +117,8 @@ static wasm_config_t *config_of(const struct weir_engine_config *config) {
 
     wasmtime_pooling_allocation_config_total_core_instances_set(pool, config->instances_max);
     wasmtime_pooling_allocation_config_total_memories_set(pool, config->instances_max);
-    wasmtime_pooling_allocation_config_total_tables_set(pool,
-                                                        config->instances_max * TABLES_PER_MODULE_MAX);
+    wasmtime_pooling_allocation_config_total_tables_set(pool, config->instances_max *
+                                                                  TABLES_PER_MODULE_MAX);
     wasmtime_pooling_allocation_config_max_memories_per_module_set(pool, 1);
     wasmtime_pooling_allocation_config_max_tables_per_module_set(pool, TABLES_PER_MODULE_MAX);
     wasmtime_pooling_allocation_config_max_core_instance_size_set(pool, INSTANCE_BYTES_MAX);
@@ -126,8 +132,8 @@ static wasm_config_t *config_of(const struct weir_engine_config *config) {
     return settings;
 }
 
-weir_status weir_engine_create(const struct weir_engine_config *config, struct weir_engine **ret_engine,
-                               struct weir_error *err) {
+weir_status weir_engine_create(const struct weir_engine_config *config,
+                               struct weir_engine **ret_engine, struct weir_error *err) {
     *ret_engine = NULL;
     struct weir_engine *engine = calloc(1, sizeof *engine);
     if (!engine) {
@@ -138,10 +144,11 @@ weir_status weir_engine_create(const struct weir_engine_config *config, struct w
     engine->wasm = settings ? wasm_engine_new_with_config(settings) : NULL;
     if (!engine->wasm) {
         free(engine);
-        return weir_fail(err, WEIR_OTHER,
-                         "the WebAssembly engine refuses its settings (%u instances of %llu bytes); "
-                         "lower host.workers or bounds.memory",
-                         config->instances_max, (unsigned long long)config->memory_bytes_max);
+        return weir_fail(
+            err, WEIR_OTHER,
+            "the WebAssembly engine refuses its settings (%u instances of %llu bytes); "
+            "lower host.workers or bounds.memory",
+            config->instances_max, (unsigned long long)config->memory_bytes_max);
     }
     weir_status status = clock_start(engine, err);
     if (status != WEIR_OK) {
@@ -161,7 +168,8 @@ void weir_engine_destroy(struct weir_engine *engine) {
     free(engine);
 }
 
-// "error while executing at wasm backtrace:\n  0: ...\n\nCaused by:\n  cause": what a person wants is the cause.
+// "error while executing at wasm backtrace:\n  0: ...\n\nCaused by:\n  cause": what a person wants
+// is the cause.
 static struct weir_str cause_of(struct weir_str text) {
     static const char mark[] = "Caused by:";
     const char *found = memmem(text.data, text.size, mark, sizeof mark - 1);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The WebAssembly engine: one for the process's guests. It owns the settings that all guests share (stack, the pool of
-// instances) and the clock that cuts them: a thread that advances the engine's epoch every WEIR_EPOCH_TICK_MS.
+// The WebAssembly engine: one for the process's guests. It owns the settings that all guests share
+// (stack, the pool of instances) and the clock that cuts them: a thread that advances the engine's
+// epoch every WEIR_EPOCH_TICK_MS.
 #ifndef WEIR_GUEST_ENGINE_H
 #define WEIR_GUEST_ENGINE_H
 
@@ -10,8 +11,8 @@
 #include <stdint.h>
 
 enum {
-    WEIR_EPOCH_TICK_MS = 10,     // how exactly `time` is kept
-    WEIR_INSTANCES_MAX = 10000,  // alive at one time, of all guests
+    WEIR_EPOCH_TICK_MS = 10,    // how exactly `time` is kept
+    WEIR_INSTANCES_MAX = 10000, // alive at one time, of all guests
 };
 
 struct weir_engine;
@@ -25,9 +26,10 @@ struct weir_engine_config {
 // "50.0.1"
 const char *weir_engine_version(void);
 
-// Starts the engine and its clock. WEIR_NO_MEMORY, WEIR_OTHER where the engine refuses the settings.
-weir_status weir_engine_create(const struct weir_engine_config *config, struct weir_engine **ret_engine,
-                               struct weir_error *err);
+// Starts the engine and its clock. WEIR_NO_MEMORY, WEIR_OTHER where the engine refuses the
+// settings.
+weir_status weir_engine_create(const struct weir_engine_config *config,
+                               struct weir_engine **ret_engine, struct weir_error *err);
 // Every guest of the engine must be gone. NULL is allowed.
 void weir_engine_destroy(struct weir_engine *engine);
 

@@ -14,7 +14,8 @@
 struct weir_engine {
     wasm_engine_t *wasm;
     struct weir_engine_config config;
-    // Monotonic time as of the last tick, nanoseconds: reading it costs a load, and bounds need no better.
+    // Monotonic time as of the last tick, nanoseconds: reading it costs a load, and bounds need no
+    // better.
     _Atomic int64_t tick_ns;
     struct weir_engine_clock *clock;
 };
@@ -23,8 +24,9 @@ static inline int64_t weir_engine_tick_ns(const struct weir_engine *engine) {
     return atomic_load_explicit(&engine->tick_ns, memory_order_relaxed);
 }
 
-// Turns an engine's error or trap (exactly one of them is not NULL) into a weir_error and deletes it. The first line of
-// the engine's text is kept; its backtrace is cut to the innermost WEIR_BACKTRACE_FRAMES functions' names.
+// Turns an engine's error or trap (exactly one of them is not NULL) into a weir_error and deletes
+// it. The first line of the engine's text is kept; its backtrace is cut to the innermost
+// WEIR_BACKTRACE_FRAMES functions' names.
 enum { WEIR_BACKTRACE_FRAMES = 5 };
 weir_status weir_engine_fail(wasmtime_error_t *error, wasm_trap_t *trap, weir_status status,
                              struct weir_error *err);

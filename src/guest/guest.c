@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Loading a guest: everything that can be known of a module without running it is checked here, so that a call finds
-// what it needs or never happens. And the instances that are kept between calls where the user chose `reuse`.
+// Loading a guest: everything that can be known of a module without running it is checked here, so
+// that a call finds what it needs or never happens. And the instances that are kept between calls
+// where the user chose `reuse`.
 //
-// Handlers are found by their exports: a function whose core type is handle-event's, (i32) -> i32 (26 core values are
-// more than the ABI passes flat, so the event goes by pointer), and whose name is one that the WIT gives to a function:
-// `on-order` from the world itself, `package:name/interface@version#handle-event` from an interface.
+// Handlers are found by their exports: a function whose core type is handle-event's, (i32) -> i32
+// (26 core values are more than the ABI passes flat, so the event goes by pointer), and whose name
+// is one that the WIT gives to a function: `on-order` from the world itself,
+// `package:name/interface@version#handle-event` from an interface.
 #include "guest/instance.h"
 
 #include "base/clock.h"
@@ -63,7 +65,8 @@ static const char *valtype_name(const wasm_valtype_t *type) {
     }
 }
 
-// Appends to a type's text; what does not fit is left out, so that no such type equals one that is asked for.
+// Appends to a type's text; what does not fit is left out, so that no such type equals one that is
+// asked for.
 static size_t append(char text[TYPE_BYTES], size_t used, const char *more) {
     size_t size = strlen(more);
     if (size > TYPE_BYTES - 1 - used) {
@@ -74,7 +77,8 @@ static size_t append(char text[TYPE_BYTES], size_t used, const char *more) {
     return used + size;
 }
 
-// Whether a function's type is written `expected`, as in "(i32, i32) -> i32"; also writes it to `ret_text`.
+// Whether a function's type is written `expected`, as in "(i32, i32) -> i32"; also writes it to
+// `ret_text`.
 static bool has_type(const wasm_functype_t *type, const char *expected, char ret_text[TYPE_BYTES]) {
     const wasm_valtype_vec_t *params = wasm_functype_params(type);
     const wasm_valtype_vec_t *results = wasm_functype_results(type);
@@ -91,8 +95,9 @@ static bool has_type(const wasm_functype_t *type, const char *expected, char ret
     return strcmp(ret_text, expected) == 0;
 }
 
-// What the WIT calls a function in an export's name: all of "on-order", the end of "a:b/c@1.0.0#on-order". Empty where
-// the name is none that the WIT gives: lower-case words with "-" between them.
+// What the WIT calls a function in an export's name: all of "on-order", the end of
+// "a:b/c@1.0.0#on-order". Empty where the name is none that the WIT gives: lower-case words with
+// "-" between them.
 static struct weir_str function_name(struct weir_str export) {
     const char *hash = memchr(export.data, '#', export.size);
     struct weir_str name = export;
@@ -114,7 +119,8 @@ static char *copy_text(struct weir_str text) {
     return strndup(text.data ? text.data : "", text.size);
 }
 
-static const struct weir_handler *handler_named(const struct weir_guest *guest, struct weir_str name) {
+static const struct weir_handler *handler_named(const struct weir_guest *guest,
+                                                struct weir_str name) {
     for (uint32_t i = 0; i < guest->handler_count; i++) {
         const struct weir_handler *handler = &guest->handlers[i];
         if (weir_str_equal(name, weir_str_of(handler->name)) ||
@@ -126,7 +132,8 @@ static const struct weir_handler *handler_named(const struct weir_guest *guest, 
 }
 
 // "handle-event, on-order", or that there are none.
-static const char *list_handlers(const struct weir_guest *guest, char buffer[WEIR_HANDLER_LIST_BYTES]) {
+static const char *list_handlers(const struct weir_guest *guest,
+                                 char buffer[WEIR_HANDLER_LIST_BYTES]) {
     size_t used = 0;
     for (uint32_t i = 0; i < guest->handler_count; i++) {
         int written = snprintf(buffer + used, WEIR_HANDLER_LIST_BYTES - used, "%s%s", i ? ", " : "",
@@ -150,11 +157,12 @@ weir_status weir_guest_handler_find(const struct weir_guest *guest, struct weir_
     char list[WEIR_HANDLER_LIST_BYTES];
     for (uint32_t i = 0; i < guest->odd_count; i++) {
         if (weir_str_equal(name, weir_str_of(guest->odd[i].name))) {
-            return weir_fail(err, WEIR_INVALID,
-                             "guest %s exports \"%s\" as %s; a handler has handle-event's signature, "
-                             "(i32) -> i32 in a core module; its handlers are: %s",
-                             guest->args.name, guest->odd[i].name, guest->odd[i].type,
-                             list_handlers(guest, list));
+            return weir_fail(
+                err, WEIR_INVALID,
+                "guest %s exports \"%s\" as %s; a handler has handle-event's signature, "
+                "(i32) -> i32 in a core module; its handlers are: %s",
+                guest->args.name, guest->odd[i].name, guest->odd[i].type,
+                list_handlers(guest, list));
         }
     }
     return weir_fail(err, WEIR_NOT_FOUND, "guest %s has no handler \"%.*s\"; its handlers are: %s",
@@ -226,7 +234,8 @@ static weir_status add_odd(struct weir_guest *guest, struct weir_str name,
 }
 
 static weir_status add_handler(struct weir_guest *guest, const struct exports *exports,
-                               struct weir_str export, struct weir_str name, struct weir_error *err) {
+                               struct weir_str export, struct weir_str name,
+                               struct weir_error *err) {
     struct weir_handler *grown =
         realloc(guest->handlers, (guest->handler_count + 1) * sizeof *guest->handlers);
     if (!grown) {
@@ -251,13 +260,15 @@ static weir_status find_handlers(struct weir_guest *guest, const struct exports 
         const wasm_externtype_t *type = wasm_exporttype_type(exports->all.data[i]);
         struct weir_str export = view(wasm_exporttype_name(exports->all.data[i]));
         struct weir_str name = function_name(export);
-        bool is_main = weir_str_equal(export, WEIR_STR("run")) ||
-                       (guest->main_export && weir_str_equal(export, weir_str_of(guest->main_export)));
+        bool is_main =
+            weir_str_equal(export, WEIR_STR("run")) ||
+            (guest->main_export && weir_str_equal(export, weir_str_of(guest->main_export)));
         if (wasm_externtype_kind(type) != WASM_EXTERN_FUNC || name.size == 0 || is_main) {
             continue;
         }
         if (guest->handler_count + guest->odd_count == WEIR_HANDLERS_MAX) {
-            return weir_fail(err, WEIR_LIMIT, "it exports more than %d functions", WEIR_HANDLERS_MAX);
+            return weir_fail(err, WEIR_LIMIT, "it exports more than %d functions",
+                             WEIR_HANDLERS_MAX);
         }
         char text[TYPE_BYTES];
         bool is_handler = has_type(wasm_externtype_as_functype_const(type), "(i32) -> i32", text);
@@ -316,9 +327,9 @@ static weir_status check_memory(struct weir_guest *guest, const struct exports *
         return weir_fail(err, WEIR_UNSUPPORTED, "its memory is shared or 64-bit");
     }
     if (least > guest->args.memory_bytes / page_bytes) {
-        return weir_fail(err, WEIR_LIMIT, "it needs %llu bytes of memory to start, bounds.memory allows %llu",
-                         (unsigned long long)(least * page_bytes),
-                         (unsigned long long)guest->args.memory_bytes);
+        return weir_fail(
+            err, WEIR_LIMIT, "it needs %llu bytes of memory to start, bounds.memory allows %llu",
+            (unsigned long long)(least * page_bytes), (unsigned long long)guest->args.memory_bytes);
     }
     return WEIR_OK;
 }
@@ -344,8 +355,8 @@ static weir_status check_exports(struct weir_guest *guest, const struct exports 
     }
     if (guest->handler_count == 0 && guest->main_kind == WEIR_MAIN_NONE) {
         return weir_fail(err, WEIR_INVALID,
-                         "it exports neither a main (run or _start) nor a handler (such as "
-                         WEIR_WIT_EVENT_HANDLER "#" WEIR_HANDLER_DEFAULT ")");
+                         "it exports neither a main (run or _start) nor a handler (such "
+                         "as " WEIR_WIT_EVENT_HANDLER "#" WEIR_HANDLER_DEFAULT ")");
     }
     return WEIR_OK;
 }
@@ -379,11 +390,12 @@ static weir_status check_imports(struct weir_guest *guest, struct weir_error *er
         guest->uses_wasi = guest->uses_wasi || is_wasi;
         uses_weir = uses_weir || !is_wasi;
         if (!is_given(module, name)) {
-            status = weir_fail(err, WEIR_INVALID,
-                               "it imports \"%.*s\" from \"%.*s\", which weir does not give; weir gives "
-                               WEIR_WIT_RESOURCES ", " WEIR_WIT_EVENTS " and " WASI_PREVIEW_1,
-                               (int)(name.size < 200 ? name.size : 200), name.data,
-                               (int)(module.size < 200 ? module.size : 200), module.data);
+            status =
+                weir_fail(err, WEIR_INVALID,
+                          "it imports \"%.*s\" from \"%.*s\", which weir does not give; weir "
+                          "gives " WEIR_WIT_RESOURCES ", " WEIR_WIT_EVENTS " and " WASI_PREVIEW_1,
+                          (int)(name.size < 200 ? name.size : 200), name.data,
+                          (int)(module.size < 200 ? module.size : 200), module.data);
         }
     }
     wasm_importtype_vec_delete(&imports);
@@ -431,9 +443,10 @@ static weir_status compile(struct weir_guest *guest, struct weir_str wasm, struc
                          (unsigned long long)guest->args.module_bytes);
     }
     if (is_component(wasm)) {
-        return weir_fail(err, WEIR_UNSUPPORTED,
-                         "it is a component; weir runs core modules: build it for wasm32-wasip1 or with "
-                         "clang --target=wasm32-wasi, without the step that makes a component");
+        return weir_fail(
+            err, WEIR_UNSUPPORTED,
+            "it is a component; weir runs core modules: build it for wasm32-wasip1 or with "
+            "clang --target=wasm32-wasi, without the step that makes a component");
     }
     wasmtime_error_t *error = wasmtime_module_new(guest->engine->wasm, (const uint8_t *)wasm.data,
                                                   wasm.size, &guest->module);
@@ -483,8 +496,8 @@ weir_status weir_guest_compile(struct weir_engine *engine, const struct weir_gue
 }
 
 // Reads a whole regular file of at most bytes_max. The caller frees *ret_bytes.
-static weir_status read_file(const char *path, uint64_t bytes_max, char **ret_bytes, size_t *ret_size,
-                             struct weir_error *err) {
+static weir_status read_file(const char *path, uint64_t bytes_max, char **ret_bytes,
+                             size_t *ret_size, struct weir_error *err) {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); // a FIFO must not hold us up
     struct stat info;
     if (fd < 0 || fstat(fd, &info) != 0) {
@@ -497,8 +510,8 @@ static weir_status read_file(const char *path, uint64_t bytes_max, char **ret_by
     if (!S_ISREG(info.st_mode) || (uint64_t)info.st_size > bytes_max) {
         close(fd);
         return S_ISREG(info.st_mode)
-                   ? weir_fail(err, WEIR_LIMIT, "%s has %lld bytes, bounds.module allows %llu", path,
-                               (long long)info.st_size, (unsigned long long)bytes_max)
+                   ? weir_fail(err, WEIR_LIMIT, "%s has %lld bytes, bounds.module allows %llu",
+                               path, (long long)info.st_size, (unsigned long long)bytes_max)
                    : weir_fail(err, WEIR_INVALID, "%s is not a regular file", path);
     }
     size_t size = (size_t)info.st_size, done = 0;
@@ -523,7 +536,8 @@ static weir_status read_file(const char *path, uint64_t bytes_max, char **ret_by
 }
 
 weir_status weir_guest_load(struct weir_engine *engine, const struct weir_guest_args *args,
-                            const char *path, struct weir_guest **ret_guest, struct weir_error *err) {
+                            const char *path, struct weir_guest **ret_guest,
+                            struct weir_error *err) {
     char *bytes = NULL;
     size_t size = 0;
     *ret_guest = NULL;
@@ -599,8 +613,9 @@ static void give_back(struct weir_guest *guest, struct weir_instance *instance) 
     }
 }
 
-void weir_guest_handle(struct weir_guest *guest, uint32_t handler, const struct weir_event_fields *event,
-                       struct weir_call *call, struct weir_verdict *ret_verdict) {
+void weir_guest_handle(struct weir_guest *guest, uint32_t handler,
+                       const struct weir_event_fields *event, struct weir_call *call,
+                       struct weir_verdict *ret_verdict) {
     bool is_reused = guest->args.instances == WEIR_INSTANCES_REUSED, is_sound = false;
     struct weir_instance *instance = is_reused ? take_idle(guest) : NULL;
     ret_verdict->outcome = WEIR_BROKEN;
@@ -622,7 +637,8 @@ void weir_guest_handle(struct weir_guest *guest, uint32_t handler, const struct 
 weir_status weir_guest_run(struct weir_guest *guest, void *session, struct weir_call *call,
                            struct weir_error *err) {
     if (guest->main_kind == WEIR_MAIN_NONE) {
-        return weir_fail(err, WEIR_NOT_FOUND, "guest %s has no main: it exports neither run nor _start",
+        return weir_fail(err, WEIR_NOT_FOUND,
+                         "guest %s has no main: it exports neither run nor _start",
                          guest->args.name);
     }
     struct weir_instance *instance;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A guest: a compiled WebAssembly module, its handlers by name, and calls to them. What a guest may do is decided by
-// whoever implements struct weir_guest_host; this room knows nothing of resources or queues.
+// A guest: a compiled WebAssembly module, its handlers by name, and calls to them. What a guest may
+// do is decided by whoever implements struct weir_guest_host; this room knows nothing of resources
+// or queues.
 //
-// Threads: a guest may be used by any number of threads at once. Each call runs on the caller's thread in an instance
-// (a store of its own) that no other thread enters and no other call shares.
+// Threads: a guest may be used by any number of threads at once. Each call runs on the caller's
+// thread in an instance (a store of its own) that no other thread enters and no other call shares.
 #ifndef WEIR_GUEST_GUEST_H
 #define WEIR_GUEST_GUEST_H
 
@@ -20,22 +21,23 @@ struct weir_engine;
 struct weir_guest;
 
 enum {
-    WEIR_HANDLERS_MAX = 256,        // handlers of one guest
-    WEIR_OUTPUT_LINE_BYTES = 4096,  // a longer line of a guest's output is broken
-    WEIR_HANDLER_LIST_BYTES = 512,  // of a message's list of handlers
+    WEIR_HANDLERS_MAX = 256,       // handlers of one guest
+    WEIR_OUTPUT_LINE_BYTES = 4096, // a longer line of a guest's output is broken
+    WEIR_HANDLER_LIST_BYTES = 512, // of a message's list of handlers
 };
 
 // The handler that `listen` means.
 #define WEIR_HANDLER_DEFAULT "handle-event"
 
-// What a guest's main can ask of its host; implemented by whoever runs it. `session` is what weir_guest_run was given.
-// Every function is called on the thread of that weir_guest_run. Statuses WEIR_NOT_FOUND to WEIR_OTHER reach the guest
-// as its `error`; the rest trap it.
+// What a guest's main can ask of its host; implemented by whoever runs it. `session` is what
+// weir_guest_run was given. Every function is called on the thread of that weir_guest_run. Statuses
+// WEIR_NOT_FOUND to WEIR_OTHER reach the guest as its `error`; the rest trap it.
 struct weir_guest_host {
     // resources.open: checks that the guest may open this resource. The descriptor is the name.
     weir_status (*open)(void *session, struct weir_str name, struct weir_error *err);
     // resources.watch: starts to capture.
-    weir_status (*watch)(void *session, struct weir_str rd, struct weir_str key, struct weir_error *err);
+    weir_status (*watch)(void *session, struct weir_str rd, struct weir_str key,
+                         struct weir_error *err);
     // events.get: a new set, with one reference.
     weir_status (*set_new)(void *session, void **ret_set, struct weir_error *err);
     void (*set_ref)(void *session, void *set);
@@ -47,7 +49,8 @@ struct weir_guest_host {
     weir_status (*set_exec)(void *session, void *set, uint64_t duration_s, struct weir_error *err);
 };
 
-// Where a guest's output goes, a line at a time without its end. Called on the thread of the call that prints.
+// Where a guest's output goes, a line at a time without its end. Called on the thread of the call
+// that prints.
 struct weir_guest_output {
     void (*line)(void *context, const char *guest, struct weir_str line);
     void *context;
@@ -58,13 +61,13 @@ enum weir_guest_instances { WEIR_INSTANCES_FRESH, WEIR_INSTANCES_REUSED };
 struct weir_guest_args {
     const char *name;
     enum weir_guest_instances instances;
-    uint32_t idle_max;          // with WEIR_INSTANCES_REUSED: instances kept between calls
-    int64_t time_ns;            // of one call, see bounds.time
-    uint64_t memory_bytes;      // bounds.memory
-    uint64_t event_bytes;       // bounds.event
-    uint64_t output_bytes;      // bounds.output
-    uint64_t module_bytes;      // bounds.module
-    uint32_t handles;           // bounds.handles
+    uint32_t idle_max;     // with WEIR_INSTANCES_REUSED: instances kept between calls
+    int64_t time_ns;       // of one call, see bounds.time
+    uint64_t memory_bytes; // bounds.memory
+    uint64_t event_bytes;  // bounds.event
+    uint64_t output_bytes; // bounds.output
+    uint64_t module_bytes; // bounds.module
+    uint32_t handles;      // bounds.handles
     struct weir_guest_output output;
     const struct weir_guest_host *host;
 };
@@ -86,10 +89,12 @@ struct weir_verdict {
     struct weir_error error;    // filled unless WEIR_HANDLED
 };
 
-// Compiles a guest from a file, or from bytes. The name is copied. WEIR_INVALID: not a module that weir
-// can run, with the reason; WEIR_LIMIT: larger than module_bytes; WEIR_NOT_FOUND and others from the file system.
+// Compiles a guest from a file, or from bytes. The name is copied. WEIR_INVALID: not a module that
+// weir can run, with the reason; WEIR_LIMIT: larger than module_bytes; WEIR_NOT_FOUND and others
+// from the file system.
 weir_status weir_guest_load(struct weir_engine *engine, const struct weir_guest_args *args,
-                            const char *path, struct weir_guest **ret_guest, struct weir_error *err);
+                            const char *path, struct weir_guest **ret_guest,
+                            struct weir_error *err);
 weir_status weir_guest_compile(struct weir_engine *engine, const struct weir_guest_args *args,
                                struct weir_str wasm, struct weir_guest **ret_guest,
                                struct weir_error *err);
@@ -101,19 +106,22 @@ const char *weir_guest_name(const struct weir_guest *guest);
 // Handlers are numbered from 0 in the order of the module's exports.
 uint32_t weir_guest_handler_count(const struct weir_guest *guest);
 const char *weir_guest_handler_name(const struct weir_guest *guest, uint32_t handler);
-// Finds a handler. WEIR_NOT_FOUND lists those there are; WEIR_INVALID: exported with another signature.
+// Finds a handler. WEIR_NOT_FOUND lists those there are; WEIR_INVALID: exported with another
+// signature.
 weir_status weir_guest_handler_find(const struct weir_guest *guest, struct weir_str name,
                                     uint32_t *ret_handler, struct weir_error *err);
 
 // Whether it exports a main: run, _start or wasi:cli/run.
 bool weir_guest_has_main(const struct weir_guest *guest);
-// Calls its main in an instance of its own, with imports that ask `session`. Blocks until main has returned. WEIR_OTHER:
-// main returned an error or a code other than 0; WEIR_TRAPPED: it was cut or trapped; WEIR_NOT_FOUND: it has none.
+// Calls its main in an instance of its own, with imports that ask `session`. Blocks until main has
+// returned. WEIR_OTHER: main returned an error or a code other than 0; WEIR_TRAPPED: it was cut or
+// trapped; WEIR_NOT_FOUND: it has none.
 weir_status weir_guest_run(struct weir_guest *guest, void *session, struct weir_call *call,
                            struct weir_error *err);
 
 // Calls a handler with an event. The verdict is always filled.
-void weir_guest_handle(struct weir_guest *guest, uint32_t handler, const struct weir_event_fields *event,
-                       struct weir_call *call, struct weir_verdict *ret_verdict);
+void weir_guest_handle(struct weir_guest *guest, uint32_t handler,
+                       const struct weir_event_fields *event, struct weir_call *call,
+                       struct weir_verdict *ret_verdict);
 
 #endif

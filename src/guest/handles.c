@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A handle is generation << 16 | index + 1: never 0, positive as an i32, and a slot's handles repeat only after 32768
-// uses of it. Freed slots are used again last in, first out.
+// A handle is generation << 16 | index + 1: never 0, positive as an i32, and a slot's handles
+// repeat only after 32768 uses of it. Freed slots are used again last in, first out.
 #include "guest/handles.h"
 
 #include <stdlib.h>
@@ -9,8 +9,8 @@
 enum { CAPACITY_FIRST = 8, GENERATION_MASK = 0x7FFF };
 
 void weir_handles_init(struct weir_handles *handles, uint32_t count_max) {
-    *handles = (struct weir_handles){
-        .count_max = count_max < WEIR_HANDLES_MAX ? count_max : WEIR_HANDLES_MAX};
+    *handles = (struct weir_handles){.count_max = count_max < WEIR_HANDLES_MAX ? count_max
+                                                                               : WEIR_HANDLES_MAX};
 }
 
 void weir_handles_finish(struct weir_handles *handles, void (*drop)(void *context, void *thing),
@@ -70,9 +70,10 @@ static weir_status find(const struct weir_handles *handles, uint32_t handle, uin
     uint32_t index = (handle & 0xFFFF) - 1; // 0 wraps to what no table has
     if (index >= handles->capacity || !handles->slots[index].is_used ||
         handles->slots[index].generation != handle >> 16) {
-        return weir_fail(err, WEIR_TRAPPED,
-                         "handle %u is not one of this instance's: it was never given, or has been dropped",
-                         handle);
+        return weir_fail(
+            err, WEIR_TRAPPED,
+            "handle %u is not one of this instance's: it was never given, or has been dropped",
+            handle);
     }
     *ret_index = index;
     return WEIR_OK;

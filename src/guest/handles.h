@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The resource handles of one instance: numbers that the guest holds for things that the host keeps. A handle carries
-// the generation of its slot, so that a number kept beyond its drop is told from the slot's next use. A table belongs
-// to one instance: a handle of another instance is at best unknown here. Used on the thread that runs the instance.
+// The resource handles of one instance: numbers that the guest holds for things that the host
+// keeps. A handle carries the generation of its slot, so that a number kept beyond its drop is told
+// from the slot's next use. A table belongs to one instance: a handle of another instance is at
+// best unknown here. Used on the thread that runs the instance.
 #ifndef WEIR_GUEST_HANDLES_H
 #define WEIR_GUEST_HANDLES_H
 
@@ -14,9 +15,9 @@
 enum { WEIR_HANDLES_MAX = 65535 };
 
 struct weir_handle_slot {
-    void *thing;          // what the handle stands for; not owned
-    uint16_t generation;  // 15 bits, so that a handle is positive as an i32
-    uint16_t next_free;   // index + 1; 0: none
+    void *thing;         // what the handle stands for; not owned
+    uint16_t generation; // 15 bits, so that a handle is positive as an i32
+    uint16_t next_free;  // index + 1; 0: none
     bool is_used;
 };
 

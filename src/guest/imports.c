@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What weir gives to its guests: the interfaces weir:reactive/resources and weir:reactive/events. A function is written
-// once, on the host structs of wit.h; `enter` is the core lane's way to it, from core values to core values.
+// What weir gives to its guests: the interfaces weir:reactive/resources and weir:reactive/events. A
+// function is written once, on the host structs of wit.h; `enter` is the core lane's way to it,
+// from core values to core values.
 //
-// Who may do what is decided in two steps. Here: only main subscribes, so an instance without a session is told
-// `unsupported`. By the host behind struct weir_guest_host: resources, grants, bounds.
-// Runs on the thread that runs the instance.
+// Who may do what is decided in two steps. Here: only main subscribes, so an instance without a
+// session is told `unsupported`. By the host behind struct weir_guest_host: resources, grants,
+// bounds. Runs on the thread that runs the instance.
 #include "guest/instance.h"
 
 #include <stdio.h>
@@ -26,12 +27,14 @@ static weir_status only_main(const struct weir_instance *instance, const char *w
     if (instance->session) {
         return WEIR_OK;
     }
-    return weir_fail(err, WEIR_UNSUPPORTED,
-                     "%s inside a handler: subscriptions are made by main (run or _start), before its exec",
-                     what);
+    return weir_fail(
+        err, WEIR_UNSUPPORTED,
+        "%s inside a handler: subscriptions are made by main (run or _start), before its exec",
+        what);
 }
 
-static weir_status do_open(struct weir_instance *instance, const struct weir_wit_open_params *params,
+static weir_status do_open(struct weir_instance *instance,
+                           const struct weir_wit_open_params *params,
                            struct weir_wit_opened *result, struct weir_error *err) {
     weir_status status = only_main(instance, "open", err);
     if (status == WEIR_OK) {
@@ -42,12 +45,12 @@ static weir_status do_open(struct weir_instance *instance, const struct weir_wit
     return result->is_err ? WEIR_OK : status;
 }
 
-static weir_status do_watch(struct weir_instance *instance, const struct weir_wit_watch_params *params,
+static weir_status do_watch(struct weir_instance *instance,
+                            const struct weir_wit_watch_params *params,
                             struct weir_wit_watched *result, struct weir_error *err) {
     weir_status status = only_main(instance, "watch", err);
     if (status == WEIR_OK) {
-        status =
-            instance->guest->args.host->watch(instance->session, params->rd, params->key, err);
+        status = instance->guest->args.host->watch(instance->session, params->rd, params->key, err);
     }
     result->ok = (struct weir_wit_observable){.rd = params->rd, .key = params->key};
     result->is_err = as_wit_error(status, err, &result->err);
@@ -112,7 +115,8 @@ static weir_status do_events_exec(struct weir_instance *instance,
     status = only_main(instance, "exec", err);
     if (status == WEIR_OK) {
         weir_print_flush(&instance->output);
-        status = instance->guest->args.host->set_exec(instance->session, set, params->duration_s, err);
+        status =
+            instance->guest->args.host->set_exec(instance->session, set, params->duration_s, err);
         weir_instance_restart_bounds(instance); // the time in exec was the host's
     }
     result->is_err = as_wit_error(status, err, &result->err);
@@ -141,8 +145,8 @@ static weir_status call_import(struct weir_instance *instance, enum weir_wit_imp
         return do_events_get(instance, result, err);
     case WEIR_IMPORT_EVENTS_LISTEN: {
         const struct weir_wit_listen_params *listen = params;
-        return listen_to(instance, listen->self, &listen->ob, WEIR_STR(WEIR_HANDLER_DEFAULT), result,
-                         err);
+        return listen_to(instance, listen->self, &listen->ob, WEIR_STR(WEIR_HANDLER_DEFAULT),
+                         result, err);
     }
     case WEIR_IMPORT_EVENTS_LISTEN_TO: {
         const struct weir_wit_listen_to_params *listen = params;
@@ -156,7 +160,8 @@ static weir_status call_import(struct weir_instance *instance, enum weir_wit_imp
     return weir_fail(err, WEIR_OTHER, "no import has the number %d", (int)import);
 }
 
-static wasm_trap_t *trap_of(const struct weir_wit_function *function, const struct weir_error *err) {
+static wasm_trap_t *trap_of(const struct weir_wit_function *function,
+                            const struct weir_error *err) {
     char message[WEIR_ERROR_MESSAGE_BYTES + 128];
     int length = snprintf(message, sizeof message, "%s %s: %s", function->interface, function->name,
                           err->message);
@@ -171,7 +176,8 @@ static uint32_t flat_param_count(const struct weir_wit_function *function) {
     return count;
 }
 
-// Each imported function has a return pointer behind its parameters, since each result has more than one core value.
+// Each imported function has a return pointer behind its parameters, since each result has more
+// than one core value.
 static wasm_trap_t *enter(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *values,
                           size_t value_count) {
     const struct weir_wit_function *function = env;
@@ -186,9 +192,9 @@ static wasm_trap_t *enter(void *env, wasmtime_caller_t *caller, wasmtime_val_raw
         memcpy(&flat[i], &values[i].i64, sizeof flat[i]); // an i32 stands in the low half
     }
     _Alignas(16) unsigned char params[WEIR_WIT_HOST_BYTES_MAX], result[WEIR_WIT_HOST_BYTES_MAX];
-    struct weir_scratch scratch = {.used = 0};
+    struct weir_scratch scratch;
+    scratch.used = 0;
     memset(result, 0, function->result->host_size);
-    instance->linear.base = wasmtime_memory_data(instance->context, &instance->memory);
     instance->linear.size = wasmtime_memory_data_size(instance->context, &instance->memory);
     weir_status status =
         weir_canon_lift_params(&instance->linear, function, flat, params, &scratch, &err);
@@ -198,7 +204,8 @@ static wasm_trap_t *enter(void *env, wasmtime_caller_t *caller, wasmtime_val_raw
     }
     if (status == WEIR_OK) {
         uint32_t return_pointer = (uint32_t)flat[flat_param_count(function)];
-        status = weir_canon_lower_at(&instance->linear, function->result, result, return_pointer, &err);
+        status =
+            weir_canon_lower_at(&instance->linear, function->result, result, return_pointer, &err);
     }
     return status == WEIR_OK ? NULL : trap_of(function, &err);
 }
@@ -240,8 +247,9 @@ static weir_status define(wasmtime_linker_t *linker, const char *interface, cons
     if (!type) {
         return weir_fail_no_memory(err, "a function's type");
     }
-    wasmtime_error_t *error = wasmtime_linker_define_func_unchecked(
-        linker, interface, strlen(interface), name, strlen(name), type, function, (void *)env, NULL);
+    wasmtime_error_t *error =
+        wasmtime_linker_define_func_unchecked(linker, interface, strlen(interface), name,
+                                              strlen(name), type, function, (void *)env, NULL);
     wasm_functype_delete(type);
     return error ? weir_engine_fail(error, NULL, WEIR_OTHER, err) : WEIR_OK;
 }

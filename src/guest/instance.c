@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One instance of a guest and the calls into it. Invariants: a store belongs to one instance and is entered by one
-// thread at a time; a call is never entered while another runs in the same instance; an instance that trapped, was cut
-// or broke the contract is not used again (whoever holds it is told by `is_sound`).
+// One instance of a guest and the calls into it. Invariants: a store belongs to one instance and is
+// entered by one thread at a time; a call is never entered while another runs in the same instance;
+// an instance that trapped, was cut or broke the contract is not used again (whoever holds it is
+// told by `is_sound`).
 //
-// How a bound ends a call: the store's epoch callback runs at most WEIR_EPOCH_TICK_MS after the bound was passed, notes
-// the reason in `stopped` and returns an error to the engine, which unwinds the guest. The note, not the engine's text,
-// is what the user reads. Epochs do not interrupt host functions; those have timeouts of their own.
+// How a bound ends a call: the store's epoch callback runs at most WEIR_EPOCH_TICK_MS after the
+// bound was passed, notes the reason in `stopped` and returns an error to the engine, which unwinds
+// the guest. The note, not the engine's text, is what the user reads. Epochs do not interrupt host
+// functions; those have timeouts of their own.
 //
-// Memory is the engine's to bound, and it tells a guest by a failed memory.grow, not by a trap: what the guest does
-// then is its own affair, mostly `unreachable`. describe_trap therefore adds how full the memory was.
+// Memory is the engine's to bound, and it tells a guest by a failed memory.grow, not by a trap:
+// what the guest does then is its own affair, mostly `unreachable`. describe_trap therefore adds
+// how full the memory was.
 #include "guest/instance.h"
 
 #include "base/clock.h"
@@ -31,7 +34,8 @@ static bool note_bounds(struct weir_instance *instance) {
     }
     if (instance->output.is_over) {
         weir_fail(&instance->stopped, WEIR_LIMIT,
-                  "it printed more than bounds.output allows (%" PRIu64 " bytes)", args->output_bytes);
+                  "it printed more than bounds.output allows (%" PRIu64 " bytes)",
+                  args->output_bytes);
     } else if (instance->call &&
                atomic_load_explicit(&instance->call->is_cut, memory_order_relaxed)) {
         weir_fail(&instance->stopped, WEIR_STOPPED, "it was cut because weir is stopping");
@@ -58,7 +62,8 @@ static void describe_trap(struct weir_instance *instance, bool is_stack_overflow
         return;
     }
     if (is_stack_overflow) {
-        weir_error_prefix(err, WEIR_TRAPPED, "it used more stack than host.stack allows (%" PRIu64 " bytes)",
+        weir_error_prefix(err, WEIR_TRAPPED,
+                          "it used more stack than host.stack allows (%" PRIu64 " bytes)",
                           instance->guest->engine->config.stack_bytes);
     }
     if (instance->is_ready) {
@@ -66,16 +71,18 @@ static void describe_trap(struct weir_instance *instance, bool is_stack_overflow
         uint64_t most = instance->guest->args.memory_bytes;
         if (is_nearly_full(used, most)) {
             weir_error_prefix(err, WEIR_TRAPPED,
-                              "it used %" PRIu64 " of the %" PRIu64 " bytes that bounds.memory allows",
+                              "it used %" PRIu64 " of the %" PRIu64
+                              " bytes that bounds.memory allows",
                               used, most);
         }
     }
 }
 
 // A call into the guest ended by error or trap: says why, and deletes them.
-static weir_status trapped(struct weir_instance *instance, wasmtime_error_t *error, wasm_trap_t *trap,
-                           struct weir_error *err) {
-    // A guest that traps because its output was refused went over a bound, even before the clock noticed.
+static weir_status trapped(struct weir_instance *instance, wasmtime_error_t *error,
+                           wasm_trap_t *trap, struct weir_error *err) {
+    // A guest that traps because its output was refused went over a bound, even before the clock
+    // noticed.
     if (instance->stopped.status != WEIR_OK || instance->output.is_over) {
         note_bounds(instance);
         if (error) {
@@ -107,21 +114,24 @@ weir_status weir_instance_call(struct weir_instance *instance, const wasmtime_fu
     return WEIR_OK;
 }
 
-static void refresh_memory(struct weir_instance *instance) {
-    instance->linear.base = wasmtime_memory_data(instance->context, &instance->memory);
+// The memory's place is fixed when it is made (memory_may_move is off); its size grows.
+static void refresh_size(struct weir_instance *instance) {
     instance->linear.size = wasmtime_memory_data_size(instance->context, &instance->memory);
 }
 
 static weir_status allocate(struct weir_linear_memory *memory, uint32_t size, uint32_t align,
                             uint32_t *ret_address, struct weir_error *err) {
     struct weir_instance *instance = memory->context;
-    wasmtime_val_raw_t values[4] = {{.i32 = 0}, {.i32 = 0}, {.i32 = (int32_t)align}, {.i32 = (int32_t)size}};
+    wasmtime_val_raw_t values[4] = {
+        {.i32 = 0}, {.i32 = 0}, {.i32 = (int32_t)align}, {.i32 = (int32_t)size}};
     weir_status status = weir_instance_call(instance, &instance->realloc, values, 4, err);
     if (status != WEIR_OK) {
         return weir_error_prefix(err, status, "cabi_realloc");
     }
-    refresh_memory(instance);
     *ret_address = (uint32_t)values[0].i32;
+    if ((uint64_t)*ret_address + size > memory->size) {
+        refresh_size(instance);
+    }
     return WEIR_OK;
 }
 
@@ -135,7 +145,8 @@ static weir_status add_wasi(struct weir_instance *instance, struct weir_error *e
     if (!wasi) {
         return weir_fail_no_memory(err, "a guest's WASI context");
     }
-    // Nothing else is given: no arguments, no environment, no files, no network, an empty standard input.
+    // Nothing else is given: no arguments, no environment, no files, no network, an empty standard
+    // input.
     wasi_config_set_stdout_custom(wasi, print, instance, NULL);
     wasi_config_set_stderr_custom(wasi, print, instance, NULL);
     wasmtime_error_t *error = wasmtime_context_set_wasi(instance->context, wasi);
@@ -145,7 +156,8 @@ static weir_status add_wasi(struct weir_instance *instance, struct weir_error *e
 weir_status weir_instance_function(struct weir_instance *instance, const char *name,
                                    wasmtime_func_t *ret_function, struct weir_error *err) {
     wasmtime_extern_t item;
-    if (!wasmtime_instance_export_get(instance->context, &instance->wasm, name, strlen(name), &item) ||
+    if (!wasmtime_instance_export_get(instance->context, &instance->wasm, name, strlen(name),
+                                      &item) ||
         item.kind != WASMTIME_EXTERN_FUNC) {
         return weir_fail(err, WEIR_NOT_FOUND, "the instance has no function \"%s\"", name);
     }
@@ -155,14 +167,15 @@ weir_status weir_instance_function(struct weir_instance *instance, const char *n
 
 static weir_status find_memory(struct weir_instance *instance, struct weir_error *err) {
     wasmtime_extern_t item;
-    if (!wasmtime_instance_export_get(instance->context, &instance->wasm, "memory", strlen("memory"),
-                                      &item) ||
+    if (!wasmtime_instance_export_get(instance->context, &instance->wasm, "memory",
+                                      strlen("memory"), &item) ||
         item.kind != WASMTIME_EXTERN_MEMORY) {
         return weir_fail(err, WEIR_NOT_FOUND, "the instance has no memory");
     }
     instance->memory = item.of.memory;
+    instance->linear.base = wasmtime_memory_data(instance->context, &instance->memory);
     instance->is_ready = true;
-    refresh_memory(instance);
+    refresh_size(instance);
     return WEIR_OK;
 }
 
@@ -197,7 +210,6 @@ static weir_status instantiate(struct weir_instance *instance, struct weir_error
         if (status == WEIR_OK) {
             status = weir_instance_call(instance, &initialize, none, 1, err);
         }
-        refresh_memory(instance);
     }
     return status;
 }
@@ -296,9 +308,10 @@ static weir_status bind_handler(struct weir_instance *instance, uint32_t index,
 static weir_status read_result(struct weir_instance *instance, uint32_t address,
                                struct weir_verdict *verdict) {
     struct weir_error *err = &verdict->error;
-    struct weir_scratch scratch = {.used = 0};
+    struct weir_scratch scratch;
+    scratch.used = 0;
     struct weir_wit_handled result;
-    refresh_memory(instance);
+    refresh_size(instance);
     weir_status status =
         weir_canon_lift(&instance->linear, &weir_wit_handled, address, &result, &scratch, err);
     if (status != WEIR_OK) {
@@ -320,8 +333,8 @@ static weir_status read_result(struct weir_instance *instance, uint32_t address,
     if (status != WEIR_OK) {
         return weir_error_prefix(err, status, "its result");
     }
-    struct weir_str key = result.ok.value.subject.is_some ? result.ok.value.subject.value
-                                                          : (struct weir_str){0};
+    struct weir_str key =
+        result.ok.value.subject.is_some ? result.ok.value.subject.value : (struct weir_str){0};
     return weir_event_new(&result.ok.value, key, &verdict->derived, err);
 }
 
@@ -333,8 +346,7 @@ static weir_status handle(struct weir_instance *instance, uint32_t index,
     weir_status status = bind_handler(instance, index, err);
     if (status == WEIR_OK) {
         status = weir_canon_lower_new(&instance->linear, &weir_wit_event, event, &address, err);
-        if (status == WEIR_LIMIT) {
-            *ret_is_sound = true; // refused before the guest was touched
+        if (status != WEIR_OK) {
             return weir_error_prefix(err, status, "the event");
         }
     }
@@ -351,7 +363,8 @@ static weir_status handle(struct weir_instance *instance, uint32_t index,
     if (status == WEIR_OK && instance->guest->handlers[index].post) {
         value[0].i32 = result;
         struct weir_error post_error;
-        weir_status post_status = weir_instance_call(instance, &instance->post, value, 1, &post_error);
+        weir_status post_status =
+            weir_instance_call(instance, &instance->post, value, 1, &post_error);
         if (post_status != WEIR_OK) {
             *err = post_error;
             return weir_error_prefix(err, post_status, "%s", instance->guest->handlers[index].post);
@@ -376,10 +389,12 @@ void weir_instance_handle(struct weir_instance *instance, uint32_t handler,
 }
 
 // The text that `run` returned as its error.
-static weir_status read_ran(struct weir_instance *instance, uint32_t address, struct weir_error *err) {
-    struct weir_scratch scratch = {.used = 0};
+static weir_status read_ran(struct weir_instance *instance, uint32_t address,
+                            struct weir_error *err) {
+    struct weir_scratch scratch;
+    scratch.used = 0;
     struct weir_wit_ran result;
-    refresh_memory(instance);
+    refresh_size(instance);
     weir_status status =
         weir_canon_lift(&instance->linear, &weir_wit_ran, address, &result, &scratch, err);
     if (status != WEIR_OK) {
@@ -394,7 +409,8 @@ static weir_status read_ran(struct weir_instance *instance, uint32_t address, st
                      result.err.data);
 }
 
-// A command ends by returning from _start or by proc_exit, which the engine reports as an error with a code.
+// A command ends by returning from _start or by proc_exit, which the engine reports as an error
+// with a code.
 static weir_status call_start(struct weir_instance *instance, const wasmtime_func_t *start,
                               struct weir_error *err) {
     wasmtime_val_raw_t none[1] = {{.i32 = 0}};
@@ -429,7 +445,8 @@ weir_status weir_instance_main(struct weir_instance *instance, struct weir_error
         if (guest->main_post && status != WEIR_TRAPPED &&
             weir_instance_function(instance, guest->main_post, &post, NULL) == WEIR_OK) {
             struct weir_error post_error;
-            if (weir_instance_call(instance, &post, value, 1, &post_error) != WEIR_OK && status == WEIR_OK) {
+            if (weir_instance_call(instance, &post, value, 1, &post_error) != WEIR_OK &&
+                status == WEIR_OK) {
                 *err = post_error;
                 status = weir_error_prefix(err, WEIR_TRAPPED, "%s", guest->main_post);
             }

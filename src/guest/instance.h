@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The core lane: an instance of a core module whose exports follow the canonical ABI. Private to this room.
+// The core lane: an instance of a core module whose exports follow the canonical ABI. Private to
+// this room.
 #ifndef WEIR_GUEST_INSTANCE_H
 #define WEIR_GUEST_INSTANCE_H
 
@@ -34,7 +35,8 @@ struct weir_guest {
     wasmtime_instance_pre_t *pre;
     struct weir_handler *handlers;
     uint32_t handler_count;
-    struct weir_odd_export *odd; // functions that could be handlers by their names, but not by their types
+    struct weir_odd_export
+        *odd; // functions that could be handlers by their names, but not by their types
     uint32_t odd_count;
     enum weir_main_kind main_kind;
     char *main_export;
@@ -53,20 +55,20 @@ struct weir_instance {
     wasmtime_instance_t wasm;
     wasmtime_memory_t memory;
     wasmtime_func_t realloc;
-    bool is_ready;               // instantiated, `memory` is set
-    uint32_t bound_handler;      // whose functions the next two are; WEIR_HANDLERS_MAX: nobody's
+    bool is_ready;          // instantiated, `memory` is set
+    uint32_t bound_handler; // whose functions the next two are; WEIR_HANDLERS_MAX: nobody's
     wasmtime_func_t handle, post;
     struct weir_linear_memory linear;
     struct weir_handles handles;
     struct weir_print_stream output;
-    struct weir_call *call;      // the one that runs, NULL between calls
-    int64_t deadline_ns;         // of it, in the engine's ticks
-    struct weir_error stopped;   // why the host ended the call; status WEIR_OK: it has not
+    struct weir_call *call;    // the one that runs, NULL between calls
+    int64_t deadline_ns;       // of it, in the engine's ticks
+    struct weir_error stopped; // why the host ended the call; status WEIR_OK: it has not
     struct weir_instance *next_idle;
 };
 
-// Makes an instance and runs what a module runs when it is made. Bounds hold from its first instruction on.
-// WEIR_TRAPPED and others with err; nothing is left then.
+// Makes an instance and runs what a module runs when it is made. Bounds hold from its first
+// instruction on. WEIR_TRAPPED and others with err; nothing is left then.
 weir_status weir_instance_new(struct weir_guest *guest, void *session, struct weir_call *call,
                               struct weir_instance **ret_instance, struct weir_error *err);
 void weir_instance_destroy(struct weir_instance *instance);
@@ -74,7 +76,8 @@ void weir_instance_destroy(struct weir_instance *instance);
 // Starts the time and the output of a call.
 void weir_instance_begin(struct weir_instance *instance, struct weir_call *call);
 // Ends it: hands over the rest of its output. Returns status, or what the host stopped it for.
-weir_status weir_instance_end(struct weir_instance *instance, weir_status status, struct weir_error *err);
+weir_status weir_instance_end(struct weir_instance *instance, weir_status status,
+                              struct weir_error *err);
 // Starts its time and output anew, after the host itself has waited on its behalf.
 void weir_instance_restart_bounds(struct weir_instance *instance);
 
@@ -82,7 +85,8 @@ void weir_instance_restart_bounds(struct weir_instance *instance);
 weir_status weir_instance_call(struct weir_instance *instance, const wasmtime_func_t *function,
                                wasmtime_val_raw_t *values, size_t count, struct weir_error *err);
 
-// Finds an exported function. The module was checked when it was loaded: it is there, with the right signature.
+// Finds an exported function. The module was checked when it was loaded: it is there, with the
+// right signature.
 weir_status weir_instance_function(struct weir_instance *instance, const char *name,
                                    wasmtime_func_t *ret_function, struct weir_error *err);
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Lines of a guest's output; see print.h. A line is handed over when it ends, when it reaches WEIR_OUTPUT_LINE_BYTES
-// (broken between characters) and at the end of the call, so that nothing that a guest printed waits for what it may
-// print later.
+// Lines of a guest's output; see print.h. A line is handed over when it ends, when it reaches
+// WEIR_OUTPUT_LINE_BYTES (broken between characters) and at the end of the call, so that nothing
+// that a guest printed waits for what it may print later.
 #include "guest/print.h"
 
 void weir_print_begin(struct weir_print_stream *stream, uint64_t bytes_max) {

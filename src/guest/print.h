@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What one instance prints: bytes in, lines out, with a bound for each call. Used on the thread that runs the instance.
+// What one instance prints: bytes in, lines out, with a bound for each call. Used on the thread
+// that runs the instance.
 #ifndef WEIR_GUEST_PRINT_H
 #define WEIR_GUEST_PRINT_H
 
@@ -9,8 +10,8 @@
 struct weir_print_stream {
     struct weir_guest_output to;
     const char *guest;
-    uint64_t bytes_left;  // of this call
-    bool is_over;         // the bound was passed
+    uint64_t bytes_left; // of this call
+    bool is_over;        // the bound was passed
     size_t used;
     char line[WEIR_OUTPUT_LINE_BYTES];
 };

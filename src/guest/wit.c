@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The tables of wit.h. To add a function: its host structs in wit.h, its types here, in the order of the WIT; the unit
-// test says where an offset is wrong. The layouts are written out instead of being computed at start, so that they are
-// constants to the compiler, there is nothing to initialise and nothing to change.
+// The tables of wit.h. To add a function: its host structs in wit.h, its types here, in the order
+// of the WIT; the unit test says where an offset is wrong. The layouts are written out instead of
+// being computed at start, so that they are constants to the compiler, there is nothing to
+// initialise and nothing to change.
 #include "guest/wit.h"
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
@@ -11,8 +12,10 @@ static const struct weir_wit_type u8_type = {
     .kind = WEIR_WIT_U8, .guest_size = 1, .guest_align = 1, .host_size = sizeof(uint8_t)};
 static const struct weir_wit_type u64_type = {
     .kind = WEIR_WIT_U64, .guest_size = 8, .guest_align = 8, .host_size = sizeof(uint64_t)};
-static const struct weir_wit_type string_type = {
-    .kind = WEIR_WIT_STRING, .guest_size = 8, .guest_align = 4, .host_size = sizeof(struct weir_str)};
+static const struct weir_wit_type string_type = {.kind = WEIR_WIT_STRING,
+                                                 .guest_size = 8,
+                                                 .guest_align = 4,
+                                                 .host_size = sizeof(struct weir_str)};
 static const struct weir_wit_type bytes_type = {.kind = WEIR_WIT_BYTES,
                                                 .guest_size = 8,
                                                 .guest_align = 4,
@@ -76,7 +79,7 @@ static const struct weir_wit_type extensions_type = {.kind = WEIR_WIT_LIST,
                                                      .host_size = sizeof(struct weir_attributes),
                                                      .element = &extension_type};
 
-#define EVENT_FIELD(name, type, guest_offset)                                                      \
+#define EVENT_FIELD(name, type, guest_offset) \
     {#name, &type, guest_offset, offsetof(struct weir_event_fields, name)}
 static const struct weir_wit_field event_fields[] = {
     EVENT_FIELD(specversion, string_type, 0),
@@ -101,13 +104,13 @@ static const struct weir_wit_field observable_fields[] = {
     {"rd", &string_type, 0, offsetof(struct weir_wit_observable, rd)},
     {"key", &string_type, 8, offsetof(struct weir_wit_observable, key)},
 };
-static const struct weir_wit_type observable_type = {
-    .kind = WEIR_WIT_RECORD,
-    .guest_size = 16,
-    .guest_align = 4,
-    .host_size = sizeof(struct weir_wit_observable),
-    .fields = observable_fields,
-    .field_count = COUNT_OF(observable_fields)};
+static const struct weir_wit_type observable_type = {.kind = WEIR_WIT_RECORD,
+                                                     .guest_size = 16,
+                                                     .guest_align = 4,
+                                                     .host_size =
+                                                         sizeof(struct weir_wit_observable),
+                                                     .fields = observable_fields,
+                                                     .field_count = COUNT_OF(observable_fields)};
 
 #define ERROR_CASE(name) {name, &string_type, 4, offsetof(struct weir_wit_error, message)}
 static const struct weir_wit_field error_cases[] = {

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// wit/reactive.wit as const tables: each type once, with its layout in a guest's memory (the canonical ABI) beside its
-// layout as a plain C struct. Everything that moves values between the two walks these tables, and nothing else knows
-// an offset. tests/unit/guest/test_wit.c computes the layouts anew by the canonical ABI's rules and compares.
+// wit/reactive.wit as const tables: each type once, with its layout in a guest's memory (the
+// canonical ABI) beside its layout as a plain C struct. Everything that moves values between the
+// two walks these tables, and nothing else knows an offset. tests/unit/guest/test_wit.c computes
+// the layouts anew by the canonical ABI's rules and compares.
 //
-// Source of the rules: the component model's CanonicalABI.md, sections "alignment", "element size", "loading" and
-// "storing".
+// Source of the rules: the component model's CanonicalABI.md, sections "alignment", "element size",
+// "loading" and "storing".
 #ifndef WEIR_GUEST_WIT_H
 #define WEIR_GUEST_WIT_H
 
@@ -14,8 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WEIR_WIT_RESOURCES "weir:reactive/resources@0.1.0"
-#define WEIR_WIT_EVENTS "weir:reactive/events@0.1.0"
+#define WEIR_WIT_RESOURCES     "weir:reactive/resources@0.1.0"
+#define WEIR_WIT_EVENTS        "weir:reactive/events@0.1.0"
 #define WEIR_WIT_EVENT_HANDLER "weir:reactive/event-handler@0.1.0"
 
 enum weir_wit_kind {
@@ -44,9 +45,9 @@ struct weir_wit_type {
     enum weir_wit_kind kind;
     uint32_t guest_size, guest_align; // bytes
     uint32_t host_size;
-    const struct weir_wit_field *fields;   // RECORD, VARIANT
-    uint32_t field_count;                  // at most 256: a discriminant is one byte
-    const struct weir_wit_type *element;   // LIST
+    const struct weir_wit_field *fields; // RECORD, VARIANT
+    uint32_t field_count;                // at most 256: a discriminant is one byte
+    const struct weir_wit_type *element; // LIST
 };
 
 // A function: parameters as the fields of a host struct.
@@ -60,9 +61,11 @@ struct weir_wit_function {
 };
 
 enum {
-    WEIR_WIT_FLAT_PARAMS_MAX = 16, // more flat parameters than this go through memory (MAX_FLAT_PARAMS)
+    WEIR_WIT_FLAT_PARAMS_MAX =
+        16, // more flat parameters than this go through memory (MAX_FLAT_PARAMS)
     WEIR_WIT_FLAT_RESULTS_MAX = 1, // (MAX_FLAT_RESULTS)
-    WEIR_WIT_HOST_BYTES_MAX = 256, // the largest host struct of an imported function's parameters or result
+    WEIR_WIT_HOST_BYTES_MAX =
+        256, // the largest host struct of an imported function's parameters or result
 };
 
 // The host's side of the WIT's types.

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The contract of a provider. A provider (struct weir_provider) is a kind of source; a resource (struct weir_resource)
-// is one opened source of that kind, under the name that the configuration gives it; its options are a struct that the
-// provider's option table describes. Three things, never one.
+// The contract of a provider. A provider (struct weir_provider) is a kind of source; a resource
+// (struct weir_resource) is one opened source of that kind, under the name that the configuration
+// gives it; its options are a struct that the provider's option table describes. Three things,
+// never one.
 //
-// The law of threads. A resource has one thread of its own, started by its first watch at the latest and ended by
-// close. `offer` is called on that thread only and never blocks. Every other function here may be called from any
-// thread, by several at once. unwatch and close wait for the resource's thread, so they are never called from `offer`;
-// once they have returned, nothing of that watch or resource is called again.
+// The law of threads. A resource has one thread of its own, started by its first watch at the
+// latest and ended by close. `offer` is called on that thread only and never blocks. Every other
+// function here may be called from any thread, by several at once. unwatch and close wait for the
+// resource's thread, so they are never called from `offer`; once they have returned, nothing of
+// that watch or resource is called again.
 #ifndef WEIR_PROVIDER_PROVIDER_H
 #define WEIR_PROVIDER_PROVIDER_H
 
@@ -32,7 +34,8 @@ enum weir_capability {
 
 // What a watch promises; a fact of the provider and the key.
 enum weir_strength {
-    WEIR_LATEST_VALUE, // each key's last state is delivered; states that were overwritten before may be left out
+    WEIR_LATEST_VALUE, // each key's last state is delivered; states that were overwritten before
+                       // may be left out
     WEIR_EVERY_CHANGE, // each committed change is delivered
 };
 
@@ -48,7 +51,8 @@ struct weir_pattern {
 static inline struct weir_pattern weir_pattern_of(struct weir_str text) {
     bool is_prefix = text.size > 0 && text.data[text.size - 1] == '*';
     return (struct weir_pattern){
-        .text = {.data = text.data, .size = text.size - (is_prefix ? 1 : 0)}, .is_prefix = is_prefix};
+        .text = {.data = text.data, .size = text.size - (is_prefix ? 1 : 0)},
+        .is_prefix = is_prefix};
 }
 
 static inline bool weir_pattern_matches(const struct weir_pattern *pattern, struct weir_str key) {
@@ -56,19 +60,21 @@ static inline bool weir_pattern_matches(const struct weir_pattern *pattern, stru
                               : weir_str_equal(key, pattern->text);
 }
 
-// Where a watch's events go. `offer` borrows the event and takes a reference of its own if it keeps it:
-//   WEIR_OK        taken.
-//   WEIR_AGAIN     no room now. The provider keeps the change (or knows how to find it again), goes on with its other
-//                  watches, and offers it again after `resume`. It must not ask again before.
-//   WEIR_NO_MEMORY as WEIR_AGAIN, but nobody will call `resume`: offer it again after a while.
-//   WEIR_STOPPED   the watch is ending; drop it.
+// Where a watch's events go. `offer` borrows the event and takes a reference of its own if it keeps
+// it. It answers:
+//
+// - WEIR_OK: taken.
+// - WEIR_AGAIN: no room now. The provider keeps the change (or knows how to find it again), goes on
+//   with its other watches, and offers it again after `resume`. It must not ask again before.
+// - WEIR_NO_MEMORY: as WEIR_AGAIN, but nobody will call `resume`; offer it again after a while.
+// - WEIR_STOPPED: the watch is ending; drop it.
 struct weir_sink {
     weir_status (*offer)(void *context, struct weir_event *event);
     void *context;
 };
 
 struct weir_resource_args {
-    const char *name;    // as the configuration calls it; [A-Za-z0-9._-], at most WEIR_NAME_BYTES_MAX
+    const char *name; // as the configuration calls it; [A-Za-z0-9._-], at most WEIR_NAME_BYTES_MAX
     const void *options; // the provider's option struct, valid during open only
     struct weir_log *log;
 };
@@ -80,8 +86,8 @@ struct weir_watch_args {
 };
 
 enum {
-    WEIR_NAME_BYTES_MAX = 128,   // names of resources, guests and subscriptions
-    WEIR_KEY_BYTES_MAX = 4096,   // a key, and a pattern
+    WEIR_NAME_BYTES_MAX = 128, // names of resources, guests and subscriptions
+    WEIR_KEY_BYTES_MAX = 4096, // a key, and a pattern
 };
 
 struct weir_provider;
@@ -108,7 +114,7 @@ struct weir_provider {
     const char *kind;    // "file"
     const char *summary; // one line for `weir help`
     struct weir_option_table options;
-    size_t options_bytes; // sizeof the struct that the table describes
+    size_t options_bytes;  // sizeof the struct that the table describes
     uint32_t capabilities; // of enum weir_capability
 
     // Opens a resource: checks that it is there and may be used.
@@ -118,14 +124,17 @@ struct weir_provider {
     void (*close)(struct weir_resource *resource);
 
     // The value of a key. WEIR_NOT_FOUND; WEIR_LIMIT above value_bytes_max.
-    weir_status (*get)(struct weir_resource *resource, struct weir_str key, uint64_t value_bytes_max,
-                       struct weir_value *ret_value, struct weir_error *err);
+    weir_status (*get)(struct weir_resource *resource, struct weir_str key,
+                       uint64_t value_bytes_max, struct weir_value *ret_value,
+                       struct weir_error *err);
     // Sets a key, all or nothing, and durably when it returns.
     weir_status (*set)(struct weir_resource *resource, struct weir_str key, struct weir_str value,
                        struct weir_error *err);
     // Removes a key. WEIR_NOT_FOUND where there is none.
-    weir_status (*remove)(struct weir_resource *resource, struct weir_str key, struct weir_error *err);
-    // Calls `each` for each key that matches, in byte order; `each` returns false to end the listing.
+    weir_status (*remove)(struct weir_resource *resource, struct weir_str key,
+                          struct weir_error *err);
+    // Calls `each` for each key that matches, in byte order; `each` returns false to end the
+    // listing.
     weir_status (*list)(struct weir_resource *resource, const struct weir_pattern *pattern,
                         bool (*each)(void *context, struct weir_str key), void *context,
                         struct weir_error *err);
@@ -133,7 +142,8 @@ struct weir_provider {
     // What a watch of these keys would promise. Also checks the pattern.
     weir_status (*strength)(struct weir_resource *resource, const struct weir_pattern *pattern,
                             enum weir_strength *ret_strength, struct weir_error *err);
-    // Starts to watch: every change that happens after this has returned is offered to the sink, in order per key.
+    // Starts to watch: every change that happens after this has returned is offered to the sink, in
+    // order per key.
     weir_status (*watch)(struct weir_resource *resource, const struct weir_watch_args *args,
                          struct weir_watch **ret_watch, struct weir_error *err);
     // Ends a watch and frees it. NULL is allowed.

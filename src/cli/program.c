@@ -1,0 +1,479 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The composition root; see program.h. The main thread waits for signals and for the threads that
+// run mains; it never enters a guest.
+#include "cli/program.h"
+
+#include "base/clock.h"
+#include "flow/flow.h"
+#include "guest/engine.h"
+#include "guest/guest.h"
+#include "observe/log.h"
+#include "provider/provider.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+// What a thread that runs a main needs of its stack besides the guest's.
+enum { THREAD_STACK_BYTES = 1024 * 1024 };
+// Instances alive beside those of the workers and mains: those being started while others are being
+// freed.
+enum { INSTANCES_SPARE = 16 };
+
+// One exec that weir itself starts: a guest's main, or the configuration's subscriptions.
+struct runner {
+    struct weir_program *program;
+    const char *name;
+    pthread_t thread;
+    bool is_started, is_over; // is_over: set by the main thread when it has joined
+    atomic_bool has_ended;    // set by the thread itself
+    // A main:
+    struct weir_guest *guest; // NULL: the subscriptions
+    struct weir_session *session;
+    struct weir_call call;
+    struct weir_resource **granted;
+    weir_status status;
+};
+
+struct weir_program {
+    const struct weir_config *config;
+    struct weir_log *log;
+    int output_fd;
+    struct weir_engine *engine;
+    struct weir_guest **guests;       // as config->guests
+    struct weir_resource **resources; // as config->resources
+    struct weir_flow *flow;
+    struct weir_set *subscriptions; // of the configuration; NULL: it has none
+    struct runner *runners;
+    size_t runner_count;
+    int ended_fd; // an eventfd that runners write to when they have ended
+};
+
+static uint32_t worker_count(const struct weir_config *config) {
+    if (config->host.workers > 0) {
+        return (uint32_t)config->host.workers;
+    }
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return cores < 1 ? 1 : cores > WEIR_WORKERS_MAX ? WEIR_WORKERS_MAX : (uint32_t)cores;
+}
+
+weir_status weir_program_engine(const struct weir_config *config, struct weir_engine **ret_engine,
+                                struct weir_error *err) {
+    // Each worker has one instance in use; a guest with `reuse` keeps as many idle ones.
+    uint64_t workers = worker_count(config);
+    uint64_t instances = workers + config->guest_count + INSTANCES_SPARE, memory_bytes = 0;
+    for (size_t i = 0; i < config->guest_count; i++) {
+        const struct weir_guest_config *guest = &config->guests[i];
+        instances += guest->instance == WEIR_INSTANCE_REUSE ? workers : 0;
+        memory_bytes =
+            guest->bounds.memory_bytes > memory_bytes ? guest->bounds.memory_bytes : memory_bytes;
+    }
+    struct weir_engine_config engine_config = {
+        .stack_bytes = config->host.stack_bytes,
+        .memory_bytes_max = memory_bytes,
+        .instances_max =
+            (uint32_t)(instances < WEIR_INSTANCES_MAX ? instances : WEIR_INSTANCES_MAX),
+    };
+    return weir_engine_create(&engine_config, ret_engine, err);
+}
+
+static void print_line(void *context, const char *guest, struct weir_str line) {
+    const int *fd = context;
+    weir_output_line(*fd, guest, line);
+}
+
+weir_status weir_program_guest(struct weir_engine *engine, const struct weir_config *config,
+                               const struct weir_guest_config *guest_config, const int *output_fd,
+                               struct weir_guest **ret_guest, struct weir_error *err) {
+    const struct weir_bounds *bounds = &guest_config->bounds;
+    struct weir_guest_args args = {
+        .name = guest_config->name,
+        .instances = guest_config->instance == WEIR_INSTANCE_REUSE ? WEIR_INSTANCES_REUSED
+                                                                   : WEIR_INSTANCES_FRESH,
+        .idle_max = worker_count(config),
+        .time_ns = bounds->time_ns,
+        .memory_bytes = bounds->memory_bytes,
+        .event_bytes = bounds->event_bytes,
+        .output_bytes = bounds->output_bytes,
+        .module_bytes = bounds->module_bytes,
+        .handles = (uint32_t)bounds->handles,
+        .output = {.line = print_line, .context = (void *)(uintptr_t)output_fd},
+        .host = &weir_session_host,
+    };
+    return weir_guest_load(engine, &args, guest_config->wasm, ret_guest, err);
+}
+
+weir_status weir_program_resource(const struct weir_resource_config *resource_config,
+                                  struct weir_log *log, struct weir_resource **ret_resource,
+                                  struct weir_error *err) {
+    struct weir_resource_args args = {
+        .name = resource_config->name, .options = resource_config->options, .log = log};
+    weir_status status = resource_config->provider->open(&args, ret_resource, err);
+    return status == WEIR_OK ? status
+                             : weir_error_prefix(err, status, "resource %s", resource_config->name);
+}
+
+static struct weir_guest *guest_named(const struct weir_program *program, const char *name) {
+    for (size_t i = 0; i < program->config->guest_count; i++) {
+        if (strcmp(program->config->guests[i].name, name) == 0) {
+            return program->guests[i];
+        }
+    }
+    return NULL;
+}
+
+static struct weir_resource *resource_named(const struct weir_program *program, const char *name) {
+    for (size_t i = 0; i < program->config->resource_count; i++) {
+        if (strcmp(program->config->resources[i].name, name) == 0) {
+            return program->resources[i];
+        }
+    }
+    return NULL;
+}
+
+static const struct weir_guest_config *guest_config_named(const struct weir_config *config,
+                                                          const char *name) {
+    for (size_t i = 0; i < config->guest_count; i++) {
+        if (strcmp(config->guests[i].name, name) == 0) {
+            return &config->guests[i];
+        }
+    }
+    return NULL;
+}
+
+static weir_status load_guests(struct weir_program *program, struct weir_error *err) {
+    const struct weir_config *config = program->config;
+    weir_status status = WEIR_OK;
+    for (size_t i = 0; status == WEIR_OK && i < config->guest_count; i++) {
+        status = weir_program_guest(program->engine, config, &config->guests[i],
+                                    &program->output_fd, &program->guests[i], err);
+    }
+    return status;
+}
+
+static weir_status open_resources(struct weir_program *program, struct weir_error *err) {
+    const struct weir_config *config = program->config;
+    weir_status status = WEIR_OK;
+    for (size_t i = 0; status == WEIR_OK && i < config->resource_count; i++) {
+        status =
+            weir_program_resource(&config->resources[i], program->log, &program->resources[i], err);
+    }
+    return status;
+}
+
+static weir_status subscribe(struct weir_program *program,
+                             const struct weir_subscription_config *config,
+                             struct weir_error *err) {
+    struct weir_guest *guest = guest_named(program, config->guest);
+    uint32_t handler;
+    weir_status status =
+        weir_guest_handler_find(guest, weir_str_of(config->handler), &handler, err);
+    if (status != WEIR_OK) {
+        return status;
+    }
+    struct weir_subscription_args args = {
+        .name = config->name,
+        .resource = resource_named(program, config->resource),
+        .key = weir_str_of(config->key),
+        .event_bytes_max = guest_config_named(program->config, config->guest)->bounds.event_bytes,
+        .guest = guest,
+        .retry = config->retry,
+        .queue = config->queue,
+    };
+    struct weir_subscription *subscription;
+    status = weir_subscription_create(program->flow, &args, &subscription, err);
+    if (status == WEIR_OK) {
+        weir_set_add(program->subscriptions, subscription, handler);
+    }
+    return status;
+}
+
+static weir_status subscribe_all(struct weir_program *program, struct weir_error *err) {
+    const struct weir_config *config = program->config;
+    if (config->subscription_count == 0) {
+        return WEIR_OK;
+    }
+    weir_status status = weir_set_create(program->flow, config->path, &program->subscriptions, err);
+    for (size_t i = 0; status == WEIR_OK && i < config->subscription_count; i++) {
+        const struct weir_subscription_config *subscription = &config->subscriptions[i];
+        status = subscribe(program, subscription, err);
+        if (status != WEIR_OK) {
+            weir_error_prefix(err, status, "%s:%u: the subscription of %s to %s", config->path,
+                              subscription->place.line, subscription->guest,
+                              subscription->resource);
+        }
+    }
+    return status;
+}
+
+// The session of a guest's main: the resources that its configuration grants.
+static weir_status prepare_main(struct weir_program *program, struct runner *runner,
+                                const struct weir_guest_config *config, struct weir_error *err) {
+    runner->granted = calloc(config->grant_count + 1, sizeof(struct weir_resource *));
+    if (!runner->granted) {
+        return weir_fail_no_memory(err, "a guest's grants");
+    }
+    for (size_t i = 0; i < config->grant_count; i++) {
+        runner->granted[i] = resource_named(program, config->grants[i]);
+    }
+    struct weir_session_args args = {
+        .flow = program->flow,
+        .guest = runner->guest,
+        .guest_name = config->name,
+        .resources = runner->granted,
+        .resource_count = config->grant_count,
+        .watches_max = config->bounds.watches,
+        .event_bytes_max = config->bounds.event_bytes,
+        .retry = config->retry,
+        .queue = config->queue,
+    };
+    return weir_session_create(&args, &runner->session, err);
+}
+
+static weir_status prepare_runners(struct weir_program *program, struct weir_error *err) {
+    const struct weir_config *config = program->config;
+    program->runners = calloc(config->guest_count + 1, sizeof *program->runners);
+    if (!program->runners) {
+        return weir_fail_no_memory(err, "the mains");
+    }
+    weir_status status = WEIR_OK;
+    for (size_t i = 0; status == WEIR_OK && i < config->guest_count; i++) {
+        if (!config->guests[i].run) {
+            continue;
+        }
+        struct runner *runner = &program->runners[program->runner_count++];
+        runner->program = program;
+        runner->name = config->guests[i].name;
+        runner->guest = program->guests[i];
+        if (!weir_guest_has_main(runner->guest)) {
+            return weir_fail(
+                err, WEIR_INVALID,
+                "guest %s has run: true but no main: it exports neither run nor _start",
+                runner->name);
+        }
+        status = prepare_main(program, runner, &config->guests[i], err);
+    }
+    if (status == WEIR_OK && program->subscriptions) {
+        struct runner *runner = &program->runners[program->runner_count++];
+        runner->program = program;
+        runner->name = "subscriptions";
+    }
+    if (status == WEIR_OK && program->runner_count == 0) {
+        return weir_fail(err, WEIR_INVALID,
+                         "%s: there is nothing to run: add a subscription, or run: true to a guest",
+                         config->path);
+    }
+    return status;
+}
+
+weir_status weir_program_create(const struct weir_config *config, struct weir_log *log,
+                                int output_fd, struct weir_program **ret_program,
+                                struct weir_error *err) {
+    *ret_program = NULL;
+    struct weir_program *program = calloc(1, sizeof *program);
+    if (!program) {
+        return weir_fail_no_memory(err, "the program");
+    }
+    program->config = config;
+    program->log = log;
+    program->output_fd = output_fd;
+    program->ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    program->guests = calloc(config->guest_count + 1, sizeof(struct weir_guest *));
+    program->resources = calloc(config->resource_count + 1, sizeof(struct weir_resource *));
+    struct weir_flow_config flow_config = {
+        .workers = worker_count(config),
+        .grace_ns = config->host.grace_ns,
+        .queue_bytes = config->host.queue_bytes,
+        .stack_bytes = config->host.stack_bytes,
+        .log = log,
+    };
+    weir_status status = WEIR_OK;
+    if (program->ended_fd < 0) {
+        status = weir_fail_errno(err, errno, "making an eventfd");
+    } else if (!program->guests || !program->resources) {
+        status = weir_fail_no_memory(err, "the program");
+    }
+    status = status == WEIR_OK ? weir_program_engine(config, &program->engine, err) : status;
+    status = status == WEIR_OK ? load_guests(program, err) : status;
+    status = status == WEIR_OK ? open_resources(program, err) : status;
+    status = status == WEIR_OK ? weir_flow_create(&flow_config, &program->flow, err) : status;
+    status = status == WEIR_OK ? subscribe_all(program, err) : status;
+    status = status == WEIR_OK ? prepare_runners(program, err) : status;
+    if (status != WEIR_OK) {
+        weir_program_destroy(program);
+        return status;
+    }
+    *ret_program = program;
+    return WEIR_OK;
+}
+
+void weir_program_destroy(struct weir_program *program) {
+    if (!program) {
+        return;
+    }
+    for (size_t i = 0; i < program->runner_count; i++) {
+        weir_session_destroy(program->runners[i].session);
+        free(program->runners[i].granted);
+    }
+    free(program->runners);
+    weir_set_unref(program->subscriptions);
+    weir_flow_destroy(program->flow);
+    for (size_t i = 0; program->resources && i < program->config->resource_count; i++) {
+        if (program->resources[i]) {
+            program->resources[i]->provider->close(program->resources[i]);
+        }
+    }
+    for (size_t i = 0; program->guests && i < program->config->guest_count; i++) {
+        weir_guest_destroy(program->guests[i]);
+    }
+    free(program->resources);
+    free(program->guests);
+    weir_engine_destroy(program->engine);
+    if (program->ended_fd >= 0) {
+        close(program->ended_fd);
+    }
+    free(program);
+}
+
+static void *run(void *argument) {
+    struct runner *runner = argument;
+    struct weir_program *program = runner->program;
+    struct weir_error err;
+    runner->status = runner->guest
+                         ? weir_guest_run(runner->guest, runner->session, &runner->call, &err)
+                         : weir_set_exec(program->subscriptions, 0, &err);
+    if (runner->status == WEIR_OK) {
+        weir_log(program->log, WEIR_LOG_DEBUG, "main has returned",
+                 {"guest", weir_str_of(runner->name)});
+    } else {
+        weir_log(program->log, WEIR_LOG_ERROR, "main failed", {"guest", weir_str_of(runner->name)},
+                 {"reason", weir_str_of(err.message)});
+    }
+    atomic_store(&runner->has_ended, true);
+    const uint64_t one = 1;
+    // An eventfd's counter does not overflow by this; the main thread looks again at each wake-up.
+    ssize_t written = write(program->ended_fd, &one, sizeof one);
+    (void)written;
+    return NULL;
+}
+
+static weir_status start(struct weir_program *program, struct weir_error *err) {
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, program->config->host.stack_bytes + THREAD_STACK_BYTES);
+    int code = 0;
+    for (size_t i = 0; i < program->runner_count && code == 0; i++) {
+        struct runner *runner = &program->runners[i];
+        code = pthread_create(&runner->thread, &attributes, run, runner);
+        if (code == 0) {
+            char name[16]; // the system's limit
+            snprintf(name, sizeof name, "weir:%.10s", runner->name);
+            pthread_setname_np(runner->thread, name);
+            runner->is_started = true;
+        }
+    }
+    pthread_attr_destroy(&attributes);
+    return code == 0 ? WEIR_OK : weir_fail_errno(err, code, "starting a guest's main");
+}
+
+// Joins the runners that have ended. Returns how many are left.
+static size_t reap(struct weir_program *program, bool *ret_has_failed) {
+    size_t left = 0;
+    for (size_t i = 0; i < program->runner_count; i++) {
+        struct runner *runner = &program->runners[i];
+        if (!runner->is_started || runner->is_over) {
+            continue;
+        }
+        if (!atomic_load(&runner->has_ended)) {
+            left++;
+            continue;
+        }
+        pthread_join(runner->thread, NULL);
+        runner->is_over = true;
+        *ret_has_failed = *ret_has_failed || runner->status != WEIR_OK;
+    }
+    return left;
+}
+
+// From now on nothing is waited for: handlers and mains that still run are cut.
+static void cut(struct weir_program *program) {
+    weir_flow_cut(program->flow);
+    for (size_t i = 0; i < program->runner_count; i++) {
+        atomic_store_explicit(&program->runners[i].call.is_cut, true, memory_order_relaxed);
+    }
+}
+
+static int open_signals(sigset_t *signals) {
+    sigemptyset(signals);
+    sigaddset(signals, SIGINT);
+    sigaddset(signals, SIGTERM);
+    return signalfd(-1, signals, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static void stop(struct weir_program *program, const char *why) {
+    weir_log(program->log, WEIR_LOG_INFO, "stopping", {"because", weir_str_of(why)});
+    weir_flow_stop(program->flow);
+}
+
+// How long poll may wait: until the cut that is due, or for ever.
+static int wait_ms(int64_t cut_at_ns) {
+    if (cut_at_ns == INT64_MAX) {
+        return -1;
+    }
+    int64_t left_ns = cut_at_ns - weir_clock_monotonic_ns();
+    return left_ns <= 0 ? 0 : (int)(left_ns / WEIR_NS_PER_MS + 1);
+}
+
+// Waits until every runner has ended, and stops them where a signal says so.
+static bool supervise(struct weir_program *program, int signals_fd) {
+    bool has_failed = false, is_stopping = false;
+    int64_t cut_at_ns = INT64_MAX;
+    while (reap(program, &has_failed) > 0) {
+        struct pollfd fds[] = {{.fd = signals_fd, .events = POLLIN},
+                               {.fd = program->ended_fd, .events = POLLIN}};
+        poll(fds, 2, wait_ms(cut_at_ns));
+        uint64_t ended;
+        struct signalfd_siginfo signal;
+        ssize_t drained = read(program->ended_fd, &ended, sizeof ended);
+        (void)drained;
+        if (read(signals_fd, &signal, sizeof signal) == sizeof signal) {
+            if (is_stopping) {
+                cut_at_ns = 0;
+            } else {
+                is_stopping = true;
+                stop(program, strsignal((int)signal.ssi_signo));
+                cut_at_ns = weir_clock_monotonic_ns() + program->config->host.grace_ns;
+            }
+        }
+        if (weir_clock_monotonic_ns() >= cut_at_ns) {
+            cut(program);
+            cut_at_ns = INT64_MAX;
+        }
+    }
+    return has_failed;
+}
+
+weir_status weir_program_run(struct weir_program *program, struct weir_error *err) {
+    sigset_t signals;
+    int signals_fd = open_signals(&signals);
+    if (signals_fd < 0) {
+        return weir_fail_errno(err, errno, "making a signalfd");
+    }
+    weir_status status = start(program, err);
+    if (status != WEIR_OK) {
+        cut(program);
+    }
+    bool has_failed = supervise(program, signals_fd);
+    close(signals_fd);
+    if (status == WEIR_OK && has_failed) {
+        status = weir_fail(err, WEIR_OTHER, "a guest's main failed");
+    }
+    return status;
+}
