@@ -15,9 +15,21 @@ static bool digits(const char *text, size_t count) {
     return true;
 }
 
+static int number(const char *two_digits) {
+    return (two_digits[0] - '0') * 10 + (two_digits[1] - '0');
+}
+
 static bool in_range(const char *two_digits, int low, int high) {
-    int value = (two_digits[0] - '0') * 10 + (two_digits[1] - '0');
+    int value = number(two_digits);
     return value >= low && value <= high;
+}
+
+// The last day of a month (1 to 12) of a year in four digits.
+static int last_day(const char *year, int month) {
+    int century = number(year), of_century = number(year + 2);
+    bool is_leap = of_century % 4 == 0 && (of_century != 0 || century % 4 == 0);
+    bool is_short = month == 4 || month == 6 || month == 9 || month == 11;
+    return month == 2 ? (is_leap ? 29 : 28) : is_short ? 30 : 31;
 }
 
 // RFC 3339's date-time: 2026-01-31T12:34:56, a fraction if any, Z or +hh:mm. 60 is a leap second's
@@ -30,8 +42,8 @@ static bool is_time(struct weir_str text) {
         !digits(t + 17, 2)) {
         return false;
     }
-    if (!in_range(t + 5, 1, 12) || !in_range(t + 8, 1, 31) || !in_range(t + 11, 0, 23) ||
-        !in_range(t + 14, 0, 59) || !in_range(t + 17, 0, 60)) {
+    if (!in_range(t + 5, 1, 12) || !in_range(t + 8, 1, last_day(t, number(t + 5))) ||
+        !in_range(t + 11, 0, 23) || !in_range(t + 14, 0, 59) || !in_range(t + 17, 0, 60)) {
         return false;
     }
     size_t at = 19;
