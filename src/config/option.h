@@ -58,6 +58,9 @@ const struct weir_option *weir_option_find(const struct weir_option_table *table
 const char *weir_option_expected(const struct weir_option *option, char *buffer, size_t size);
 enum { WEIR_OPTION_EXPECTED_BYTES = 256 }; // enough for any row
 
+// The same in the few words of a table: "1ms to 1h", "true or false", "path". Returns `buffer`.
+const char *weir_option_range(const struct weir_option *option, char *buffer, size_t size);
+
 // Parses a text as the row's type, checks its bounds and stores it. `folder`: where a relative path
 // starts; NULL for the working directory. WEIR_INVALID tells what would be right, without the
 // option's name in front.

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Every key of weir.yaml but the providers' own; see option.h and tables.h. Constant data, any
+// thread.
+#include "config/tables.h"
+
+#include "base/clock.h"
+#include "provider/provider.h"
+
+#define KIB       (INT64_C(1) << 10)
+#define MIB       (INT64_C(1) << 20)
+#define GIB       (INT64_C(1) << 30)
+#define MINUTE_NS (60 * WEIR_NS_PER_S)
+#define HOUR_NS   (60 * MINUTE_NS)
+
+#define TABLE_OF(array) {.rows = (array), .count = sizeof(array) / sizeof(array)[0]}
+
+static const struct weir_option bounds_rows[] = {
+    {
+        .name = "time",
+        .type = WEIR_OPTION_DURATION,
+        .offset = offsetof(struct weir_bounds, time_ns),
+        .fallback = "5s",
+        .min = WEIR_NS_PER_MS,
+        .max = HOUR_NS,
+        .help = "how long one call may take: of a handler, of main outside of exec, of the start",
+    },
+    {
+        .name = "memory",
+        .type = WEIR_OPTION_SIZE,
+        .offset = offsetof(struct weir_bounds, memory_bytes),
+        .fallback = "64MiB",
+        .min = 64 * KIB,
+        .max = 4 * GIB,
+        .help = "the memory of one instance",
+    },
+    {
+        .name = "event",
+        .type = WEIR_OPTION_SIZE,
+        .offset = offsetof(struct weir_bounds, event_bytes),
+        .fallback = "16MiB",
+        .min = KIB,
+        .max = GIB,
+        .help = "an event to or from the guest, and any text or list that it hands over",
+    },
+    {
+        .name = "output",
+        .type = WEIR_OPTION_SIZE,
+        .offset = offsetof(struct weir_bounds, output_bytes),
+        .fallback = "64KiB",
+        .min = 0,
+        .max = GIB,
+        .help = "what one call may print; for main, before and after each exec",
+    },
+    {
+        .name = "module",
+        .type = WEIR_OPTION_SIZE,
+        .offset = offsetof(struct weir_bounds, module_bytes),
+        .fallback = "64MiB",
+        .min = KIB,
+        .max = GIB,
+        .help = "the guest's file",
+    },
+    {
+        .name = "handles",
+        .type = WEIR_OPTION_COUNT,
+        .offset = offsetof(struct weir_bounds, handles),
+        .fallback = "256",
+        .min = 1,
+        .max = 65535,
+        .help = "resource handles that one instance may hold",
+    },
+    {
+        .name = "watches",
+        .type = WEIR_OPTION_COUNT,
+        .offset = offsetof(struct weir_bounds, watches),
+        .fallback = "256",
+        .min = 1,
+        .max = 1000000,
+        .help = "watches that one run of main may hold",
+    },
+};
+const struct weir_option_table weir_bounds_options = TABLE_OF(bounds_rows);
+
+static const struct weir_option retry_rows[] = {
+    {
+        .name = "attempts",
+        .type = WEIR_OPTION_COUNT,
+        .offset = offsetof(struct weir_retry, attempts),
+        .fallback = "5",
+        .min = 1,
+        .max = 1000,
+        .help = "how often an event is handed to its handler in all, before it is put aside",
+    },
+    {
+        .name = "backoff",
+        .type = WEIR_OPTION_DURATION,
+        .offset = offsetof(struct weir_retry, backoff_ns),
+        .fallback = "100ms",
+        .min = WEIR_NS_PER_MS,
+        .max = HOUR_NS,
+        .help = "the wait before the second attempt; it doubles for each further one",
+    },
+    {
+        .name = "backoff_max",
+        .type = WEIR_OPTION_DURATION,
+        .offset = offsetof(struct weir_retry, backoff_max_ns),
+        .fallback = "30s",
+        .min = WEIR_NS_PER_MS,
+        .max = 24 * HOUR_NS,
+        .help = "the longest wait between two attempts; at least backoff",
+    },
+    {
+        .name = "jitter",
+        .type = WEIR_OPTION_RATIO,
+        .offset = offsetof(struct weir_retry, jitter),
+        .fallback = "0.5",
+        .help = "the share of a wait that is random, so that retries do not come in step",
+    },
+};
+const struct weir_option_table weir_retry_options = TABLE_OF(retry_rows);
+
+static const struct weir_option queue_rows[] = {
+    {
+        .name = "events",
+        .type = WEIR_OPTION_COUNT,
+        .offset = offsetof(struct weir_queue_bounds, events),
+        .fallback = "1024",
+        .min = 1,
+        .max = 1000000,
+        .help = "events that may wait; when it is full, the source is no longer read",
+    },
+    {
+        .name = "bytes",
+        .type = WEIR_OPTION_SIZE,
+        .offset = offsetof(struct weir_queue_bounds, bytes),
+        .fallback = "64MiB",
+        .min = KIB,
+        .max = 64 * GIB,
+        .help = "bytes of the events that may wait",
+    },
+};
+const struct weir_option_table weir_queue_options = TABLE_OF(queue_rows);
+
+static const struct weir_option host_rows[] = {
+    {
+        .name = "workers",
+        .type = WEIR_OPTION_COUNT,
+        .offset = offsetof(struct weir_host_config, workers),
+        .fallback = "0",
+        .min = 0,
+        .max = 1024,
+        .help = "threads that call handlers; 0: one for each core",
+    },
+    {
+        .name = "grace",
+        .type = WEIR_OPTION_DURATION,
+        .offset = offsetof(struct weir_host_config, grace_ns),
+        .fallback = "5s",
+        .min = 0,
+        .max = HOUR_NS,
+        .help = "how long handlers that are running may go on after a deadline or a stop",
+    },
+    {
+        .name = "stack",
+        .type = WEIR_OPTION_SIZE,
+        .offset = offsetof(struct weir_host_config, stack_bytes),
+        .fallback = "512KiB",
+        .min = 16 * KIB,
+        .max = 16 * MIB,
+        .help = "the WebAssembly stack of each call",
+    },
+    {
+        .name = "queue",
+        .type = WEIR_OPTION_SIZE,
+        .offset = offsetof(struct weir_host_config, queue_bytes),
+        .fallback = "256MiB",
+        .min = KIB,
+        .max = 1024 * GIB,
+        .help = "bytes of the events that may wait in all queues together",
+    },
+};
+const struct weir_option_table weir_host_options = TABLE_OF(host_rows);
+
+static const char *const instance_choices[] = {
+    [WEIR_INSTANCE_FRESH] = "fresh",
+    [WEIR_INSTANCE_REUSE] = "reuse",
+    NULL,
+};
+
+static const struct weir_option guest_rows[] = {
+    {
+        .name = "wasm",
+        .type = WEIR_OPTION_PATH,
+        .offset = offsetof(struct weir_guest_config, wasm),
+        .is_required = true,
+        .help = "the guest's file; a relative path starts at the configuration's folder",
+    },
+    {
+        .name = "run",
+        .type = WEIR_OPTION_BOOL,
+        .offset = offsetof(struct weir_guest_config, run),
+        .fallback = "false",
+        .help = "call its main, which may set up subscriptions of its own",
+    },
+    {
+        .name = "instance",
+        .type = WEIR_OPTION_CHOICE,
+        .offset = offsetof(struct weir_guest_config, instance),
+        .fallback = "fresh",
+        .choices = instance_choices,
+        .help = "an instance for each event, or instances that are used again",
+    },
+};
+const struct weir_option_table weir_guest_options = TABLE_OF(guest_rows);
+
+enum { HANDLER_BYTES_MAX = 256 };
+
+static const struct weir_option subscription_rows[] = {
+    {
+        .name = "name",
+        .type = WEIR_OPTION_TEXT,
+        .offset = offsetof(struct weir_subscription_config, name),
+        .min = 1,
+        .max = WEIR_NAME_BYTES_MAX,
+        .help = "its name in logs; unique",
+    },
+    {
+        .name = "watch",
+        .type = WEIR_OPTION_TEXT,
+        .offset = offsetof(struct weir_subscription_config, resource),
+        .is_required = true,
+        .help = "the resource whose changes it is about",
+    },
+    {
+        .name = "key",
+        .type = WEIR_OPTION_TEXT,
+        .offset = offsetof(struct weir_subscription_config, key),
+        .is_required = true,
+        .min = 1,
+        .max = WEIR_KEY_BYTES_MAX,
+        .help = "a key of the resource, or with a final * every key that begins so",
+    },
+    {
+        .name = "guest",
+        .type = WEIR_OPTION_TEXT,
+        .offset = offsetof(struct weir_subscription_config, guest),
+        .is_required = true,
+        .help = "the guest that handles them",
+    },
+    {
+        .name = "handler",
+        .type = WEIR_OPTION_TEXT,
+        .offset = offsetof(struct weir_subscription_config, handler),
+        .fallback = "handle-event",
+        .min = 1,
+        .max = HANDLER_BYTES_MAX,
+        .help = "the exported function that is called with each event",
+    },
+};
+const struct weir_option_table weir_subscription_options = TABLE_OF(subscription_rows);
+
+static const struct weir_section top_rows[] = {
+    {.name = "host", .help = "what holds for weir as a whole", .table = &weir_host_options},
+    {
+        .name = "bounds",
+        .help = "what a guest may use; here the default of every guest's own bounds",
+        .table = &weir_bounds_options,
+    },
+    {.name = "resources", .help = "what can be watched: a name, and what stands behind it"},
+    {.name = "guests", .help = "the programs that handle events: a name, and the file"},
+    {.name = "subscriptions", .help = "a list: whose changes go to which handler"},
+};
+const struct weir_sections weir_config_sections = TABLE_OF(top_rows);
+
+static const struct weir_section resource_rows[] = {
+    {.name = "kind", .help = "the provider; its own options stand beside it"},
+};
+const struct weir_sections weir_resource_sections = TABLE_OF(resource_rows);
+
+static const struct weir_section guest_section_rows[] = {
+    {
+        .name = "grants",
+        .help = "a list: the resources it may open; default: those of its subscriptions",
+    },
+    {.name = "bounds", .help = "what it may use", .table = &weir_bounds_options},
+    {
+        .name = "retry",
+        .help = "how a failed event is tried again",
+        .table = &weir_retry_options,
+    },
+    {.name = "queue", .help = "how much may wait for it", .table = &weir_queue_options},
+};
+const struct weir_sections weir_guest_sections = TABLE_OF(guest_section_rows);
+
+static const struct weir_section subscription_section_rows[] = {
+    {.name = "retry", .help = "default: its guest's", .table = &weir_retry_options},
+    {.name = "queue", .help = "default: its guest's", .table = &weir_queue_options},
+};
+const struct weir_sections weir_subscription_sections = TABLE_OF(subscription_section_rows);
