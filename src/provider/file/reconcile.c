@@ -1,0 +1,766 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The comparison that every hint leads to: what is there now, against what a watch was told last.
+// It decides what is an event, and builds it.
+//
+// Told is a key's present state, so a key that changed twice before it was looked at is told once
+// (latest-value). A sink without room costs memory for the keys that changed, never for their
+// values: each is one entry in the watch's list, and its value is read when the sink has room.
+//
+// A file's stamp decides first. The same stamp is the same content only if it was settled when it
+// was read, since file times tick; otherwise the content is read and its hash decides. A foreign
+// writer who writes the same content again is told as a set if the time of modification differs,
+// because to that writer it was one.
+//
+// What was there when the watch began was not read, so its hash is not known (files that are
+// younger than the clock's tick are the exception). A hint about such a file whose stamp differs in
+// nothing but the inode's change time (chmod, or a copy that set the old time again) is told as a
+// set: better once too often than not at all.
+//
+// Half a value is never told where the kernel can say that somebody has the file open for writing
+// (access.c). Such a key is delayed: its writer's close brings a record, and if it does not (the
+// name was given by linkat to a file that has none yet, the writer writes through a memory map, the
+// record was lost) it is looked at again after a while.
+//
+// The watcher's thread only.
+#include "provider/file/watcher.h"
+
+#include "base/clock.h"
+#include "base/show.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    DELAY_MIN_MS = 100, // before a delayed key is looked at again; doubles
+    DELAY_MAX_MS = 2000,
+    NO_MEMORY_RESCAN_MS = 100,   // when a key could not even be noted
+    ROOM_RESCAN_MS = 1000,       // when there may be room for keys that were left out
+    DRAIN_SLICE_KEYS = 256,      // dirty keys before records are looked at again
+    DRAIN_TURN_KEYS = 32,        // of one watch before it is the next one's turn
+    BUFFER_BYTES_KEPT = 1 << 20, // a larger buffer for values is given back after use
+    REVISION_BYTES = 96,
+};
+
+// ---- entries ----
+
+static struct weir_str key_of(const struct entry *entry) {
+    return (struct weir_str){.data = entry->key, .size = entry->key_size};
+}
+
+static struct entry *find(const struct watch *watch, struct weir_str key) {
+    struct entry *entry;
+    HASH_FIND(hh, watch->entries, key.data, key.size, entry);
+    return entry;
+}
+
+// Sets the watch into or takes it out of the list of those that have something to offer and may.
+static void update_ready(struct weir_file_watcher *watcher, struct watch *watch) {
+    bool is_ready = watch->dirty && !watch->is_paused && !watch->is_stopped;
+    if (is_ready && !watch->is_ready) {
+        DL_APPEND2(watcher->ready, watch, ready_prev, ready_next);
+    } else if (!is_ready && watch->is_ready) {
+        DL_DELETE2(watcher->ready, watch, ready_prev, ready_next);
+    }
+    watch->is_ready = is_ready;
+}
+
+static void unqueue(struct weir_file_watcher *watcher, struct entry *entry) {
+    struct watch *watch = entry->watch;
+    if (entry->queue == DIRTY) {
+        DL_DELETE(watch->dirty, entry);
+        update_ready(watcher, watch);
+    } else if (entry->queue == DELAYED) {
+        DL_DELETE(watch->delayed, entry);
+    }
+    entry->queue = NOT_QUEUED;
+}
+
+static void queue_dirty(struct weir_file_watcher *watcher, struct entry *entry) {
+    if (entry->queue != DIRTY) {
+        unqueue(watcher, entry);
+        entry->queue = DIRTY;
+        DL_APPEND(entry->watch->dirty, entry);
+        update_ready(watcher, entry->watch);
+    }
+}
+
+static void queue_delayed(struct weir_file_watcher *watcher, struct entry *entry) {
+    struct watch *watch = entry->watch;
+    int64_t now_ns = weir_clock_monotonic_ns();
+    unqueue(watcher, entry);
+    entry->queue = DELAYED;
+    DL_APPEND(watch->delayed, entry);
+    if (!watch->has_delayed) {
+        watch->has_delayed = true;
+        DL_APPEND2(watcher->delayed, watch, delayed_prev, delayed_next);
+    }
+    if (now_ns - watch->delayed_last_ns > 2 * watch->delay_ns) {
+        watch->delay_ns = DELAY_MIN_MS * WEIR_NS_PER_MS; // the last trouble was another one
+    }
+    watch->delayed_last_ns = now_ns;
+    int64_t due_ns = now_ns + watch->delay_ns;
+    watcher->delayed_due_ns = due_ns < watcher->delayed_due_ns ? due_ns : watcher->delayed_due_ns;
+}
+
+static void entry_remove(struct weir_file_watcher *watcher, struct entry *entry) {
+    struct watch *watch = entry->watch;
+    struct directory *directory = entry->directory;
+    unqueue(watcher, entry);
+    HASH_DEL(watch->entries, entry);
+    DL_DELETE2(directory->entries, entry, directory_prev, directory_next);
+    if (directory->wd < 0) {
+        watcher->has_idle_directories = true;
+    }
+    free(entry);
+    if (watch->is_over) {
+        watch->is_over = false;
+        weir_file_tree_rescan_within(watcher, ROOM_RESCAN_MS);
+    }
+}
+
+static weir_status entry_add(struct weir_file_watcher *watcher, struct watch *watch,
+                             struct directory *directory, struct weir_str key,
+                             struct entry **ret_entry) {
+    *ret_entry = NULL;
+    if (HASH_COUNT(watch->entries) >= watcher->keys_max) {
+        return WEIR_LIMIT;
+    }
+    struct entry *entry = calloc(1, sizeof *entry + key.size);
+    if (!entry) {
+        return WEIR_NO_MEMORY;
+    }
+    entry->watch = watch;
+    entry->directory = directory;
+    entry->scan_number = directory->scan_number;
+    entry->key_size = key.size;
+    memcpy(entry->key, key.data, key.size);
+    HASH_ADD_KEYPTR(hh, watch->entries, entry->key, key.size, entry);
+    if (!entry->hh.tbl) {
+        free(entry);
+        return WEIR_NO_MEMORY;
+    }
+    DL_APPEND2(directory->entries, entry, directory_prev, directory_next);
+    *ret_entry = entry;
+    return WEIR_OK;
+}
+
+// The entry of a key that changed, made if there is none. NULL: it cannot be followed now, and a
+// rescan will find it.
+static struct entry *entry_for(struct weir_file_watcher *watcher, struct watch *watch,
+                               struct directory *directory, struct weir_str key) {
+    struct entry *entry = find(watch, key);
+    if (entry) {
+        return entry;
+    }
+    weir_status status = entry_add(watcher, watch, directory, key, &entry);
+    if (status == WEIR_NO_MEMORY) {
+        weir_file_tree_rescan_within(watcher, NO_MEMORY_RESCAN_MS);
+    } else if (status == WEIR_LIMIT && !watch->is_over) {
+        watch->is_over = true; // until a key goes
+        weir_file_watcher_log(
+            watcher, WEIR_LOG_ERROR,
+            "keys_max is reached: further keys are not told until others are removed", NULL);
+    }
+    return entry;
+}
+
+// ---- looking at a file ----
+
+enum presence { ABSENT, PRESENT, BUSY, FAILED };
+
+// One look at one key, for all watches of it.
+struct look {
+    struct weir_str key;
+    bool is_done;
+    enum presence presence;
+    int code; // FAILED: the errno value
+    int fd;   // open until the content is read
+    enum weir_file_lease lease;
+    uint64_t links;
+    struct weir_file_stamp stamp;
+    int64_t looked_ns; // of the wall clock
+    bool is_read;
+    struct weir_str content; // in watcher->buffer
+    uint64_t hash;
+    struct weir_event *events[2]; // without and with data; made when first wanted
+};
+
+static struct look look_of(struct weir_str key) {
+    return (struct look){.key = key, .fd = -1};
+}
+
+static void look_finish(struct weir_file_watcher *watcher, struct look *look) {
+    weir_file_close(&look->fd);
+    weir_event_unref(look->events[0]);
+    weir_event_unref(look->events[1]);
+    if (watcher->buffer_size > BUFFER_BYTES_KEPT) {
+        free(watcher->buffer);
+        watcher->buffer = NULL;
+        watcher->buffer_size = 0;
+    }
+}
+
+static void look_end(struct look *look, enum presence presence, int code) {
+    weir_file_close(&look->fd);
+    look->presence = presence;
+    look->code = code;
+}
+
+// What errno says about a file that could not be opened.
+static void look_end_errno(struct look *look, int code) {
+    if (weir_file_is_absence(code)) {
+        look_end(look, ABSENT, 0);
+    } else if (code == EAGAIN) { // somebody else's lease
+        look_end(look, BUSY, 0);
+    } else {
+        look_end(look, FAILED, code);
+    }
+}
+
+// Looks, if that was not done yet.
+static void look_at(struct weir_file_watcher *watcher, struct look *look) {
+    if (look->is_done) {
+        return;
+    }
+    look->is_done = true;
+    struct weir_file_path path;
+    if (weir_file_key_encode(look->key, &path, NULL)) {
+        look_end(look, ABSENT, 0); // longer than any key that can be asked for
+        return;
+    }
+    if (!weir_file_tree_root_open(watcher)) {
+        look_end_errno(look, watcher->root_errno);
+        return;
+    }
+    look->fd = weir_file_open(watcher->root_fd, path.text, O_RDONLY, 0);
+    if (look->fd < 0) {
+        look_end_errno(look, -look->fd);
+        return;
+    }
+    look->lease = weir_file_lease_take(look->fd);
+    look->looked_ns = weir_clock_wall_ns();
+    struct stat st;
+    if (fstat(look->fd, &st) < 0) {
+        look_end(look, FAILED, errno);
+    } else if (!S_ISREG(st.st_mode)) {
+        look_end(look, ABSENT, 0);
+    } else if (look->lease == WEIR_FILE_LEASE_BUSY) {
+        look_end(look, BUSY, 0);
+    } else {
+        look->presence = PRESENT;
+        look->links = (uint64_t)st.st_nlink;
+        look->stamp = weir_file_stamp_of(&st);
+    }
+}
+
+static bool make_room(struct weir_file_watcher *watcher, size_t size) {
+    if (size <= watcher->buffer_size) {
+        return true;
+    }
+    char *buffer = malloc(size); // not realloc: what is in it is not needed
+    if (!buffer) {
+        return false;
+    }
+    free(watcher->buffer);
+    watcher->buffer = buffer;
+    watcher->buffer_size = size;
+    return true;
+}
+
+// Reads the content of a present file, if that was not done yet. The presence tells how it went.
+static void look_read(struct weir_file_watcher *watcher, struct look *look) {
+    if (look->is_read) {
+        return;
+    }
+    size_t size = (size_t)look->stamp.size;
+    // A power of two at least, so that values that grow slowly do not ask for memory each time.
+    size_t room = 4096;
+    while (room < size + 1) {
+        room *= 2;
+    }
+    if (!make_room(watcher, room)) {
+        look_end(look, FAILED, ENOMEM);
+        return;
+    }
+    ssize_t got = weir_file_read(look->fd, watcher->buffer, size + 1);
+    if (got < 0) {
+        look_end(look, FAILED, (int)-got);
+        return;
+    }
+    if (look->lease != WEIR_FILE_LEASE_HELD) { // somebody may be writing
+        struct stat st;
+        if (fstat(look->fd, &st) < 0) {
+            look_end(look, FAILED, errno);
+            return;
+        }
+        struct weir_file_stamp after = weir_file_stamp_of(&st);
+        if (!weir_file_stamp_equal(&look->stamp, &after)) {
+            look_end(look, BUSY, 0);
+            return;
+        }
+    }
+    if ((size_t)got != size) {
+        look_end(look, BUSY, 0);
+        return;
+    }
+    weir_file_close(&look->fd); // a writer may be waiting
+    look->is_read = true;
+    look->content = (struct weir_str){.data = watcher->buffer, .size = size};
+    look->hash = XXH3_64bits(watcher->buffer, size);
+}
+
+// ---- events ----
+
+static char *put_text(char *at, struct weir_str text) {
+    memcpy(at, text.data, text.size);
+    return at + text.size;
+}
+
+static char *put_hex(char *at, uint64_t value) {
+    static const char digits[] = "0123456789abcdef";
+    int shift = 60;
+    while (shift > 0 && value >> shift == 0) {
+        shift -= 4;
+    }
+    for (; shift >= 0; shift -= 4) {
+        *at++ = digits[value >> shift & 15];
+    }
+    return at;
+}
+
+// "MTIME-INO-SIZE-HASH", in hex; without the hash where it is not known, and with "-deleted" for
+// what came after it.
+static struct weir_str format_revision(const struct weir_file_stamp *stamp, const uint64_t *hash,
+                                       bool is_deleted, char buffer[static REVISION_BYTES]) {
+    char *at = put_hex(buffer, (uint64_t)stamp->mtime_ns);
+    *at++ = '-';
+    at = put_hex(at, stamp->ino);
+    *at++ = '-';
+    at = put_hex(at, stamp->size);
+    if (hash) {
+        *at++ = '-';
+        at = put_hex(at, *hash);
+    }
+    if (is_deleted) {
+        at = put_text(at, WEIR_STR("-deleted"));
+    }
+    return (struct weir_str){.data = buffer, .size = (size_t)(at - buffer)};
+}
+
+// The key as an attribute, which is UTF-8: a key that is not is percent-coded, and *ret_is_coded
+// says so.
+static struct weir_str format_subject(struct weir_file_watcher *watcher, struct weir_str key,
+                                      bool *ret_is_coded) {
+    static const char hex[] = "0123456789ABCDEF";
+    *ret_is_coded = !weir_utf8_valid(key);
+    if (!*ret_is_coded) {
+        return key;
+    }
+    assert(key.size <= WEIR_KEY_BYTES_MAX);
+    char *at = watcher->subject;
+    for (size_t i = 0; i < key.size; i++) {
+        unsigned char byte = (unsigned char)key.data[i];
+        if (byte >= 0x80 || byte == '%') {
+            at = put_text(at, (struct weir_str){(char[]){'%', hex[byte >> 4], hex[byte & 15]}, 3});
+        } else {
+            *at++ = (char)byte;
+        }
+    }
+    return (struct weir_str){.data = watcher->subject, .size = (size_t)(at - watcher->subject)};
+}
+
+// What differs between the events of this provider.
+struct change {
+    struct weir_str type;
+    struct weir_str key;
+    struct weir_str revision;
+    int64_t wall_ns;
+    const struct weir_str *data;  // NULL: there is none
+    const uint64_t *size_omitted; // the bytes that were too many for an event, else NULL
+};
+
+static weir_status make_event(struct weir_file_watcher *watcher, const struct change *change,
+                              struct weir_event **ret_event) {
+    bool is_coded;
+    struct weir_str subject = format_subject(watcher, change->key, &is_coded);
+    char *end = put_text(watcher->id, subject);
+    *end++ = '@';
+    end = put_text(end, change->revision);
+    char time[WEIR_TIME_BYTES], size[24];
+    weir_time_format(change->wall_ns, time);
+    struct weir_attribute extensions[4];
+    size_t count = 0;
+    extensions[count++] =
+        (struct weir_attribute){WEIR_STR(WEIR_EXTENSION_REVISION), change->revision};
+    if (is_coded) {
+        extensions[count++] =
+            (struct weir_attribute){WEIR_STR("subjectencoding"), WEIR_STR("percent")};
+    }
+    if (change->size_omitted) {
+        snprintf(size, sizeof size, "%" PRIu64, *change->size_omitted);
+        extensions[count++] = (struct weir_attribute){WEIR_STR("dataomitted"), WEIR_STR("size")};
+        extensions[count++] = (struct weir_attribute){WEIR_STR("datasize"), weir_str_of(size)};
+    }
+    struct weir_event_fields fields = {
+        .specversion = WEIR_STR(WEIR_CLOUDEVENTS_VERSION),
+        .ty = change->type,
+        .source = weir_str_of(watcher->source),
+        .id = {.data = watcher->id, .size = (size_t)(end - watcher->id)},
+        .subject = {.is_some = true, .value = subject},
+        .time = {.is_some = true, .value = weir_str_of(time)},
+        .extensions = {.items = extensions, .count = count},
+    };
+    if (change->data) {
+        struct weir_payload payload = weir_payload_of(*change->data);
+        fields.data = (struct weir_optional_payload){.is_some = true, .value = payload};
+        fields.datacontenttype = (struct weir_optional_str){
+            .is_some = true,
+            .value = payload.kind == WEIR_PAYLOAD_TEXT ? WEIR_STR("text/plain")
+                                                       : WEIR_STR("application/octet-stream"),
+        };
+    }
+    return weir_event_new(&fields, change->key, ret_event, NULL);
+}
+
+// The event of a present file, made once for all watches that want it in the same form. NULL
+// without memory.
+static struct weir_event *set_event(struct weir_file_watcher *watcher, struct look *look,
+                                    bool has_data) {
+    struct weir_event **event = &look->events[has_data];
+    if (!*event) {
+        char buffer[REVISION_BYTES];
+        struct change change = {
+            .type = WEIR_STR(WEIR_TYPE_KEYVALUE_SET),
+            .key = look->key,
+            .revision = format_revision(&look->stamp, has_data ? &look->hash : NULL, false, buffer),
+            .wall_ns = look->stamp.mtime_ns,
+            .data = has_data ? &look->content : NULL,
+            .size_omitted = has_data ? NULL : &look->stamp.size,
+        };
+        make_event(watcher, &change, event);
+    }
+    return *event;
+}
+
+static weir_status deleted_event(struct weir_file_watcher *watcher, const struct entry *entry,
+                                 struct weir_event **ret_event) {
+    char buffer[REVISION_BYTES];
+    struct change change = {
+        .type = WEIR_STR(WEIR_TYPE_KEYVALUE_DELETED),
+        .key = key_of(entry),
+        .revision =
+            format_revision(&entry->stamp, entry->has_hash ? &entry->hash : NULL, true, buffer),
+        .wall_ns = weir_clock_wall_ns(),
+    };
+    return make_event(watcher, &change, ret_event);
+}
+
+// ---- comparing and telling ----
+
+// Gives the event to the sink. On any answer but WEIR_OK and WEIR_STOPPED the entry is queued.
+// Returns whether the event was taken.
+static bool offer(struct weir_file_watcher *watcher, struct entry *entry,
+                  struct weir_event *event) {
+    struct watch *watch = entry->watch;
+    pthread_mutex_lock(&watch->offer_lock);
+    weir_status status =
+        watch->is_silenced ? WEIR_STOPPED : watch->sink.offer(watch->sink.context, event);
+    pthread_mutex_unlock(&watch->offer_lock);
+    switch (status) {
+    case WEIR_OK:
+        return true;
+    case WEIR_STOPPED:
+        watch->is_stopped = true;
+        update_ready(watcher, watch);
+        return false;
+    case WEIR_AGAIN:
+        watch->is_paused = true;
+        queue_dirty(watcher, entry);
+        update_ready(watcher, watch);
+        return false;
+    default: // WEIR_NO_MEMORY
+        queue_delayed(watcher, entry);
+        return false;
+    }
+}
+
+// What the watch knows now is what the look saw.
+static void remember(struct weir_file_watcher *watcher, struct entry *entry,
+                     const struct look *look, bool has_hash) {
+    unqueue(watcher, entry);
+    entry->is_present = true;
+    entry->stamp = look->stamp;
+    entry->is_settled = weir_file_stamp_is_settled(&look->stamp, look->looked_ns);
+    entry->has_hash = has_hash;
+    entry->hash = look->hash;
+}
+
+static void log_failure(struct weir_file_watcher *watcher, const struct look *look) {
+    char shown[WEIR_SHOW_BYTES];
+    struct weir_error error;
+    weir_fail_errno(&error, look->code, "cannot read the key \"%s\"",
+                    weir_show(look->key, shown, sizeof shown));
+    weir_file_watcher_log_failure(watcher, "a change is told late", error.message);
+}
+
+// The file is there and is what it is, or its content cannot be had now. `entry` may be NULL.
+static void tell_later(struct weir_file_watcher *watcher, struct watch *watch,
+                       struct directory *directory, struct entry *entry, const struct look *look) {
+    if (look->presence == FAILED) {
+        log_failure(watcher, look);
+    }
+    if (!entry) {
+        entry = entry_for(watcher, watch, directory, look->key);
+    }
+    if (entry) {
+        queue_delayed(watcher, entry);
+    }
+}
+
+static void log_omitted(struct weir_file_watcher *watcher, const struct watch *watch,
+                        const struct look *look) {
+    char shown[WEIR_SHOW_BYTES], text[WEIR_ERROR_MESSAGE_BYTES];
+    snprintf(text, sizeof text, "the value of \"%s\" has %" PRIu64 " bytes, the most is %" PRIu64,
+             weir_show(look->key, shown, sizeof shown), look->stamp.size, watch->event_bytes_max);
+    weir_file_watcher_log(watcher, WEIR_LOG_WARN, "a change is told without its value", text);
+}
+
+static void tell_set(struct weir_file_watcher *watcher, struct watch *watch,
+                     struct directory *directory, struct entry *entry, struct look *look) {
+    bool was_present = entry && entry->is_present;
+    bool is_same_stamp = was_present && weir_file_stamp_equal(&entry->stamp, &look->stamp);
+    if (is_same_stamp && entry->is_settled) {
+        unqueue(watcher, entry);
+        return;
+    }
+    bool fits = look->stamp.size <= watch->event_bytes_max;
+    if (fits) {
+        look_read(watcher, look);
+        if (look->presence != PRESENT) {
+            tell_later(watcher, watch, directory, entry, look);
+            return;
+        }
+    }
+    bool is_same = fits ? was_present && entry->has_hash && entry->hash == look->hash &&
+                              weir_file_stamp_same_content(&entry->stamp, &look->stamp)
+                        : is_same_stamp; // the content of a large value is not compared
+    if (is_same) {
+        remember(watcher, entry, look, fits);
+        return;
+    }
+    if (!entry) {
+        entry = entry_for(watcher, watch, directory, look->key);
+    }
+    if (!entry) {
+        return;
+    }
+    struct weir_event *event = set_event(watcher, look, fits);
+    if (!event) {
+        queue_delayed(watcher, entry);
+    } else if (offer(watcher, entry, event)) {
+        remember(watcher, entry, look, fits);
+        if (!fits) {
+            log_omitted(watcher, watch, look);
+        }
+    } else if (!entry->is_present && entry->queue == NOT_QUEUED) {
+        entry_remove(watcher, entry);
+    }
+}
+
+static void tell_deleted(struct weir_file_watcher *watcher, struct entry *entry) {
+    if (!entry) {
+        return;
+    }
+    if (!entry->is_present) { // it came and went before it could be told
+        entry_remove(watcher, entry);
+        return;
+    }
+    struct weir_event *event;
+    if (deleted_event(watcher, entry, &event)) {
+        queue_delayed(watcher, entry);
+        return;
+    }
+    if (offer(watcher, entry, event)) {
+        entry_remove(watcher, entry);
+    }
+    weir_event_unref(event);
+}
+
+// Compares the key with what the watch was told, and tells what differs. `directory` is the one
+// that its file is in.
+static void reconcile(struct weir_file_watcher *watcher, struct watch *watch,
+                      struct directory *directory, struct look *look, enum hint hint) {
+    struct entry *entry = find(watch, look->key);
+    if (watch->is_stopped || (!entry && watch->is_over)) {
+        return;
+    }
+    if (watch->is_paused) {
+        if (!entry) {
+            entry = entry_for(watcher, watch, directory, look->key);
+        }
+        if (entry) {
+            queue_dirty(watcher, entry);
+        }
+        return;
+    }
+    look_at(watcher, look);
+    switch (look->presence) {
+    case ABSENT:
+        tell_deleted(watcher, entry);
+        return;
+    case PRESENT:
+        // A file that was just made and has one name is its writer's still; the close will tell.
+        // Only a lease shows that there is no writer.
+        if (hint == HINT_CREATED && look->lease == WEIR_FILE_LEASE_NONE && look->links == 1) {
+            return;
+        }
+        tell_set(watcher, watch, directory, entry, look);
+        return;
+    case BUSY:
+    case FAILED:
+        tell_later(watcher, watch, directory, entry, look);
+        return;
+    }
+}
+
+void weir_file_reconcile_key(struct weir_file_watcher *watcher, struct directory *directory,
+                             struct weir_str key, enum hint hint) {
+    struct look look = look_of(key);
+    for (struct match match = weir_file_match_first(watcher, key); match.watch;
+         weir_file_match_next(&match)) {
+        reconcile(watcher, match.watch, directory, &look, hint);
+    }
+    look_finish(watcher, &look);
+}
+
+void weir_file_reconcile_scanned(struct weir_file_watcher *watcher, struct directory *directory,
+                                 struct weir_str key, const struct weir_file_stamp *stamp) {
+    bool may_differ = false;
+    for (struct match match = weir_file_match_first(watcher, key); match.watch;
+         weir_file_match_next(&match)) {
+        struct entry *entry = find(match.watch, key);
+        if (entry) {
+            entry->scan_number = directory->scan_number;
+        }
+        may_differ |= !entry || !entry->is_present || !entry->is_settled ||
+                      !weir_file_stamp_equal(&entry->stamp, stamp);
+    }
+    if (may_differ) {
+        weir_file_reconcile_key(watcher, directory, key, HINT_CHANGED);
+    }
+}
+
+void weir_file_reconcile_directory(struct weir_file_watcher *watcher, struct directory *directory,
+                                   bool only_unmet) {
+    struct entry *entry;
+    DL_FOREACH2(directory->entries, entry, directory_next) {
+        if (!only_unmet || entry->scan_number != directory->scan_number) {
+            queue_dirty(watcher, entry);
+        }
+    }
+}
+
+weir_status weir_file_reconcile_baseline(struct weir_file_watcher *watcher, struct watch *watch,
+                                         struct directory *directory, struct weir_str key,
+                                         const struct weir_file_stamp *stamp,
+                                         struct weir_error *err) {
+    if (find(watch, key)) {
+        return WEIR_OK; // met twice by readdir
+    }
+    struct entry *entry;
+    weir_status status = entry_add(watcher, watch, directory, key, &entry);
+    if (status == WEIR_LIMIT) {
+        return weir_fail(err, WEIR_LIMIT,
+                         "\"%s\" has more than %" PRIu64
+                         " keys to watch; raise keys_max, or watch a "
+                         "narrower key",
+                         watcher->path, watcher->keys_max);
+    }
+    if (status) {
+        return weir_fail_no_memory(err, "the keys of a watch");
+    }
+    struct look look = look_of(key);
+    look.stamp = *stamp;
+    look.looked_ns = weir_clock_wall_ns();
+    bool is_read = false;
+    if (!weir_file_stamp_is_settled(stamp, look.looked_ns)) {
+        // So young that the next change may leave the same stamp: its content is what will tell
+        // them apart.
+        look_at(watcher, &look);
+        if (look.presence == PRESENT && look.stamp.size <= watch->event_bytes_max) {
+            look_read(watcher, &look);
+        }
+        is_read = look.presence == PRESENT && look.is_read;
+    }
+    remember(watcher, entry, &look, is_read);
+    look_finish(watcher, &look);
+    return WEIR_OK;
+}
+
+// Compares the first dirty key of a watch.
+static void drain_first(struct weir_file_watcher *watcher, struct watch *watch) {
+    struct entry *entry = watch->dirty;
+    char key[WEIR_KEY_BYTES_MAX]; // its own, for the entry may go
+    assert(entry->key_size <= sizeof key);
+    memcpy(key, entry->key, entry->key_size);
+    struct look look = look_of((struct weir_str){.data = key, .size = entry->key_size});
+    struct directory *directory = entry->directory;
+    unqueue(watcher, entry);
+    reconcile(watcher, watch, directory, &look, HINT_CHANGED);
+    look_finish(watcher, &look);
+    if (watch->is_paused) { // by this key, which is the last one in the list: it was the first
+        struct entry *last = watch->dirty->prev;
+        DL_DELETE(watch->dirty, last);
+        DL_PREPEND(watch->dirty, last);
+    }
+}
+
+bool weir_file_reconcile_drain(struct weir_file_watcher *watcher) {
+    for (int keys = 0; keys < DRAIN_SLICE_KEYS && watcher->ready; keys++) {
+        struct watch *watch = watcher->ready;
+        drain_first(watcher, watch);
+        if (watch->is_ready && keys % DRAIN_TURN_KEYS == DRAIN_TURN_KEYS - 1) {
+            DL_DELETE2(watcher->ready, watch, ready_prev, ready_next);
+            DL_APPEND2(watcher->ready, watch, ready_prev, ready_next);
+        }
+    }
+    return watcher->ready != NULL;
+}
+
+void weir_file_reconcile_resume(struct weir_file_watcher *watcher, struct watch *watch) {
+    watch->is_paused = false;
+    update_ready(watcher, watch);
+}
+
+void weir_file_reconcile_delayed(struct weir_file_watcher *watcher) {
+    watcher->delayed_due_ns = INT64_MAX;
+    while (watcher->delayed) {
+        struct watch *watch = watcher->delayed;
+        DL_DELETE2(watcher->delayed, watch, delayed_prev, delayed_next);
+        watch->has_delayed = false;
+        if (watch->delayed) {
+            int64_t longest_ns = DELAY_MAX_MS * WEIR_NS_PER_MS;
+            watch->delay_ns = watch->delay_ns < longest_ns / 2 ? watch->delay_ns * 2 : longest_ns;
+        }
+        while (watch->delayed) {
+            queue_dirty(watcher, watch->delayed);
+        }
+    }
+}
+
+void weir_file_reconcile_forget(struct weir_file_watcher *watcher, struct watch *watch) {
+    watch->is_over = false; // no rescan for the room that this makes
+    struct entry *entry, *next;
+    HASH_ITER (hh, watch->entries, entry, next) {
+        entry_remove(watcher, entry);
+    }
+    if (watch->has_delayed) {
+        watch->has_delayed = false;
+        DL_DELETE2(watcher->delayed, watch, delayed_prev, delayed_next);
+    }
+}
