@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// `weir check`: everything that can be known about a configuration without running it. Mistakes of
+// the file come from its reader; what the guests' files and the resources say is added here, and
+// all of it is told at once, in the order of the file. Guests are compiled, never instantiated: not
+// even a start function runs. Nothing is made or changed.
+//
+// Main thread.
+#include "cli/command.h"
+
+#include "base/show.h"
+#include "cli/program.h"
+#include "guest/engine.h"
+#include "guest/guest.h"
+#include "provider/provider.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { KEY_BYTES = WEIR_NAME_BYTES_MAX + 64 }; // of a key path: "guests.NAME.wasm"
+
+struct check {
+    const struct weir_cli *cli;
+    struct weir_config config;
+    struct weir_problems problems;
+    struct weir_engine *engine;
+    struct weir_guest **guests;       // as config.guests; NULL: it cannot be loaded
+    struct weir_resource **resources; // as config.resources; NULL: it cannot be opened
+    bool *are_missing; // as config.resources: it is not there yet, and weir run makes it
+};
+
+// ---- looking ----
+
+static void check_guest(struct check *check, size_t i) {
+    const struct weir_guest_config *config = &check->config.guests[i];
+    static const int output_fd = STDOUT_FILENO;
+    struct weir_error err;
+    char key[KEY_BYTES];
+    if (weir_program_guest(check->engine, &check->config, config, &output_fd, &check->guests[i],
+                           &err) != WEIR_OK) {
+        check->guests[i] = NULL;
+        snprintf(key, sizeof key, "guests.%s.wasm", config->name);
+        weir_problems_add(&check->problems, config->place, key, "%s", err.message);
+        return;
+    }
+    if (config->run && !weir_guest_has_main(check->guests[i])) {
+        snprintf(key, sizeof key, "guests.%s.run", config->name);
+        weir_problems_add(&check->problems, config->place, key,
+                          "%s has no main; export run or _start, or write run: false",
+                          config->wasm);
+    }
+}
+
+static bool makes_itself(const struct weir_resource_config *config) {
+    const struct weir_option *create =
+        weir_option_find(&config->provider->options, WEIR_STR("create"));
+    char value[8];
+    return create && create->type == WEIR_OPTION_BOOL &&
+           strcmp(weir_option_format(create, config->options, value, sizeof value), "true") == 0;
+}
+
+static void check_resource(struct check *check, size_t i, bool makes_itself) {
+    const struct weir_resource_config *config = &check->config.resources[i];
+    struct weir_error err;
+    weir_status status = weir_program_resource(config, check->cli->log, &check->resources[i], &err);
+    if (status == WEIR_OK) {
+        return;
+    }
+    check->resources[i] = NULL;
+    check->are_missing[i] = status == WEIR_NOT_FOUND && makes_itself;
+    if (!check->are_missing[i]) {
+        char key[KEY_BYTES];
+        snprintf(key, sizeof key, "resources.%s", config->name);
+        weir_problems_add(&check->problems, config->place, key, "%s", err.message);
+    }
+}
+
+static size_t guest_index(const struct check *check, const char *name) {
+    return (size_t)(weir_config_guest(&check->config, weir_str_of(name)) - check->config.guests);
+}
+
+static size_t resource_index(const struct check *check, const char *name) {
+    return (size_t)(weir_config_resource(&check->config, weir_str_of(name)) -
+                    check->config.resources);
+}
+
+// What the watch of a subscription promises; WEIR_NOT_FOUND where its resource is not open.
+static weir_status strength_of(const struct check *check,
+                               const struct weir_subscription_config *subscription,
+                               enum weir_strength *ret_strength, struct weir_error *err) {
+    struct weir_resource *resource =
+        check->resources[resource_index(check, subscription->resource)];
+    if (!resource) {
+        return weir_fail(err, WEIR_NOT_FOUND, "the resource is not open");
+    }
+    struct weir_pattern pattern = weir_pattern_of(weir_str_of(subscription->key));
+    return resource->provider->strength(resource, &pattern, ret_strength, err);
+}
+
+static void check_subscription(struct check *check, size_t i) {
+    const struct weir_subscription_config *subscription = &check->config.subscriptions[i];
+    struct weir_guest *guest = check->guests[guest_index(check, subscription->guest)];
+    struct weir_error err;
+    char key[KEY_BYTES];
+    uint32_t handler;
+    if (guest && weir_guest_handler_find(guest, weir_str_of(subscription->handler), &handler,
+                                         &err) != WEIR_OK) {
+        snprintf(key, sizeof key, "subscriptions[%zu].handler", i);
+        weir_problems_add(&check->problems, subscription->place, key, "%s", err.message);
+    }
+    enum weir_strength strength;
+    weir_status status = strength_of(check, subscription, &strength, &err);
+    if (status != WEIR_OK && status != WEIR_NOT_FOUND) {
+        snprintf(key, sizeof key, "subscriptions[%zu].key", i);
+        weir_problems_add(&check->problems, subscription->place, key, "%s", err.message);
+    }
+}
+
+// Looks at what a configuration without mistakes names. WEIR_OK also where problems were added.
+static weir_status look(struct check *check, struct weir_error *err) {
+    struct weir_config *config = &check->config;
+    check->guests = calloc(config->guest_count + 1, sizeof(struct weir_guest *));
+    check->resources = calloc(config->resource_count + 1, sizeof(struct weir_resource *));
+    check->are_missing = calloc(config->resource_count + 1, sizeof(bool));
+    bool *make_themselves = calloc(config->resource_count + 1, sizeof(bool));
+    weir_status status = WEIR_OK;
+    if (!check->guests || !check->resources || !check->are_missing || !make_themselves) {
+        status = weir_fail_no_memory(err, "the check");
+    }
+    if (status == WEIR_OK && config->guest_count > 0) {
+        status = weir_program_engine(config, &check->engine, err);
+    }
+    if (status == WEIR_OK) {
+        for (size_t i = 0; i < config->resource_count; i++) {
+            make_themselves[i] = makes_itself(&config->resources[i]);
+        }
+        weir_cli_forbid_create(config);
+        for (size_t i = 0; i < config->resource_count; i++) {
+            check_resource(check, i, make_themselves[i]);
+        }
+        for (size_t i = 0; i < config->guest_count; i++) {
+            check_guest(check, i);
+        }
+        for (size_t i = 0; i < config->subscription_count; i++) {
+            check_subscription(check, i);
+        }
+        weir_problems_sort(&check->problems);
+    }
+    free(make_themselves);
+    return status;
+}
+
+static void finish(struct check *check) {
+    for (size_t i = 0; check->guests && i < check->config.guest_count; i++) {
+        weir_guest_destroy(check->guests[i]);
+    }
+    for (size_t i = 0; check->resources && i < check->config.resource_count; i++) {
+        check->config.resources[i].provider->close(check->resources[i]);
+    }
+    free(check->guests);
+    free(check->resources);
+    free(check->are_missing);
+    weir_engine_destroy(check->engine);
+    weir_problems_finish(&check->problems);
+    weir_config_finish(&check->config);
+}
+
+// ---- telling ----
+
+static bool is_called(const struct check *check, const struct weir_guest_config *guest) {
+    bool is_subscribed = false;
+    for (size_t i = 0; i < check->config.subscription_count && !is_subscribed; i++) {
+        is_subscribed = strcmp(check->config.subscriptions[i].guest, guest->name) == 0;
+    }
+    return guest->run || is_subscribed;
+}
+
+static void print_resources(const struct check *check) {
+    printf("resources:\n");
+    for (size_t i = 0; i < check->config.resource_count; i++) {
+        const struct weir_resource_config *resource = &check->config.resources[i];
+        char value[256];
+        const struct weir_option *first = &resource->provider->options.rows[0];
+        printf("  %s: %s, %s %s%s\n", resource->name, resource->provider->kind, first->name,
+               weir_option_format(first, resource->options, value, sizeof value),
+               check->are_missing[i] ? " (not there yet; weir run makes it)" : "");
+    }
+}
+
+static void print_guests(const struct check *check) {
+    printf("guests:\n");
+    for (size_t i = 0; i < check->config.guest_count; i++) {
+        const struct weir_guest_config *config = &check->config.guests[i];
+        const struct weir_guest *guest = check->guests[i];
+        printf("  %s: %s, core lane, instance %s%s\n", config->name, config->wasm,
+               config->instance == WEIR_INSTANCE_REUSE ? "reuse" : "fresh",
+               config->run                ? ", main is run"
+               : is_called(check, config) ? ""
+                                          : " (nothing calls it: no subscription, no run: true)");
+        printf("    handlers:");
+        for (uint32_t h = 0; h < weir_guest_handler_count(guest); h++) {
+            printf("%s %s", h ? "," : "", weir_guest_handler_name(guest, h));
+        }
+        printf("%s\n    grants:", weir_guest_handler_count(guest) ? "" : " none");
+        for (size_t g = 0; g < config->grant_count; g++) {
+            printf("%s %s", g ? "," : "", config->grants[g]);
+        }
+        printf("%s\n", config->grant_count ? "" : " none");
+    }
+}
+
+static void print_subscriptions(const struct check *check) {
+    printf("subscriptions:\n");
+    for (size_t i = 0; i < check->config.subscription_count; i++) {
+        const struct weir_subscription_config *subscription = &check->config.subscriptions[i];
+        enum weir_strength strength;
+        char shown[WEIR_SHOW_BYTES];
+        bool is_open = strength_of(check, subscription, &strength, NULL) == WEIR_OK;
+        printf("  %s%s%s %s -> %s.%s, %s\n", subscription->name ? subscription->name : "",
+               subscription->name ? ": " : "", subscription->resource,
+               weir_show(weir_str_of(subscription->key), shown, sizeof shown), subscription->guest,
+               subscription->handler,
+               is_open ? weir_strength_name(strength)
+                       : "strength known when the resource is there");
+    }
+}
+
+static int check_file(struct check *check, const char *path) {
+    int exit_status = weir_cli_read_config(check->cli, path, &check->config);
+    if (exit_status != WEIR_EXIT_DONE) {
+        return exit_status;
+    }
+    struct weir_error err;
+    if (look(check, &err) != WEIR_OK) {
+        return weir_cli_failed(check->cli, "check: %s", err.message);
+    }
+    if (check->problems.count > 0 || check->problems.left_out > 0) {
+        weir_cli_problems(check->cli, path, &check->problems);
+        return WEIR_EXIT_MISTAKE;
+    }
+    print_resources(check);
+    print_guests(check);
+    print_subscriptions(check);
+    return WEIR_EXIT_DONE;
+}
+
+int weir_command_check(const struct weir_cli *cli, int argc, char **argv) {
+    static const struct option no_options[] = {{NULL, 0, NULL, 0}};
+    optind = 0; // getopt starts anew
+    if (weir_cli_option(cli, argc, argv, ":", no_options) != -1) {
+        return WEIR_EXIT_MISTAKE;
+    }
+    if (argc - optind != 1) {
+        return weir_cli_mistake(cli, argv[0],
+                                "check wants one configuration: weir check FILE.yaml");
+    }
+    struct check *check = calloc(1, sizeof *check);
+    if (!check) {
+        return weir_cli_failed(cli, "no memory for the check");
+    }
+    check->cli = cli;
+    int exit_status = check_file(check, argv[optind]);
+    finish(check);
+    free(check);
+    return exit_status;
+}

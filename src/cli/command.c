@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The commands there are, and what they are written with; see command.h. With `--log-format json`
+// messages of the commands themselves are records of the log too, so that whoever reads standard
+// error parses each line.
+//
+// Used on the main thread; getopt's position is the process's.
+#include "cli/command.h"
+
+#include "base/nearest.h"
+#include "base/show.h"
+#include "provider/provider.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static const char run_help[] =
+    "Usage: weir run FILE.yaml [OPTION...]\n"
+    "       weir run GUEST.wasm --resource NAME=KIND:VALUE [OPTION...]\n"
+    "\n"
+    "Runs guests: calls their handlers with what changes in the resources that they\n"
+    "are subscribed to. Ends on SIGINT or SIGTERM, or, where there are no\n"
+    "subscriptions, when every guest's main has returned.\n"
+    "\n"
+    "Options:\n"
+    "  -r, --resource NAME=KIND:VALUE  add a resource, or replace the one of that name;\n"
+    "                                  granted to every guest; such as\n"
+    "                                  my-container=file:./data\n";
+
+static const char kv_help[] =
+    "Usage: weir kv get   RESOURCE KEY\n"
+    "       weir kv set   RESOURCE KEY [VALUE]\n"
+    "       weir kv rm    RESOURCE KEY\n"
+    "       weir kv ls    RESOURCE [KEY]\n"
+    "       weir kv watch RESOURCE [KEY]\n"
+    "\n"
+    "Reads, changes and watches the keys of a resource.\n"
+    "\n"
+    "RESOURCE is a name from the configuration, or KIND:VALUE, such as file:./data.\n"
+    "KEY is a key; for ls and watch also PREFIX*, and all keys where it is missing.\n"
+    "VALUE is read from standard input where it is missing or \"-\".\n"
+    "\n"
+    "get writes the value's bytes and nothing else. ls writes a key a line. watch\n"
+    "writes a change a line, as a CloudEvent in JSON, until SIGINT or SIGTERM; it\n"
+    "logs \"watching\" when every later change will be seen.\n"
+    "\n"
+    "Options:\n"
+    "  -f, --file FILE.yaml            the configuration; default: ./weir.yaml\n"
+    "  -r, --resource NAME=KIND:VALUE  what RESOURCE means where it is NAME\n"
+    "  -m, --value-max SIZE            get, set, watch: refuse larger values; default 64MiB\n"
+    "  -0, --null                      ls: end each key by a NUL, not by a line break\n"
+    "  -n, --count N                   watch: end after N changes\n"
+    "  -t, --timeout DURATION          watch: end after that time; exit status 1 where\n"
+    "                                  --count was not reached\n";
+
+static const char check_help[] =
+    "Usage: weir check FILE.yaml\n"
+    "\n"
+    "Says what weir would run, or every mistake at once: in the configuration, in the\n"
+    "guests' files, their exports and imports, and in the resources. Changes nothing.\n";
+
+static const char help_help[] =
+    "Usage: weir help [COMMAND | KIND | config]\n"
+    "\n"
+    "Explains a command, the options of a kind of resource, or the configuration file.\n";
+
+static const char version_help[] = "Usage: weir version\n"
+                                   "\n"
+                                   "Prints the versions of weir and of its WebAssembly engine.\n";
+
+const struct weir_command weir_commands[] = {
+    {
+        .name = "run",
+        .summary = "run guests as a configuration says, or one guest",
+        .help = run_help,
+        .run = weir_command_run,
+    },
+    {
+        .name = "check",
+        .summary = "find every mistake in a configuration and its guests",
+        .help = check_help,
+        .run = weir_command_check,
+    },
+    {
+        .name = "kv",
+        .summary = "get, set, remove, list and watch the keys of a resource",
+        .help = kv_help,
+        .run = weir_command_kv,
+    },
+    {
+        .name = "help",
+        .summary = "explain a command, a kind of resource, the configuration",
+        .help = help_help,
+        .run = weir_command_help,
+    },
+    {
+        .name = "version",
+        .summary = "print the versions of weir and its engine",
+        .help = version_help,
+        .run = weir_command_version,
+    },
+    {.name = NULL},
+};
+
+const struct weir_command *weir_command_find(const char *name) {
+    for (const struct weir_command *command = weir_commands; command->name; command++) {
+        if (strcmp(command->name, name) == 0) {
+            return command;
+        }
+    }
+    return NULL;
+}
+
+static void tell(const struct weir_cli *cli, const char *message, const char *hint) {
+    if (cli->log_format == WEIR_LOG_JSON) {
+        weir_log_write(cli->log, WEIR_LOG_ERROR, message, NULL, 0);
+    } else {
+        fprintf(stderr, "weir: %s\n%s", message, hint);
+    }
+}
+
+int weir_cli_mistake(const struct weir_cli *cli, const char *command, const char *format, ...) {
+    char message[WEIR_ERROR_MESSAGE_BYTES], hint[128];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    snprintf(hint, sizeof hint, "Try \"weir %s%s--help\".\n", command, command[0] ? " " : "");
+    tell(cli, message, hint);
+    return WEIR_EXIT_MISTAKE;
+}
+
+int weir_cli_failed(const struct weir_cli *cli, const char *format, ...) {
+    char message[WEIR_ERROR_MESSAGE_BYTES];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    tell(cli, message, "");
+    return WEIR_EXIT_FAILED;
+}
+
+static int unknown_option(const struct weir_cli *cli, char **argv, const struct option *longs) {
+    char shown[WEIR_SHOW_BYTES];
+    if (optopt != 0) {
+        char letter = (char)optopt;
+        weir_show((struct weir_str){.data = &letter, .size = 1}, shown, sizeof shown);
+        return weir_cli_mistake(cli, argv[0], "%s has no option -%s", argv[0], shown);
+    }
+    struct weir_str name = weir_str_of(argv[optind - 1] + 2); // behind "--"
+    const char *equals = memchr(name.data, '=', name.size);
+    name.size = equals ? (size_t)(equals - name.data) : name.size;
+    struct weir_nearest nearest;
+    weir_nearest_init(&nearest, name);
+    for (const struct option *option = longs; option->name; option++) {
+        weir_nearest_offer(&nearest, option->name);
+    }
+    weir_show(name, shown, sizeof shown);
+    if (nearest.best) {
+        return weir_cli_mistake(cli, argv[0], "%s has no option --%s; did you mean --%s?", argv[0],
+                                shown, nearest.best);
+    }
+    return weir_cli_mistake(cli, argv[0], "%s has no option --%s", argv[0], shown);
+}
+
+int weir_cli_option(const struct weir_cli *cli, int argc, char **argv, const char *shorts,
+                    const struct option *longs) {
+    opterr = 0;
+    int code = getopt_long(argc, argv, shorts, longs, NULL);
+    if (code == ':') {
+        weir_cli_mistake(cli, argv[0], "%s wants a value behind it", argv[optind - 1]);
+        return '?';
+    }
+    if (code == '?') {
+        unknown_option(cli, argv, longs);
+    }
+    return code;
+}
+
+static void tell_problem(const struct weir_cli *cli, const char *path,
+                         const struct weir_problem *problem) {
+    char line[16];
+    snprintf(line, sizeof line, "%u", problem->place.line);
+    if (cli->log_format == WEIR_LOG_JSON) {
+        weir_log(cli->log, WEIR_LOG_ERROR, "a mistake in the configuration",
+                 {"file", weir_str_of(path)}, {"line", weir_str_of(line)},
+                 {"key", weir_str_of(problem->key)}, {"mistake", weir_str_of(problem->message)});
+        return;
+    }
+    char shown[WEIR_SHOW_BYTES];
+    fprintf(stderr, "%s%s%s: %s%s%s\n", weir_show(weir_str_of(path), shown, sizeof shown),
+            problem->place.line ? ":" : "", problem->place.line ? line : "", problem->key,
+            problem->key[0] ? ": " : "", problem->message);
+}
+
+void weir_cli_problems(const struct weir_cli *cli, const char *path,
+                       const struct weir_problems *problems) {
+    for (size_t i = 0; i < problems->count; i++) {
+        tell_problem(cli, path, &problems->items[i]);
+    }
+    if (problems->left_out > 0) {
+        weir_cli_failed(cli, "%s: and %zu more mistakes", path, problems->left_out);
+    }
+}
+
+int weir_cli_read_config(const struct weir_cli *cli, const char *path,
+                         struct weir_config *ret_config) {
+    struct weir_error err = {0};
+    struct weir_problems *problems = calloc(1, sizeof *problems);
+    if (!problems) {
+        *ret_config = (struct weir_config){0};
+        return weir_cli_failed(cli, "no memory for %s", path);
+    }
+    weir_status status = weir_config_read(path, ret_config, problems, &err);
+    size_t mistakes = problems->count + problems->left_out;
+    weir_cli_problems(cli, path, problems);
+    weir_problems_finish(problems);
+    free(problems);
+    if (status == WEIR_OK) {
+        return WEIR_EXIT_DONE;
+    }
+    if (mistakes == 0) {
+        weir_cli_failed(cli, "%s", err.message);
+    }
+    bool is_mistake = status == WEIR_INVALID || status == WEIR_NOT_FOUND || status == WEIR_LIMIT;
+    return is_mistake ? WEIR_EXIT_MISTAKE : WEIR_EXIT_FAILED;
+}
+
+void weir_cli_forbid_create(struct weir_config *config) {
+    for (size_t i = 0; i < config->resource_count; i++) {
+        struct weir_resource_config *resource = &config->resources[i];
+        const struct weir_option *create =
+            weir_option_find(&resource->provider->options, WEIR_STR("create"));
+        if (create && create->type == WEIR_OPTION_BOOL) {
+            weir_option_set(create, resource->options, WEIR_STR("false"), NULL, NULL);
+        }
+    }
+}
