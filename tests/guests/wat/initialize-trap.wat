@@ -1,0 +1,10 @@
+;; SPDX-License-Identifier: Apache-2.0
+;;
+;; The initializer of a reactor traps.
+(module
+  (func (export "_initialize") unreachable)
+  (memory (export "memory") 1)
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+    i32.const 1024)
+  (func (export "weir:reactive/event-handler@0.1.0#handle-event") (param i32) (result i32)
+    i32.const 65408))

@@ -1,0 +1,9 @@
+;; SPDX-License-Identifier: Apache-2.0
+;;
+;; Exports no memory. Proves: found when the guest is loaded, not at the first event.
+(module
+  (memory 1)
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+    i32.const 1024)
+  (func (export "weir:reactive/event-handler@0.1.0#handle-event") (param i32) (result i32)
+    i32.const 65408))
