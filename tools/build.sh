@@ -47,15 +47,13 @@ build_configure() {
     step "configuring $dir" "${command[@]}" && printf '%s\n' "$recipe" >"$dir/recipe"
 }
 
-build_one() {
+# build_target NAME [TARGET]: builds what is built by default, or the target.
+build_target() {
     local dir
     dir=$(build_dir "$1")
     (
-        flock -w "$build_lock_seconds_max" 9 || {
-            fail "$dir is being built by another run for longer than $build_lock_seconds_max s"
-            exit 1
-        }
-        build_configure "$1" && step "building $dir" ninja -C "$dir" -j "$(nproc)"
+        lock_9 "$build_lock_seconds_max" "builds $dir" || exit 1
+        build_configure "$1" && step "building $dir${2:+ ($2)}" ninja -C "$dir" -j "$(nproc)" ${2:+"$2"}
     ) 9>"$cache/build-$(key <<<"$root/$dir").lock"
 }
 
@@ -63,6 +61,6 @@ build_one() {
 build_all() {
     local name
     for name in "$@"; do
-        build_one "$name" || return
+        build_target "$name" || return
     done
 }

@@ -14,7 +14,7 @@ lint_run() {
         fi
         status=passed
         step "lint: $check" "lint_$check" || status=failed all=1
-        [ ! -d "$results" ] || record lint "$check" "$status" "$log_dir/lint-$check.log"
+        [ -z "${recording:-}" ] || record lint "$check" "$status" "$step_log"
     done
     return "$all"
 }

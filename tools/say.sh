@@ -17,13 +17,14 @@ fail() {
 }
 
 # step TEXT COMMAND...: says TEXT, runs COMMAND with its output in a log, and adds the time.
-# The command's status is returned; its last lines are shown where it is not 0.
+# The command's status is returned; its last lines are shown where it is not 0. step_log is the log.
 step() {
-    local text=$1 log status=0 start=$EPOCHREALTIME
+    local text=$1 status=0 start=$EPOCHREALTIME
     shift
-    log="$log_dir/$(printf '%s' "$text" | tr -cs '[:alnum:]' '-').log"
+    step_log=$(tr -cs '[:alnum:]' '-' <<<"$text")
+    step_log=${step_log#-} step_log=$log_dir/${step_log%-}.log
     printf '%-58s ' "$text"
-    "$@" >"$log" 2>&1 </dev/null || status=$?
+    "$@" >"$step_log" 2>&1 </dev/null || status=$?
     if [ "$status" -eq 0 ]; then
         printf '%7s\n' "$(seconds_since "$start") s"
         return 0
@@ -31,8 +32,8 @@ step() {
     printf '%7s  FAILED\n' "$(seconds_since "$start") s"
     [ "$step_tail_lines" -gt 0 ] && {
         printf -- '--- the last lines of: %s\n' "$*"
-        tail -n "$step_tail_lines" "$log"
-        printf -- '--- all of it: %s\n' "$log"
+        tail -n "$step_tail_lines" "$step_log"
+        printf -- '--- all of it: %s\n' "$step_log"
     } >&2
     return "$status"
 }

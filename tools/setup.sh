@@ -10,7 +10,8 @@
 # Gives: $cache, and after setup_*: $engine_dir, $cargo, $rustc, $rust_sysroot, $bindings, $python.
 
 cache=${WEIR_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/weir}
-log_dir=$cache/logs
+# One folder of logs for each tree, so that two trees can be worked in at a time.
+log_dir=$cache/logs/$(basename "$root")-$(sha256sum <<<"$root" | cut -c 1-8)
 mkdir -p "$log_dir" || exit 1
 
 # Another run that makes the same entry may take as long as building the engine from source.
@@ -127,6 +128,14 @@ and run this again. (Commands are looked for under the names that Debian gives t
 
 # ---- the cache -----------------------------------------------------------------------------------
 
+# lock_9 SECONDS WHAT: locks the file that is open as descriptor 9, and waits that long for another
+# run that does WHAT.
+lock_9() {
+    flock -n 9 && return 0
+    say "waiting for another run that $2"
+    flock -w "$1" 9 || fail "it still does after $1 s"
+}
+
 # cached ENTRY TEXT COMMAND...: makes $cache/ENTRY where it is missing: COMMAND FOLDER fills an
 # empty folder, which becomes the entry when the command succeeds.
 cached() {
@@ -134,10 +143,7 @@ cached() {
     shift 2
     [ ! -e "$cache/$entry" ] || return 0
     (
-        flock -w "$cache_lock_seconds_max" 9 || {
-            fail "another run holds $cache/lock for longer than $cache_lock_seconds_max s"
-            exit 1
-        }
+        lock_9 "$cache_lock_seconds_max" "fills the cache" || exit 1
         [ ! -e "$cache/$entry" ] || exit 0
         new=$(mktemp -d "$cache/new.XXXXXX") || exit 1
         trap 'rm -rf "$new"' EXIT
@@ -255,17 +261,26 @@ for package in json.load(sys.stdin)["packages"]:
         print(os.path.dirname(package["manifest_path"]))'
 }
 
-# The same library, compiled here. It takes minutes, and a Rust that is new enough for it.
+# The same library with the same features, compiled here in some minutes. The crate asks for a Rust
+# that is newer than Debian's, which compiles it all the same.
 engine_fill_source() {
-    local dir=$1 crate
+    local dir=$1 crate features
     crate=$(engine_crate) || return 1
+    # cargo writes beside what it builds, and the fetched copy is everybody's.
     cp -r "$crate" "$dir/source" && mkdir "$dir/lib" || return 1
+    # The features that are on by default are listed for CMake only.
+    # shellcheck disable=SC2016 # it is CMake's variable
+    printf 'include("%s")\nfile(WRITE "%s" "${WASMTIME_FEATURES}")\n' \
+        "$dir/source/cmake/features.cmake" "$dir/features" >"$dir/features.cmake"
+    cmake -P "$dir/features.cmake" || return 1
+    IFS=';' read -r -a features <"$dir/features"
     # The crate's own lock file pins what it is built from.
     CARGO_TARGET_DIR=$dir/target RUSTC=$rustc "$cargo" rustc --release --locked \
-        --manifest-path "$dir/source/Cargo.toml" --crate-type cdylib -j "$(nproc)" || return 1
+        --ignore-rust-version "${features[@]}" --manifest-path "$dir/source/Cargo.toml" \
+        --crate-type cdylib -j "$(nproc)" || return 1
     patchelf --set-soname libwasmtime.so --output "$dir/lib/libwasmtime.so" \
         "$dir"/target/release/libwasmtime*.so || return 1
-    engine_headers "$dir" && rm -rf "$dir/source" "$dir/target"
+    engine_headers "$dir" && rm -rf "$dir/source" "$dir/target" "$dir"/features*
 }
 
 # ---- Rust ----------------------------------------------------------------------------------------

@@ -14,21 +14,25 @@ readonly scenario_seconds_max=60
 readonly scenarios_seconds_max=420
 readonly scenario_processes=2
 
-# test_run [PART...]
+readonly test_parts=(unit fuzz scenario lint)
+
+# test_parts_exist [PART...]
+test_parts_exist() {
+    local part
+    for part in "$@"; do
+        if [[ " ${test_parts[*]} " != *" $part "* ]]; then
+            usage_error "the tests have no part $part; there are: ${test_parts[*]}"
+            return 2
+        fi
+    done
+}
+
+# test_run [PART...]: runs the parts, all without one.
 test_run() {
     local part start=$EPOCHREALTIME
     # The summary shows what failed.
-    local step_tail_lines=0
-    [ $# -gt 0 ] || set -- unit fuzz scenario lint
-    for part in "$@"; do
-        case $part in
-        unit | fuzz | scenario | lint) ;;
-        *)
-            usage_error "there is no part $part of the tests"
-            return 2
-            ;;
-        esac
-    done
+    local step_tail_lines=0 recording=yes
+    [ $# -gt 0 ] || set -- "${test_parts[@]}"
     rm -rf "$results" && mkdir -p "$results" || return 1
     # What fails is counted below; the other parts are still run.
     for part in "$@"; do
@@ -58,7 +62,7 @@ test_unit_in() {
     if [ -e "$dir/meson-logs/testlog.json" ]; then
         cp "$dir/meson-logs/testlog.json" "$results/unit-$1.json"
     else
-        record "unit-$1" "meson test" failed "$dir/meson-logs/meson-log.txt"
+        record "unit-$1" "meson test" failed "$step_log"
     fi
 }
 
@@ -78,8 +82,7 @@ test_fuzz() {
     for name in "${names[@]}"; do
         status=passed
         step "fuzzing $name for $seconds s" fuzz_one "$name" "$seconds" || status=failed
-        cp "$log_dir/fuzzing-$name-for-$seconds-s.log" "$results/fuzz-$name.log"
-        record fuzz "$name" "$status" "$results/fuzz-$name.log"
+        record fuzz "$name" "$status" "$step_log"
     done
 }
 
@@ -128,7 +131,7 @@ test_scenario_in() {
         --junitxml="$root/$results/scenario-$build.xml" tests/scenario || status=$?
     # 5: pytest found nothing to run.
     if [ "$status" -ne 0 ] && [ "$status" -ne 5 ] && [ ! -e "$results/scenario-$build.xml" ]; then
-        record "scenario-$build" pytest failed "$log_dir/scenarios-$build.log"
+        record "scenario-$build" pytest failed "$step_log"
     fi
 }
 

@@ -4,6 +4,7 @@
 #ifndef WEIR_FLOW_FLOW_PRIVATE_H
 #define WEIR_FLOW_FLOW_PRIVATE_H
 
+#include "base/table.h"
 #include "event/event.h"
 #include "flow/flow.h"
 #include "guest/guest.h"
@@ -12,10 +13,6 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
-
-#define HASH_NONFATAL_OOM \
-    1 // a failed insertion leaves the element out, and says so by element->hh.tbl == NULL
-#include <uthash.h>
 
 // One event on its way to one handler.
 struct weir_delivery {

@@ -4,8 +4,8 @@
 // A lane is in one of four places, which its state names; every function here moves it between
 // them. All under flow->lock.
 //
-//   IDLE --(an event, and the set executes)--> READY --(a worker)--> RUNNING --> READY | IDLE |
-//   DELAYED
+//   IDLE --(an event, and its set executes)--> READY --(a worker)--> RUNNING
+//   RUNNING --> READY (more to deliver), IDLE (nothing, or exec is over), DELAYED (to be retried)
 //
 // Ready lanes are served in turn, one event each, so that a busy key cannot starve the others.
 // Delayed lanes are in a binary heap, since retries come due in no order. An empty lane is kept for

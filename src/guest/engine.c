@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The engine and its clock. Settings worth a word:
-//   epochs rather than fuel: a running guest is cut by the clock, at the cost of one load and
-//   compare for each loop and
-//     function instead of a counter's update;
-//   the pooling allocator: a fresh instance for each event takes its memory from a pool of slots
-//   that were mapped once,
-//     which is four times cheaper than mapping (bench/);
-//   proposals that no guest of ours needs are off (threads, 64-bit memories, several memories,
-//   garbage collection):
-//     what is off cannot be attacked.
+//
+// - Epochs rather than fuel: a running guest is cut by the clock, at the cost of a load and a
+//   comparison in each loop and function instead of a counter's update.
+// - The pooling allocator: a fresh instance for each event takes its memory from slots that were
+//   mapped once, which is four times cheaper than mapping (bench/).
+// - Proposals that no guest of ours needs are off (threads, 64-bit memories, several memories,
+//   garbage collection): what is off cannot be attacked.
+//
 // weir_engine_create and _destroy are called by the composition root; the clock is a thread of its
 // own.
 #include "guest/engine_private.h"

@@ -329,7 +329,7 @@ static weir_status check_memory(struct weir_guest *guest, const struct exports *
     if (least > guest->args.memory_bytes / page_bytes) {
         return weir_fail(
             err, WEIR_LIMIT, "it needs %llu bytes of memory to start, bounds.memory allows %llu",
-            (unsigned long long)(least * page_bytes), (unsigned long long)guest->args.memory_bytes);
+            (unsigned long long)least * page_bytes, (unsigned long long)guest->args.memory_bytes);
     }
     return WEIR_OK;
 }
@@ -470,6 +470,7 @@ static weir_status prepare(struct weir_engine *engine, const struct weir_guest_a
     }
     guest->engine = engine;
     guest->args = *args;
+    guest->name = name;
     guest->args.name = name;
     pthread_mutex_init(&idle->lock, NULL);
     guest->idle = idle;
@@ -583,7 +584,7 @@ void weir_guest_destroy(struct weir_guest *guest) {
     free(guest->odd);
     free(guest->main_export);
     free(guest->main_post);
-    free((char *)guest->args.name);
+    free(guest->name);
     free(guest);
 }
 

@@ -249,7 +249,7 @@ static weir_status define(wasmtime_linker_t *linker, const char *interface, cons
     }
     wasmtime_error_t *error =
         wasmtime_linker_define_func_unchecked(linker, interface, strlen(interface), name,
-                                              strlen(name), type, function, (void *)env, NULL);
+                                              strlen(name), type, function, (void *)(uintptr_t)env, NULL);
     wasm_functype_delete(type);
     return error ? weir_engine_fail(error, NULL, WEIR_OTHER, err) : WEIR_OK;
 }

@@ -239,10 +239,13 @@ weir_status weir_instance_new(struct weir_guest *guest, void *session, struct we
     instance->output.used = 0;
     weir_instance_begin(instance, call);
     weir_status status = instantiate(instance, err);
+    if (status != WEIR_OK) {
+        weir_error_prefix(err, status, "starting an instance");
+    }
     status = weir_instance_end(instance, status, err);
     if (status != WEIR_OK) {
         weir_instance_destroy(instance);
-        return weir_error_prefix(err, status, "starting an instance");
+        return status;
     }
     *ret_instance = instance;
     return WEIR_OK;
@@ -261,8 +264,9 @@ void weir_instance_destroy(struct weir_instance *instance) {
 
 void weir_instance_restart_bounds(struct weir_instance *instance) {
     weir_print_begin(&instance->output, instance->guest->args.output_bytes);
-    instance->deadline_ns =
-        weir_engine_tick_ns(instance->guest->engine) + instance->guest->args.time_ns;
+    // The tick may be as old as a tick is long: a call is cut too late rather than too early.
+    instance->deadline_ns = weir_engine_tick_ns(instance->guest->engine) +
+                            WEIR_EPOCH_TICK_MS * WEIR_NS_PER_MS + instance->guest->args.time_ns;
 }
 
 void weir_instance_begin(struct weir_instance *instance, struct weir_call *call) {
@@ -282,6 +286,10 @@ weir_status weir_instance_end(struct weir_instance *instance, weir_status status
             *err = instance->stopped;
         }
         return WEIR_TRAPPED;
+    }
+    // Where the cut came, in a handler or in its cabi_realloc, does not change what it was.
+    if (status != WEIR_OK && err && instance->stopped.status != WEIR_OK) {
+        err->status = instance->stopped.status;
     }
     return status;
 }
@@ -447,8 +455,10 @@ weir_status weir_instance_main(struct weir_instance *instance, struct weir_error
             struct weir_error post_error;
             if (weir_instance_call(instance, &post, value, 1, &post_error) != WEIR_OK &&
                 status == WEIR_OK) {
-                *err = post_error;
-                status = weir_error_prefix(err, WEIR_TRAPPED, "%s", guest->main_post);
+                status = weir_error_prefix(&post_error, WEIR_TRAPPED, "%s", guest->main_post);
+                if (err) {
+                    *err = post_error;
+                }
             }
         }
     }

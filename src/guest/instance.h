@@ -29,7 +29,8 @@ enum weir_main_kind { WEIR_MAIN_NONE, WEIR_MAIN_RUN, WEIR_MAIN_CLI_RUN, WEIR_MAI
 
 struct weir_guest {
     struct weir_engine *engine;
-    struct weir_guest_args args; // its name is owned
+    struct weir_guest_args args;
+    char *name; // what args.name points to
     wasmtime_module_t *module;
     wasmtime_linker_t *linker;
     wasmtime_instance_pre_t *pre;

@@ -8,6 +8,7 @@
 void weir_print_begin(struct weir_print_stream *stream, uint64_t bytes_max) {
     stream->bytes_left = bytes_max;
     stream->is_over = false;
+    stream->is_continued = false;
 }
 
 // How many bytes of a full line to hand over so that no UTF-8 character is cut.
@@ -35,6 +36,7 @@ void weir_print_flush(struct weir_print_stream *stream) {
         hand_over(stream, stream->used);
         stream->used = 0;
     }
+    stream->is_continued = false;
 }
 
 bool weir_print_write(struct weir_print_stream *stream, const void *bytes, size_t size) {
@@ -56,14 +58,19 @@ bool weir_print_write(struct weir_print_stream *stream, const void *bytes, size_
         stream->used += take;
         next += take;
         if (newline) {
-            hand_over(stream, stream->used);
+            // The end of a line of which all was handed over already is no line of its own.
+            if (stream->used > 0 || !stream->is_continued) {
+                hand_over(stream, stream->used);
+            }
             stream->used = 0;
+            stream->is_continued = false;
             next++;
         } else if (stream->used == sizeof stream->line) {
             size_t whole = whole_characters(stream->line, stream->used);
             hand_over(stream, whole);
             memmove(stream->line, stream->line + whole, stream->used - whole);
             stream->used -= whole;
+            stream->is_continued = true;
         }
     }
     return true;

@@ -12,6 +12,7 @@ struct weir_print_stream {
     const char *guest;
     uint64_t bytes_left; // of this call
     bool is_over;        // the bound was passed
+    bool is_continued;   // a part of the line was handed over already
     size_t used;
     char line[WEIR_OUTPUT_LINE_BYTES];
 };

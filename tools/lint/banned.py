@@ -19,7 +19,7 @@ FUNCTIONS = {
     r"sscanf|scanf|fscanf": "it overflows in silence: read the text by hand",
     r"system|popen": "it runs a shell",
     r"alloca|strdupa": "the stack has no error to return: malloc with a maximum",
-    r"localtime|gmtime|asctime|ctime|strerror": "it is not safe with threads: the _r function",
+    r"localtime|gmtime|asctime|ctime": "it is not safe with threads: the _r function",
     r"rand|srand|drand48": "it is one state for all threads and can be guessed: getrandom",
     r"tmpnam|mktemp|tempnam": "somebody else may be faster: mkostemp, O_TMPFILE",
     r"signal": "its meaning varies: sigaction",
