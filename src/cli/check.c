@@ -25,8 +25,9 @@ struct check {
     struct weir_config config;
     struct weir_problems problems;
     struct weir_engine *engine;
-    struct weir_guest **guests;       // as config.guests; NULL: it cannot be loaded
-    struct weir_resource **resources; // as config.resources; NULL: it cannot be opened
+    struct weir_program_output output; // of guests, none of which is called
+    struct weir_guest **guests;        // as config.guests; NULL: it cannot be loaded
+    struct weir_resource **resources;  // as config.resources; NULL: it cannot be opened
     bool *are_missing; // as config.resources: it is not there yet, and weir run makes it
 };
 
@@ -34,10 +35,10 @@ struct check {
 
 static void check_guest(struct check *check, size_t i) {
     const struct weir_guest_config *config = &check->config.guests[i];
-    static const int output_fd = STDOUT_FILENO;
+    static const struct weir_program_output output = {.fd = STDOUT_FILENO};
     struct weir_error err;
     char key[KEY_BYTES];
-    if (weir_program_guest(check->engine, &check->config, config, &output_fd, &check->guests[i],
+    if (weir_program_guest(check->engine, &check->config, config, &output, &check->guests[i],
                            &err) != WEIR_OK) {
         check->guests[i] = NULL;
         snprintf(key, sizeof key, "guests.%s.wasm", config->name);
@@ -60,37 +61,55 @@ static bool makes_itself(const struct weir_resource_config *config) {
            strcmp(weir_option_format(create, config->options, value, sizeof value), "true") == 0;
 }
 
-static void check_resource(struct check *check, size_t i, bool makes_itself) {
+// Whether the resource is a path at which there is something, though perhaps not what is wanted.
+static bool is_something(const struct weir_resource_config *config) {
+    const struct weir_option *first = &config->provider->options.rows[0];
+    if (first->type != WEIR_OPTION_PATH) {
+        return false;
+    }
+    const char *path =
+        *(char *const *)(const void *)((const char *)config->options + first->offset);
+    return path && access(path, F_OK) == 0;
+}
+
+// are_missing[i] says whether it may be missing; afterwards, whether it is.
+static void check_resource(struct check *check, size_t i) {
     const struct weir_resource_config *config = &check->config.resources[i];
     struct weir_error err;
     weir_status status = weir_program_resource(config, check->cli->log, &check->resources[i], &err);
-    if (status == WEIR_OK) {
-        return;
+    check->are_missing[i] =
+        check->are_missing[i] && status == WEIR_NOT_FOUND && !is_something(config);
+    if (status != WEIR_OK) {
+        check->resources[i] = NULL;
     }
-    check->resources[i] = NULL;
-    check->are_missing[i] = status == WEIR_NOT_FOUND && makes_itself;
-    if (!check->are_missing[i]) {
+    if (status != WEIR_OK && !check->are_missing[i]) {
         char key[KEY_BYTES];
         snprintf(key, sizeof key, "resources.%s", config->name);
         weir_problems_add(&check->problems, config->place, key, "%s", err.message);
     }
 }
 
-static size_t guest_index(const struct check *check, const char *name) {
-    return (size_t)(weir_config_guest(&check->config, weir_str_of(name)) - check->config.guests);
+// The guest or resource that a subscription names; NULL where it is not there, or could not be
+// loaded or opened.
+static struct weir_guest *guest_of(const struct check *check,
+                                   const struct weir_subscription_config *subscription) {
+    const struct weir_guest_config *config =
+        weir_config_guest(&check->config, weir_str_of(subscription->guest));
+    return config ? check->guests[config - check->config.guests] : NULL;
 }
 
-static size_t resource_index(const struct check *check, const char *name) {
-    return (size_t)(weir_config_resource(&check->config, weir_str_of(name)) -
-                    check->config.resources);
+static struct weir_resource *resource_of(const struct check *check,
+                                         const struct weir_subscription_config *subscription) {
+    const struct weir_resource_config *config =
+        weir_config_resource(&check->config, weir_str_of(subscription->resource));
+    return config ? check->resources[config - check->config.resources] : NULL;
 }
 
 // What the watch of a subscription promises; WEIR_NOT_FOUND where its resource is not open.
 static weir_status strength_of(const struct check *check,
                                const struct weir_subscription_config *subscription,
                                enum weir_strength *ret_strength, struct weir_error *err) {
-    struct weir_resource *resource =
-        check->resources[resource_index(check, subscription->resource)];
+    struct weir_resource *resource = resource_of(check, subscription);
     if (!resource) {
         return weir_fail(err, WEIR_NOT_FOUND, "the resource is not open");
     }
@@ -100,7 +119,7 @@ static weir_status strength_of(const struct check *check,
 
 static void check_subscription(struct check *check, size_t i) {
     const struct weir_subscription_config *subscription = &check->config.subscriptions[i];
-    struct weir_guest *guest = check->guests[guest_index(check, subscription->guest)];
+    struct weir_guest *guest = guest_of(check, subscription);
     struct weir_error err;
     char key[KEY_BYTES];
     uint32_t handler;
@@ -117,38 +136,47 @@ static void check_subscription(struct check *check, size_t i) {
     }
 }
 
-// Looks at what a configuration without mistakes names. WEIR_OK also where problems were added.
+static void check_resources(struct check *check) {
+    struct weir_config *config = &check->config;
+    for (size_t i = 0; i < config->resource_count; i++) {
+        check->are_missing[i] = makes_itself(&config->resources[i]);
+    }
+    weir_cli_forbid_create(config);
+    for (size_t i = 0; i < config->resource_count; i++) {
+        check_resource(check, i);
+    }
+}
+
+// Looks at what the configuration names. Where its reader found mistakes, resources are left alone:
+// their options may not be what was meant. WEIR_OK also where problems were added.
 static weir_status look(struct check *check, struct weir_error *err) {
     struct weir_config *config = &check->config;
+    bool is_read = check->problems.count == 0;
     check->guests = calloc(config->guest_count + 1, sizeof(struct weir_guest *));
     check->resources = calloc(config->resource_count + 1, sizeof(struct weir_resource *));
     check->are_missing = calloc(config->resource_count + 1, sizeof(bool));
-    bool *make_themselves = calloc(config->resource_count + 1, sizeof(bool));
-    weir_status status = WEIR_OK;
-    if (!check->guests || !check->resources || !check->are_missing || !make_themselves) {
-        status = weir_fail_no_memory(err, "the check");
+    if (!check->guests || !check->resources || !check->are_missing) {
+        return weir_fail_no_memory(err, "the check");
     }
-    if (status == WEIR_OK && config->guest_count > 0) {
-        status = weir_program_engine(config, &check->engine, err);
+    if (config->guest_count > 0) {
+        weir_status status = weir_program_engine(config, &check->engine, err);
+        if (status != WEIR_OK) {
+            return status;
+        }
     }
-    if (status == WEIR_OK) {
-        for (size_t i = 0; i < config->resource_count; i++) {
-            make_themselves[i] = makes_itself(&config->resources[i]);
-        }
-        weir_cli_forbid_create(config);
-        for (size_t i = 0; i < config->resource_count; i++) {
-            check_resource(check, i, make_themselves[i]);
-        }
-        for (size_t i = 0; i < config->guest_count; i++) {
+    if (is_read) {
+        check_resources(check);
+    }
+    for (size_t i = 0; i < config->guest_count; i++) {
+        if (config->guests[i].wasm) {
             check_guest(check, i);
         }
-        for (size_t i = 0; i < config->subscription_count; i++) {
-            check_subscription(check, i);
-        }
-        weir_problems_sort(&check->problems);
     }
-    free(make_themselves);
-    return status;
+    for (size_t i = 0; i < config->subscription_count; i++) {
+        check_subscription(check, i);
+    }
+    weir_problems_sort(&check->problems);
+    return WEIR_OK;
 }
 
 static void finish(struct check *check) {
@@ -227,15 +255,16 @@ static void print_subscriptions(const struct check *check) {
 }
 
 static int check_file(struct check *check, const char *path) {
-    int exit_status = weir_cli_read_config(check->cli, path, &check->config);
-    if (exit_status != WEIR_EXIT_DONE) {
-        return exit_status;
+    struct weir_error err = {0};
+    weir_status status = weir_config_read(path, &check->config, &check->problems, &err);
+    if (status != WEIR_OK && check->problems.count == 0) {
+        weir_cli_failed(check->cli, "check: %s", err.message);
+        return weir_cli_exit_of(status);
     }
-    struct weir_error err;
     if (look(check, &err) != WEIR_OK) {
         return weir_cli_failed(check->cli, "check: %s", err.message);
     }
-    if (check->problems.count > 0 || check->problems.left_out > 0) {
+    if (check->problems.count > 0) {
         weir_cli_problems(check->cli, path, &check->problems);
         return WEIR_EXIT_MISTAKE;
     }
@@ -260,6 +289,7 @@ int weir_command_check(const struct weir_cli *cli, int argc, char **argv) {
         return weir_cli_failed(cli, "no memory for the check");
     }
     check->cli = cli;
+    check->output = (struct weir_program_output){.fd = STDOUT_FILENO, .log = cli->log};
     int exit_status = check_file(check, argv[optind]);
     finish(check);
     free(check);

@@ -204,6 +204,11 @@ void weir_cli_problems(const struct weir_cli *cli, const char *path,
     }
 }
 
+int weir_cli_exit_of(weir_status status) {
+    bool is_mistake = status == WEIR_INVALID || status == WEIR_NOT_FOUND || status == WEIR_LIMIT;
+    return status == WEIR_OK ? WEIR_EXIT_DONE : is_mistake ? WEIR_EXIT_MISTAKE : WEIR_EXIT_FAILED;
+}
+
 int weir_cli_read_config(const struct weir_cli *cli, const char *path,
                          struct weir_config *ret_config) {
     struct weir_error err = {0};
@@ -223,8 +228,7 @@ int weir_cli_read_config(const struct weir_cli *cli, const char *path,
     if (mistakes == 0) {
         weir_cli_failed(cli, "%s", err.message);
     }
-    bool is_mistake = status == WEIR_INVALID || status == WEIR_NOT_FOUND || status == WEIR_LIMIT;
-    return is_mistake ? WEIR_EXIT_MISTAKE : WEIR_EXIT_FAILED;
+    return weir_cli_exit_of(status);
 }
 
 void weir_cli_forbid_create(struct weir_config *config) {

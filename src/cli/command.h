@@ -66,6 +66,10 @@ int weir_cli_failed(const struct weir_cli *cli, const char *format, ...)
 void weir_cli_problems(const struct weir_cli *cli, const char *path,
                        const struct weir_problems *problems);
 
+// The exit status where something that the user named could not be read or taken: a file that is
+// missing, malformed or too large is the user's mistake.
+int weir_cli_exit_of(weir_status status);
+
 // Reads a configuration and tells what is wrong with it. Returns WEIR_EXIT_DONE where it is good.
 // `ret_config` is to be finished in each case.
 int weir_cli_read_config(const struct weir_cli *cli, const char *path,

@@ -9,7 +9,7 @@
 #include "cli/command.h"
 #include "config/tables.h"
 
-enum { NAME_WIDTH = 16, DEFAULT_WIDTH = 14, RANGE_WIDTH = 18 };
+enum { NAME_WIDTH = 20, DEFAULT_WIDTH = 14, RANGE_WIDTH = 18 };
 
 // One line; an indent makes the name's column narrower, so that the others stay where they are.
 static void print_row(FILE *out, int indent, const char *name, const char *fallback,

@@ -349,7 +349,7 @@ static const struct action *find_action(const struct weir_cli *cli,
 static int check_arguments(const struct weir_cli *cli, const struct action *action,
                            const struct arguments *arguments) {
     if (arguments->word_count < action->words_min || arguments->word_count > action->words_max) {
-        return weir_cli_mistake(cli, "kv", "it is: weir kv %s", action->usage);
+        return weir_cli_mistake(cli, "kv", "it is written: weir kv %s", action->usage);
     }
     for (const char *letter = arguments->letters; *letter; letter++) {
         if (!strchr(action->letters, *letter)) {

@@ -38,14 +38,14 @@ struct runner {
     struct weir_guest *guest; // NULL: the subscriptions
     struct weir_session *session;
     struct weir_call call;
-    struct weir_resource **granted;
+    bool *is_granted; // for each resource
     weir_status status;
 };
 
 struct weir_program {
     const struct weir_config *config;
     struct weir_log *log;
-    int output_fd;
+    struct weir_program_output output;
     struct weir_engine *engine;
     struct weir_guest **guests;       // as config->guests
     struct weir_resource **resources; // as config->resources
@@ -84,13 +84,19 @@ weir_status weir_program_engine(const struct weir_config *config, struct weir_en
     return weir_engine_create(&engine_config, ret_engine, err);
 }
 
-static void print_line(void *context, const char *guest, struct weir_str line) {
-    const int *fd = context;
-    weir_output_line(*fd, guest, line);
+static bool print_line(void *context, const char *guest, struct weir_str line) {
+    const struct weir_program_output *output = context;
+    if (weir_output_line(output->fd, guest, line)) {
+        return true;
+    }
+    weir_log(output->log, WEIR_LOG_WARN, "a guest's output was dropped because nobody reads it",
+             {"guest", weir_str_of(guest)});
+    return false;
 }
 
 weir_status weir_program_guest(struct weir_engine *engine, const struct weir_config *config,
-                               const struct weir_guest_config *guest_config, const int *output_fd,
+                               const struct weir_guest_config *guest_config,
+                               const struct weir_program_output *output,
                                struct weir_guest **ret_guest, struct weir_error *err) {
     const struct weir_bounds *bounds = &guest_config->bounds;
     struct weir_guest_args args = {
@@ -104,7 +110,7 @@ weir_status weir_program_guest(struct weir_engine *engine, const struct weir_con
         .output_bytes = bounds->output_bytes,
         .module_bytes = bounds->module_bytes,
         .handles = (uint32_t)bounds->handles,
-        .output = {.line = print_line, .context = (void *)(uintptr_t)output_fd},
+        .output = {.line = print_line, .context = (void *)(uintptr_t)output},
         .host = &weir_session_host,
     };
     return weir_guest_load(engine, &args, guest_config->wasm, ret_guest, err);
@@ -152,8 +158,8 @@ static weir_status load_guests(struct weir_program *program, struct weir_error *
     const struct weir_config *config = program->config;
     weir_status status = WEIR_OK;
     for (size_t i = 0; status == WEIR_OK && i < config->guest_count; i++) {
-        status = weir_program_guest(program->engine, config, &config->guests[i],
-                                    &program->output_fd, &program->guests[i], err);
+        status = weir_program_guest(program->engine, config, &config->guests[i], &program->output,
+                                    &program->guests[i], err);
     }
     return status;
 }
@@ -213,22 +219,27 @@ static weir_status subscribe_all(struct weir_program *program, struct weir_error
     return status;
 }
 
-// The session of a guest's main: the resources that its configuration grants.
+// The session of a guest's main, with the grants of its configuration.
 static weir_status prepare_main(struct weir_program *program, struct runner *runner,
                                 const struct weir_guest_config *config, struct weir_error *err) {
-    runner->granted = calloc(config->grant_count + 1, sizeof(struct weir_resource *));
-    if (!runner->granted) {
+    size_t resource_count = program->config->resource_count;
+    runner->is_granted = calloc(resource_count + 1, sizeof *runner->is_granted);
+    if (!runner->is_granted) {
         return weir_fail_no_memory(err, "a guest's grants");
     }
     for (size_t i = 0; i < config->grant_count; i++) {
-        runner->granted[i] = resource_named(program, config->grants[i]);
+        for (size_t j = 0; j < resource_count; j++) {
+            bool is_meant = strcmp(config->grants[i], program->config->resources[j].name) == 0;
+            runner->is_granted[j] = runner->is_granted[j] || is_meant;
+        }
     }
     struct weir_session_args args = {
         .flow = program->flow,
         .guest = runner->guest,
         .guest_name = config->name,
-        .resources = runner->granted,
-        .resource_count = config->grant_count,
+        .resources = program->resources,
+        .is_granted = runner->is_granted,
+        .resource_count = resource_count,
         .watches_max = config->bounds.watches,
         .event_bytes_max = config->bounds.event_bytes,
         .retry = config->retry,
@@ -283,7 +294,7 @@ weir_status weir_program_create(const struct weir_config *config, struct weir_lo
     }
     program->config = config;
     program->log = log;
-    program->output_fd = output_fd;
+    program->output = (struct weir_program_output){.fd = output_fd, .log = log};
     program->ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     program->guests = calloc(config->guest_count + 1, sizeof(struct weir_guest *));
     program->resources = calloc(config->resource_count + 1, sizeof(struct weir_resource *));
@@ -320,7 +331,7 @@ void weir_program_destroy(struct weir_program *program) {
     }
     for (size_t i = 0; i < program->runner_count; i++) {
         weir_session_destroy(program->runners[i].session);
-        free(program->runners[i].granted);
+        free(program->runners[i].is_granted);
     }
     free(program->runners);
     weir_set_unref(program->subscriptions);

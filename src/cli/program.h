@@ -23,9 +23,16 @@ struct weir_program;
 weir_status weir_program_engine(const struct weir_config *config, struct weir_engine **ret_engine,
                                 struct weir_error *err);
 
-// Compiles one guest of the configuration. Its output goes to the descriptor `output_fd`.
+// Where guests print. Must outlive the guests.
+struct weir_program_output {
+    int fd;
+    struct weir_log *log; // told where nobody reads; may be NULL
+};
+
+// Compiles one guest of the configuration.
 weir_status weir_program_guest(struct weir_engine *engine, const struct weir_config *config,
-                               const struct weir_guest_config *guest_config, const int *output_fd,
+                               const struct weir_guest_config *guest_config,
+                               const struct weir_program_output *output,
                                struct weir_guest **ret_guest, struct weir_error *err);
 
 // Opens one resource of the configuration.

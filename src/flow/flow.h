@@ -109,7 +109,8 @@ struct weir_session_args {
     struct weir_flow *flow;
     struct weir_guest *guest;
     const char *guest_name;
-    struct weir_resource *const *resources; // those that are granted; must outlive the session
+    struct weir_resource *const *resources; // all there are; must outlive the session
+    const bool *is_granted;                 // for each of them, as long-lived; NULL: all are
     size_t resource_count;
     uint64_t watches_max;
     uint64_t event_bytes_max;

@@ -10,6 +10,7 @@
 #include "flow/flow_private.h"
 
 #include "base/clock.h"
+#include "base/show.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -26,7 +27,7 @@ struct pending_watch {
 
 struct weir_session {
     struct weir_session_args args;
-    bool *is_open;                 // for each granted resource: open was called
+    bool *is_open;                 // for each resource: open was called
     struct pending_watch *pending; // oldest first
     uint64_t watch_count;          // ever made by this session and not ended with it
 };
@@ -65,18 +66,20 @@ void weir_session_destroy(struct weir_session *session) {
     free(session);
 }
 
-enum { NAME_SHOWN_BYTES_MAX = 200, NAME_LIST_BYTES = 512 };
+enum { NAME_LIST_BYTES = 512 };
 
-static int shown(struct weir_str name) {
-    return (int)(name.size < NAME_SHOWN_BYTES_MAX ? name.size : NAME_SHOWN_BYTES_MAX);
+static bool is_granted(const struct weir_session *session, size_t index) {
+    return !session->args.is_granted || session->args.is_granted[index];
 }
 
 // "a, b", or "none".
-static const char *list_resources(const struct weir_session *session,
-                                  char buffer[NAME_LIST_BYTES]) {
+static const char *list_granted(const struct weir_session *session, char buffer[NAME_LIST_BYTES]) {
     size_t used = 0;
     for (size_t i = 0; i < session->args.resource_count; i++) {
-        int written = snprintf(buffer + used, NAME_LIST_BYTES - used, "%s%s", i ? ", " : "",
+        if (!is_granted(session, i)) {
+            continue;
+        }
+        int written = snprintf(buffer + used, NAME_LIST_BYTES - used, "%s%s", used ? ", " : "",
                                session->args.resources[i]->name);
         if (written < 0 || (size_t)written >= NAME_LIST_BYTES - used) {
             memcpy(buffer + NAME_LIST_BYTES - 4, "...", 4);
@@ -89,17 +92,23 @@ static const char *list_resources(const struct weir_session *session,
 
 static weir_status find_resource(const struct weir_session *session, struct weir_str name,
                                  size_t *ret_index, struct weir_error *err) {
+    char list[NAME_LIST_BYTES], shown[WEIR_SHOW_BYTES];
     for (size_t i = 0; i < session->args.resource_count; i++) {
-        if (weir_str_equal(name, weir_str_of(session->args.resources[i]->name))) {
-            *ret_index = i;
-            return WEIR_OK;
+        if (!weir_str_equal(name, weir_str_of(session->args.resources[i]->name))) {
+            continue;
         }
+        *ret_index = i;
+        return is_granted(session, i)
+                   ? WEIR_OK
+                   : weir_fail(err, WEIR_DENIED,
+                               "guest %s has no grant for resource %s; it has grants for: %s",
+                               session->args.guest_name, session->args.resources[i]->name,
+                               list_granted(session, list));
     }
-    char list[NAME_LIST_BYTES];
     return weir_fail(err, WEIR_NOT_FOUND,
-                     "no resource \"%.*s\" is granted to guest %s; those granted are: %s",
-                     shown(name), name.data ? name.data : "", session->args.guest_name,
-                     list_resources(session, list));
+                     "there is no resource \"%s\"; guest %s has grants for: %s",
+                     weir_show(name, shown, sizeof shown), session->args.guest_name,
+                     list_granted(session, list));
 }
 
 static weir_status session_open(void *context, struct weir_str name, struct weir_error *err) {
@@ -121,8 +130,8 @@ static weir_status start_watch(struct weir_session *session, struct weir_str rd,
         return status;
     }
     if (!session->is_open[index]) {
-        return weir_fail(err, WEIR_INVALID, "\"%.*s\" is no descriptor: open the resource first",
-                         shown(rd), rd.data);
+        return weir_fail(err, WEIR_INVALID, "\"%s\" is no descriptor: open the resource first",
+                         session->args.resources[index]->name);
     }
     if (session->watch_count >= session->args.watches_max) {
         return weir_fail(err, WEIR_LIMIT,

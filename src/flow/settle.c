@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <utlist.h>
 
-// Sources that one settlement wakes; more wait for the next.
+// Sources that are woken between two looks at the list of those that wait.
 enum { RESUMES_MAX = 16 };
 
 static bool has_room_again(const struct weir_subscription *subscription) {
@@ -132,4 +132,11 @@ void weir_settle(struct weir_worker *worker) {
         free(over);
     }
     resume(flow, resumes, resume_count);
+    // Nobody may be left: this may have been the last settlement for a long time.
+    while (resume_count == RESUMES_MAX) {
+        pthread_mutex_lock(&flow->lock);
+        resume_count = collect_resumes(flow, resumes);
+        pthread_mutex_unlock(&flow->lock);
+        resume(flow, resumes, resume_count);
+    }
 }

@@ -14,6 +14,7 @@
 #include "guest/engine_private.h"
 
 #include "base/clock.h"
+#include "base/show.h"
 #include "base/str.h"
 
 #include <errno.h>
@@ -21,11 +22,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 // Bytes of an instance's memory that are kept and zeroed on reuse instead of being given back to
 // the system: zeroing what a small guest touches is cheaper than the page faults that follow giving
 // back. Measured by `./dev bench`.
 enum { MEMORY_KEPT_BYTES = 128 * 1024, TABLE_KEPT_BYTES = 16 * 1024 };
+
+// The address space that the engine reserves for an instance's memory: 4 GiB, so that a guest's
+// pointer needs no check, and the guard behind it. Rather too much than too little.
+#define ADDRESSES_PER_INSTANCE (WEIR_MEMORY_BYTES_MAX + (UINT64_C(64) << 20))
+
 enum { TABLES_PER_MODULE_MAX = 4, INSTANCE_BYTES_MAX = 1024 * 1024, TABLE_ELEMENTS_MAX = 20000 };
 
 struct weir_engine_clock {
@@ -95,6 +102,34 @@ static void clock_stop(struct weir_engine_clock *clock) {
     free(clock);
 }
 
+// The engine's C API ends the process where it refuses its settings, so they are looked at before.
+static weir_status check_config(const struct weir_engine_config *config, struct weir_error *err) {
+    if (config->stack_bytes == 0 || config->stack_bytes > WEIR_STACK_BYTES_MAX) {
+        return weir_fail(err, WEIR_LIMIT, "host.stack is %llu bytes; the engine has 1 to %d",
+                         (unsigned long long)config->stack_bytes, WEIR_STACK_BYTES_MAX);
+    }
+    if (config->memory_bytes_max > WEIR_MEMORY_BYTES_MAX) {
+        return weir_fail(err, WEIR_LIMIT, "bounds.memory is %llu bytes; a guest has at most %llu",
+                         (unsigned long long)config->memory_bytes_max,
+                         (unsigned long long)WEIR_MEMORY_BYTES_MAX);
+    }
+    if (config->instances_max == 0 || config->instances_max > WEIR_INSTANCES_MAX) {
+        return weir_fail(err, WEIR_LIMIT, "%u instances at one time; the engine has 1 to %d",
+                         config->instances_max, WEIR_INSTANCES_MAX);
+    }
+    size_t bytes = config->instances_max * ADDRESSES_PER_INSTANCE;
+    void *addresses =
+        mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (addresses == MAP_FAILED) {
+        return weir_fail(err, WEIR_LIMIT,
+                         "the system has not the %zu GiB of address space (not of memory) that %u "
+                         "instances need; lower host.workers, or raise the limit (ulimit -v)",
+                         bytes >> 30, config->instances_max);
+    }
+    munmap(addresses, bytes);
+    return WEIR_OK;
+}
+
 static wasm_config_t *config_of(const struct weir_engine_config *config) {
     wasm_config_t *settings = wasm_config_new();
     wasmtime_pooling_allocation_config_t *pool = wasmtime_pooling_allocation_config_new();
@@ -134,6 +169,10 @@ static wasm_config_t *config_of(const struct weir_engine_config *config) {
 weir_status weir_engine_create(const struct weir_engine_config *config,
                                struct weir_engine **ret_engine, struct weir_error *err) {
     *ret_engine = NULL;
+    weir_status status = check_config(config, err);
+    if (status != WEIR_OK) {
+        return status;
+    }
     struct weir_engine *engine = calloc(1, sizeof *engine);
     if (!engine) {
         return weir_fail_no_memory(err, "the engine");
@@ -143,13 +182,9 @@ weir_status weir_engine_create(const struct weir_engine_config *config,
     engine->wasm = settings ? wasm_engine_new_with_config(settings) : NULL;
     if (!engine->wasm) {
         free(engine);
-        return weir_fail(
-            err, WEIR_OTHER,
-            "the WebAssembly engine refuses its settings (%u instances of %llu bytes); "
-            "lower host.workers or bounds.memory",
-            config->instances_max, (unsigned long long)config->memory_bytes_max);
+        return weir_fail(err, WEIR_OTHER, "the WebAssembly engine refuses its settings");
     }
-    weir_status status = clock_start(engine, err);
+    status = clock_start(engine, err);
     if (status != WEIR_OK) {
         weir_engine_destroy(engine);
         return status;
@@ -167,38 +202,60 @@ void weir_engine_destroy(struct weir_engine *engine) {
     free(engine);
 }
 
-// "error while executing at wasm backtrace:\n  0: ...\n\nCaused by:\n  cause": what a person wants
-// is the cause.
-static struct weir_str cause_of(struct weir_str text) {
-    static const char mark[] = "Caused by:";
-    const char *found = memmem(text.data, text.size, mark, sizeof mark - 1);
-    if (found) {
-        const char *start = found + sizeof mark - 1, *end = text.data + text.size;
-        while (start < end && (*start == '\n' || *start == ' ')) {
-            start++;
-        }
-        if (end - start > 3 && start[0] == '0' && start[1] == ':') { // several causes are numbered
-            start += 3;
-        }
-        text = (struct weir_str){.data = start, .size = (size_t)(end - start)};
-    }
-    const char *line_end = memchr(text.data, '\n', text.size);
-    if (line_end) {
-        text.size = (size_t)(line_end - text.data);
-    }
-    return text;
+static struct weir_str first_line(struct weir_str text) {
+    const char *end = text.size > 0 ? memchr(text.data, '\n', text.size) : NULL;
+    return (struct weir_str){.data = text.data,
+                             .size = end ? (size_t)(end - text.data) : text.size};
 }
 
+// The engine's text has a first line, maybe a backtrace, and maybe "Caused by:" with one cause or
+// several numbered ones, the root last. Returns the first of the causes, empty where there is none.
+static struct weir_str cause_of(struct weir_str text) {
+    static const char mark[] = "Caused by:";
+    const char *found = text.size > 0 ? memmem(text.data, text.size, mark, sizeof mark - 1) : NULL;
+    if (!found) {
+        return (struct weir_str){0};
+    }
+    const char *start = found + sizeof mark - 1, *end = text.data + text.size;
+    while (start < end && (*start == '\n' || *start == ' ')) {
+        start++;
+    }
+    if (end - start > 3 && start[0] == '0' && start[1] == ':') {
+        start += 3;
+    }
+    return first_line((struct weir_str){.data = start, .size = (size_t)(end - start)});
+}
+
+// What a person wants of the engine's text: of a trap its cause, else what was wrong and why.
+static void tell(struct weir_str text, weir_status status, struct weir_error *err) {
+    struct weir_str first = first_line(text), cause = cause_of(text);
+    char shown_first[WEIR_ERROR_MESSAGE_BYTES / 2], shown_cause[WEIR_ERROR_MESSAGE_BYTES / 2];
+    weir_show(first, shown_first, sizeof shown_first);
+    weir_show(cause, shown_cause, sizeof shown_cause);
+    bool is_trap = weir_str_has_prefix(first, WEIR_STR("error while executing"));
+    if (cause.size == 0) {
+        weir_fail(err, status, "%s", shown_first);
+    } else if (is_trap) {
+        weir_fail(err, status, "%s", shown_cause);
+    } else {
+        weir_fail(err, status, "%s: %s", shown_first, shown_cause);
+    }
+}
+
+// The functions that ran, innermost first. Their names are the guest's, so they are shown with
+// care.
 static void append_backtrace(struct weir_error *err, const wasm_frame_vec_t *frames) {
     size_t length = strlen(err->message);
     bool has_name = false;
     for (size_t i = 0; i < frames->size && i < WEIR_BACKTRACE_FRAMES; i++) {
         const wasm_name_t *name = wasmtime_frame_func_name(frames->data[i]);
-        if (!name || length >= sizeof err->message - 1) {
+        if (!name) {
             continue;
         }
-        int written = snprintf(err->message + length, sizeof err->message - length, "%s%.*s",
-                               has_name ? " < " : " in ", (int)name->size, name->data);
+        char shown[WEIR_SHOW_BYTES];
+        weir_show((struct weir_str){.data = name->data, .size = name->size}, shown, sizeof shown);
+        int written = snprintf(err->message + length, sizeof err->message - length, "%s%s",
+                               has_name ? " < " : ", in ", shown);
         if (written < 0 || (size_t)written >= sizeof err->message - length) {
             err->message[length] = '\0';
             return;
@@ -215,20 +272,23 @@ weir_status weir_engine_fail(wasmtime_error_t *error, wasm_trap_t *trap, weir_st
     if (error) {
         wasmtime_error_message(error, &text);
         wasmtime_error_wasm_trace(error, &frames);
-        wasmtime_error_delete(error);
     } else {
         wasm_trap_message(trap, &text);
         wasm_trap_trace(trap, &frames);
-        wasm_trap_delete(trap);
     }
     // A trap's message ends in a terminator, an error's does not.
     size_t size = text.size > 0 && text.data[text.size - 1] == '\0' ? text.size - 1 : text.size;
-    struct weir_str cause = cause_of((struct weir_str){.data = text.data, .size = size});
-    weir_fail(err, status, "%.*s", WEIR_STR_ARG(cause));
+    tell((struct weir_str){.data = text.data, .size = size}, status, err);
     if (err) {
         append_backtrace(err, &frames);
     }
     wasm_frame_vec_delete(&frames);
     wasm_name_delete(&text);
+    // Last: a frame's name points into the error or trap that it came from.
+    if (error) {
+        wasmtime_error_delete(error);
+    } else {
+        wasm_trap_delete(trap);
+    }
     return status;
 }

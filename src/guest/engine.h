@@ -10,24 +10,28 @@
 
 #include <stdint.h>
 
+// What a WebAssembly memory without the 64-bit proposal can have.
+#define WEIR_MEMORY_BYTES_MAX (UINT64_C(4) << 30)
+
 enum {
-    WEIR_EPOCH_TICK_MS = 10,    // how exactly `time` is kept
-    WEIR_INSTANCES_MAX = 10000, // alive at one time, of all guests
+    WEIR_STACK_BYTES_MAX = 2 << 20, // the engine's own bound on a wasm stack
+    WEIR_EPOCH_TICK_MS = 10,        // how exactly `time` is kept
+    WEIR_INSTANCES_MAX = 10000,     // alive at one time, of all guests
 };
 
 struct weir_engine;
 
 struct weir_engine_config {
-    uint64_t stack_bytes;      // wasm stack of an instance
-    uint64_t memory_bytes_max; // the largest `memory` bound of any guest
+    uint64_t stack_bytes;      // wasm stack of an instance; 1 to WEIR_STACK_BYTES_MAX
+    uint64_t memory_bytes_max; // the largest `memory` bound of any guest; to WEIR_MEMORY_BYTES_MAX
     uint32_t instances_max;    // instances alive at one time; 1 to WEIR_INSTANCES_MAX
 };
 
 // "50.0.1"
 const char *weir_engine_version(void);
 
-// Starts the engine and its clock. WEIR_NO_MEMORY, WEIR_OTHER where the engine refuses the
-// settings.
+// Starts the engine and its clock. WEIR_NO_MEMORY; WEIR_LIMIT where a setting is out of its bounds,
+// or the system has not the address space that the instances need.
 weir_status weir_engine_create(const struct weir_engine_config *config,
                                struct weir_engine **ret_engine, struct weir_error *err);
 // Every guest of the engine must be gone. NULL is allowed.

@@ -10,7 +10,7 @@
 // `package:name/interface@version#handle-event` from an interface.
 #include "guest/instance.h"
 
-#include "base/clock.h"
+#include "base/show.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -115,8 +115,16 @@ static struct weir_str function_name(struct weir_str export) {
     return name;
 }
 
+// A copy with a terminator; NULL without memory.
 static char *copy_text(struct weir_str text) {
-    return strndup(text.data ? text.data : "", text.size);
+    char *copy = malloc(text.size + 1);
+    if (copy) {
+        if (text.size > 0) {
+            memcpy(copy, text.data, text.size);
+        }
+        copy[text.size] = '\0';
+    }
+    return copy;
 }
 
 static const struct weir_handler *handler_named(const struct weir_guest *guest,
@@ -165,9 +173,10 @@ weir_status weir_guest_handler_find(const struct weir_guest *guest, struct weir_
                 list_handlers(guest, list));
         }
     }
-    return weir_fail(err, WEIR_NOT_FOUND, "guest %s has no handler \"%.*s\"; its handlers are: %s",
-                     guest->args.name, (int)(name.size < 200 ? name.size : 200),
-                     name.data ? name.data : "", list_handlers(guest, list));
+    char shown[WEIR_SHOW_BYTES];
+    return weir_fail(err, WEIR_NOT_FOUND, "guest %s has no handler \"%s\"; its handlers are: %s",
+                     guest->args.name, weir_show(name, shown, sizeof shown),
+                     list_handlers(guest, list));
 }
 
 // The module's exports while it is inspected.
@@ -291,8 +300,7 @@ static weir_status find_main(struct weir_guest *guest, const struct exports *exp
     if (is_found) {
         guest->main_kind = WEIR_MAIN_RUN;
         guest->main_export = strdup("run");
-        return guest->main_export ? find_post(exports, "run", &guest->main_post, err)
-                                  : weir_fail_no_memory(err, "an export's name");
+        return guest->main_export ? WEIR_OK : weir_fail_no_memory(err, "an export's name");
     }
     for (size_t i = 0; i < exports->all.size; i++) {
         struct weir_str name = view(wasm_exporttype_name(exports->all.data[i]));
@@ -353,7 +361,14 @@ static weir_status check_exports(struct weir_guest *guest, const struct exports 
     if (status != WEIR_OK) {
         return status;
     }
-    if (guest->handler_count == 0 && guest->main_kind == WEIR_MAIN_NONE) {
+    bool is_empty = guest->handler_count == 0 && guest->main_kind == WEIR_MAIN_NONE;
+    if (is_empty && guest->odd_count > 0) {
+        return weir_fail(err, WEIR_INVALID,
+                         "it exports no main (run or _start) and no handler: \"%s\" is %s, and a "
+                         "handler, with handle-event's signature, is (i32) -> i32",
+                         guest->odd[0].name, guest->odd[0].type);
+    }
+    if (is_empty) {
         return weir_fail(err, WEIR_INVALID,
                          "it exports neither a main (run or _start) nor a handler (such "
                          "as " WEIR_WIT_EVENT_HANDLER "#" WEIR_HANDLER_DEFAULT ")");
@@ -390,12 +405,13 @@ static weir_status check_imports(struct weir_guest *guest, struct weir_error *er
         guest->uses_wasi = guest->uses_wasi || is_wasi;
         uses_weir = uses_weir || !is_wasi;
         if (!is_given(module, name)) {
+            char shown_name[WEIR_SHOW_BYTES], shown_module[WEIR_SHOW_BYTES];
             status =
                 weir_fail(err, WEIR_INVALID,
-                          "it imports \"%.*s\" from \"%.*s\", which weir does not give; weir "
+                          "it imports \"%s\" from \"%s\", which weir does not give; weir "
                           "gives " WEIR_WIT_RESOURCES ", " WEIR_WIT_EVENTS " and " WASI_PREVIEW_1,
-                          (int)(name.size < 200 ? name.size : 200), name.data,
-                          (int)(module.size < 200 ? module.size : 200), module.data);
+                          weir_show(name, shown_name, sizeof shown_name),
+                          weir_show(module, shown_module, sizeof shown_module));
         }
     }
     wasm_importtype_vec_delete(&imports);
@@ -442,6 +458,12 @@ static weir_status compile(struct weir_guest *guest, struct weir_str wasm, struc
         return weir_fail(err, WEIR_LIMIT, "it has %zu bytes, bounds.module allows %llu", wasm.size,
                          (unsigned long long)guest->args.module_bytes);
     }
+    if (wasm.size < 4 || memcmp(wasm.data, "\0asm", 4) != 0) {
+        return weir_fail(err, WEIR_INVALID,
+                         wasm.size == 0 ? "the file is empty"
+                                        : "it is not a WebAssembly module: it does not begin with "
+                                          "the bytes 00 61 73 6d");
+    }
     if (is_component(wasm)) {
         return weir_fail(
             err, WEIR_UNSUPPORTED,
@@ -451,7 +473,14 @@ static weir_status compile(struct weir_guest *guest, struct weir_str wasm, struc
     wasmtime_error_t *error = wasmtime_module_new(guest->engine->wasm, (const uint8_t *)wasm.data,
                                                   wasm.size, &guest->module);
     if (error) {
-        return weir_engine_fail(error, NULL, WEIR_INVALID, err);
+        weir_engine_fail(error, NULL, WEIR_INVALID, err);
+        if (err && strstr(err->message, "pooling allocator")) {
+            return weir_error_prefix(
+                err, WEIR_LIMIT,
+                "it declares more than bounds.memory allows, or more or larger "
+                "tables than weir gives");
+        }
+        return WEIR_INVALID;
     }
     weir_status status = inspect(guest, err);
     return status == WEIR_OK ? link_imports(guest, err) : status;
@@ -583,7 +612,6 @@ void weir_guest_destroy(struct weir_guest *guest) {
     free(guest->handlers);
     free(guest->odd);
     free(guest->main_export);
-    free(guest->main_post);
     free(guest->name);
     free(guest);
 }

@@ -50,9 +50,10 @@ struct weir_guest_host {
 };
 
 // Where a guest's output goes, a line at a time without its end. Called on the thread of the call
-// that prints.
+// that prints. Returns false where nobody took the line in time: the rest of that call's output is
+// then dropped without being offered, so that a reader who does not read delays a call once.
 struct weir_guest_output {
-    void (*line)(void *context, const char *guest, struct weir_str line);
+    bool (*line)(void *context, const char *guest, struct weir_str line);
     void *context;
 };
 

@@ -95,13 +95,20 @@ static weir_status listen_to(struct weir_instance *instance, uint32_t self,
     if (status == WEIR_OK) {
         status = weir_guest_handler_find(instance->guest, handler, &index, err);
     }
+    // The handle first: where there is room for no more, nothing was subscribed to.
+    if (status == WEIR_OK) {
+        status = weir_handles_add(&instance->handles, set, &result->ok, err);
+    }
     if (status == WEIR_OK) {
         status = host->set_listen(instance->session, set, ob->rd, ob->key, index, err);
+        if (status == WEIR_OK) {
+            host->set_ref(instance->session, set);
+        } else {
+            weir_handles_remove(&instance->handles, result->ok, &set, NULL);
+        }
     }
-    if (status == WEIR_OK) {
-        host->set_ref(instance->session, set);
-    }
-    return give_handle(instance, set, status, result, err);
+    result->is_err = as_wit_error(status, err, &result->err);
+    return result->is_err ? WEIR_OK : status;
 }
 
 static weir_status do_events_exec(struct weir_instance *instance,
@@ -187,6 +194,10 @@ static wasm_trap_t *enter(void *env, wasmtime_caller_t *caller, wasmtime_val_raw
         weir_fail(&err, WEIR_TRAPPED, "called before the module was ready (by its start function)");
         return trap_of(function, &err);
     }
+    if (instance->is_in_abi) {
+        weir_fail(&err, WEIR_TRAPPED, "called from cabi_realloc or cabi_post_, which must not");
+        return trap_of(function, &err);
+    }
     uint64_t flat[WEIR_WIT_FLAT_PARAMS_MAX + 1] = {0};
     for (size_t i = 0; i < value_count && i < sizeof flat / sizeof flat[0]; i++) {
         memcpy(&flat[i], &values[i].i64, sizeof flat[i]); // an i32 stands in the low half
@@ -241,15 +252,27 @@ static wasm_functype_t *type_of(const struct weir_wit_function *function) {
     return wasm_functype_new(&param_vec, &result_vec);
 }
 
+// (i32, i32, i32, i32) -> i32
+static wasm_functype_t *poll_type(void) {
+    wasm_valtype_t *params[4], *results[1] = {wasm_valtype_new(WASM_I32)};
+    for (size_t i = 0; i < 4; i++) {
+        params[i] = wasm_valtype_new(WASM_I32);
+    }
+    wasm_valtype_vec_t param_vec, result_vec;
+    wasm_valtype_vec_new(&param_vec, 4, params);
+    wasm_valtype_vec_new(&result_vec, 1, results);
+    return wasm_functype_new(&param_vec, &result_vec);
+}
+
 static weir_status define(wasmtime_linker_t *linker, const char *interface, const char *name,
                           wasm_functype_t *type, wasmtime_func_unchecked_callback_t function,
                           const struct weir_wit_function *env, struct weir_error *err) {
     if (!type) {
         return weir_fail_no_memory(err, "a function's type");
     }
-    wasmtime_error_t *error =
-        wasmtime_linker_define_func_unchecked(linker, interface, strlen(interface), name,
-                                              strlen(name), type, function, (void *)(uintptr_t)env, NULL);
+    wasmtime_error_t *error = wasmtime_linker_define_func_unchecked(
+        linker, interface, strlen(interface), name, strlen(name), type, function,
+        (void *)(uintptr_t)env, NULL);
     wasm_functype_delete(type);
     return error ? weir_engine_fail(error, NULL, WEIR_OTHER, err) : WEIR_OK;
 }
@@ -263,6 +286,14 @@ weir_status weir_imports_define(wasmtime_linker_t *linker, struct weir_error *er
             return status;
         }
     }
-    return define(linker, WEIR_WIT_EVENTS, "[resource-drop]events",
-                  wasm_functype_new_1_0(wasm_valtype_new(WASM_I32)), drop_events, NULL, err);
+    weir_status status =
+        define(linker, WEIR_WIT_EVENTS, "[resource-drop]events",
+               wasm_functype_new_1_0(wasm_valtype_new(WASM_I32)), drop_events, NULL, err);
+    if (status == WEIR_OK) {
+        wasmtime_linker_allow_shadowing(linker, true);
+        status = define(linker, "wasi_snapshot_preview1", "poll_oneoff", poll_type(),
+                        weir_poll_oneoff, NULL, err);
+        wasmtime_linker_allow_shadowing(linker, false);
+    }
+    return status;
 }

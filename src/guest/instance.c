@@ -26,8 +26,7 @@ static bool is_nearly_full(uint64_t used, uint64_t most) {
     return used >= most - most / 8;
 }
 
-// Notes that a bound was passed, or that the call was cut; false where neither is so.
-static bool note_bounds(struct weir_instance *instance) {
+bool weir_instance_is_over(struct weir_instance *instance) {
     const struct weir_guest_args *args = &instance->guest->args;
     if (instance->stopped.status != WEIR_OK) {
         return true;
@@ -53,7 +52,7 @@ static wasmtime_error_t *epoch_passed(const wasmtime_context_t *context, void *d
     (void)context;
     *epoch_deadline_delta = 1;
     *update_kind = WASMTIME_UPDATE_DEADLINE_CONTINUE;
-    return note_bounds(data) ? wasmtime_error_new("cut by weir") : NULL;
+    return weir_instance_is_over(data) ? wasmtime_error_new("cut by weir") : NULL;
 }
 
 static void describe_trap(struct weir_instance *instance, bool is_stack_overflow,
@@ -84,7 +83,7 @@ static weir_status trapped(struct weir_instance *instance, wasmtime_error_t *err
     // A guest that traps because its output was refused went over a bound, even before the clock
     // noticed.
     if (instance->stopped.status != WEIR_OK || instance->output.is_over) {
-        note_bounds(instance);
+        weir_instance_is_over(instance);
         if (error) {
             wasmtime_error_delete(error);
         } else {
@@ -93,7 +92,7 @@ static weir_status trapped(struct weir_instance *instance, wasmtime_error_t *err
         if (err) {
             *err = instance->stopped;
         }
-        return WEIR_TRAPPED;
+        return instance->stopped.status;
     }
     wasmtime_trap_code_t code;
     bool is_stack_overflow =
@@ -124,7 +123,9 @@ static weir_status allocate(struct weir_linear_memory *memory, uint32_t size, ui
     struct weir_instance *instance = memory->context;
     wasmtime_val_raw_t values[4] = {
         {.i32 = 0}, {.i32 = 0}, {.i32 = (int32_t)align}, {.i32 = (int32_t)size}};
+    instance->is_in_abi = true;
     weir_status status = weir_instance_call(instance, &instance->realloc, values, 4, err);
+    instance->is_in_abi = false;
     if (status != WEIR_OK) {
         return weir_error_prefix(err, status, "cabi_realloc");
     }
@@ -225,6 +226,7 @@ weir_status weir_instance_new(struct weir_guest *guest, void *session, struct we
     instance->guest = guest;
     instance->session = session;
     instance->store = NULL;
+    instance->is_in_abi = false;
     instance->is_ready = false;
     instance->bound_handler = WEIR_HANDLERS_MAX;
     instance->next_idle = NULL;
@@ -263,10 +265,10 @@ void weir_instance_destroy(struct weir_instance *instance) {
 }
 
 void weir_instance_restart_bounds(struct weir_instance *instance) {
-    weir_print_begin(&instance->output, instance->guest->args.output_bytes);
     // The tick may be as old as a tick is long: a call is cut too late rather than too early.
     instance->deadline_ns = weir_engine_tick_ns(instance->guest->engine) +
                             WEIR_EPOCH_TICK_MS * WEIR_NS_PER_MS + instance->guest->args.time_ns;
+    weir_print_begin(&instance->output, instance->guest->args.output_bytes, instance->deadline_ns);
 }
 
 void weir_instance_begin(struct weir_instance *instance, struct weir_call *call) {
@@ -281,11 +283,11 @@ weir_status weir_instance_end(struct weir_instance *instance, weir_status status
     instance->call = NULL;
     // A guest that ends before the clock notices has still gone over.
     if (status == WEIR_OK && instance->output.is_over) {
-        note_bounds(instance);
+        weir_instance_is_over(instance);
         if (err) {
             *err = instance->stopped;
         }
-        return WEIR_TRAPPED;
+        return instance->stopped.status;
     }
     // Where the cut came, in a handler or in its cabi_realloc, does not change what it was.
     if (status != WEIR_OK && err && instance->stopped.status != WEIR_OK) {
@@ -346,6 +348,21 @@ static weir_status read_result(struct weir_instance *instance, uint32_t address,
     return weir_event_new(&result.ok.value, key, &verdict->derived, err);
 }
 
+// Lets the guest free a result that was read. `err` is left alone where that succeeds: it may hold
+// what the result said.
+static weir_status call_post(struct weir_instance *instance, const wasmtime_func_t *post,
+                             const char *name, wasmtime_val_raw_t *result, struct weir_error *err) {
+    struct weir_error post_error;
+    instance->is_in_abi = true;
+    weir_status status = weir_instance_call(instance, post, result, 1, &post_error);
+    instance->is_in_abi = false;
+    if (status != WEIR_OK && err) {
+        *err = post_error;
+        weir_error_prefix(err, status, "%s", name);
+    }
+    return status;
+}
+
 static weir_status handle(struct weir_instance *instance, uint32_t index,
                           const struct weir_event_fields *event, struct weir_verdict *verdict,
                           bool *ret_is_sound) {
@@ -370,13 +387,8 @@ static weir_status handle(struct weir_instance *instance, uint32_t index,
     status = read_result(instance, (uint32_t)result, verdict);
     if (status == WEIR_OK && instance->guest->handlers[index].post) {
         value[0].i32 = result;
-        struct weir_error post_error;
-        weir_status post_status =
-            weir_instance_call(instance, &instance->post, value, 1, &post_error);
-        if (post_status != WEIR_OK) {
-            *err = post_error;
-            return weir_error_prefix(err, post_status, "%s", instance->guest->handlers[index].post);
-        }
+        status =
+            call_post(instance, &instance->post, instance->guest->handlers[index].post, value, err);
     }
     *ret_is_sound = status == WEIR_OK;
     return status;
@@ -436,7 +448,7 @@ static weir_status call_start(struct weir_instance *instance, const wasmtime_fun
 
 weir_status weir_instance_main(struct weir_instance *instance, struct weir_error *err) {
     struct weir_guest *guest = instance->guest;
-    wasmtime_func_t function, post;
+    wasmtime_func_t function;
     weir_status status = weir_instance_function(instance, guest->main_export, &function, err);
     if (status != WEIR_OK) {
         return status;
@@ -450,17 +462,8 @@ weir_status weir_instance_main(struct weir_instance *instance, struct weir_error
         status = value[0].i32 == 0 ? WEIR_OK : weir_fail(err, WEIR_OTHER, "main returned an error");
     } else if (status == WEIR_OK) {
         status = read_ran(instance, (uint32_t)value[0].i32, err);
-        if (guest->main_post && status != WEIR_TRAPPED &&
-            weir_instance_function(instance, guest->main_post, &post, NULL) == WEIR_OK) {
-            struct weir_error post_error;
-            if (weir_instance_call(instance, &post, value, 1, &post_error) != WEIR_OK &&
-                status == WEIR_OK) {
-                status = weir_error_prefix(&post_error, WEIR_TRAPPED, "%s", guest->main_post);
-                if (err) {
-                    *err = post_error;
-                }
-            }
-        }
+        // The instance ends with its main: what it holds needs no freeing, and a fault in that
+        // would only hide what main said.
     }
     return weir_instance_end(instance, status, err);
 }

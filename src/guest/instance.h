@@ -41,7 +41,6 @@ struct weir_guest {
     uint32_t odd_count;
     enum weir_main_kind main_kind;
     char *main_export;
-    char *main_post;     // NULL: none
     bool has_initialize; // a reactor: "_initialize" is called before anything else
     bool has_realloc;
     bool uses_wasi;
@@ -56,7 +55,8 @@ struct weir_instance {
     wasmtime_instance_t wasm;
     wasmtime_memory_t memory;
     wasmtime_func_t realloc;
-    bool is_ready;          // instantiated, `memory` is set
+    bool is_in_abi; // inside cabi_realloc or cabi_post_: the canonical ABI forbids imports there
+    bool is_ready;  // instantiated, `memory` is set
     uint32_t bound_handler; // whose functions the next two are; WEIR_HANDLERS_MAX: nobody's
     wasmtime_func_t handle, post;
     struct weir_linear_memory linear;
@@ -97,6 +97,13 @@ void weir_instance_handle(struct weir_instance *instance, uint32_t handler,
                           bool *ret_is_sound);
 // Calls its main.
 weir_status weir_instance_main(struct weir_instance *instance, struct weir_error *err);
+
+// Whether the call has gone over a bound or was cut; notes why in `stopped`.
+bool weir_instance_is_over(struct weir_instance *instance);
+
+// WASI preview 1's poll_oneoff, with bounds (poll.c).
+wasm_trap_t *weir_poll_oneoff(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *values,
+                              size_t value_count);
 
 // Defines what weir gives to its guests (imports.c).
 weir_status weir_imports_define(wasmtime_linker_t *linker, struct weir_error *err);

@@ -5,9 +5,13 @@
 // that a guest printed waits for what it may print later.
 #include "guest/print.h"
 
-void weir_print_begin(struct weir_print_stream *stream, uint64_t bytes_max) {
+#include "base/clock.h"
+
+void weir_print_begin(struct weir_print_stream *stream, uint64_t bytes_max, int64_t deadline_ns) {
     stream->bytes_left = bytes_max;
     stream->is_over = false;
+    stream->is_stuck = false;
+    stream->deadline_ns = deadline_ns;
     stream->is_continued = false;
 }
 
@@ -27,8 +31,11 @@ static size_t whole_characters(const char *line, size_t size) {
 }
 
 static void hand_over(struct weir_print_stream *stream, size_t size) {
-    stream->to.line(stream->to.context, stream->guest,
-                    (struct weir_str){.data = stream->line, .size = size});
+    struct weir_str line = {.data = stream->line, .size = size};
+    stream->is_stuck = stream->is_stuck || weir_clock_monotonic_ns() > stream->deadline_ns;
+    if (!stream->is_stuck) {
+        stream->is_stuck = !stream->to.line(stream->to.context, stream->guest, line);
+    }
 }
 
 void weir_print_flush(struct weir_print_stream *stream) {

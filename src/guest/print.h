@@ -12,13 +12,16 @@ struct weir_print_stream {
     const char *guest;
     uint64_t bytes_left; // of this call
     bool is_over;        // the bound was passed
+    bool is_stuck;       // nobody takes this call's lines
+    int64_t deadline_ns; // of this call
     bool is_continued;   // a part of the line was handed over already
     size_t used;
     char line[WEIR_OUTPUT_LINE_BYTES];
 };
 
-// Starts a call's allowance.
-void weir_print_begin(struct weir_print_stream *stream, uint64_t bytes_max);
+// Starts a call's allowance. After `deadline_ns` (monotonic) lines are dropped: a reader who is
+// slow, but not slow enough to be given up, must not stretch a call beyond its time.
+void weir_print_begin(struct weir_print_stream *stream, uint64_t bytes_max, int64_t deadline_ns);
 // Takes bytes. Returns false where they pass the bound: nothing of them is kept, is_over is set.
 bool weir_print_write(struct weir_print_stream *stream, const void *bytes, size_t size);
 // Hands over an unfinished line.
