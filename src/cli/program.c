@@ -264,10 +264,10 @@ static weir_status prepare_runners(struct weir_program *program, struct weir_err
         runner->name = config->guests[i].name;
         runner->guest = program->guests[i];
         if (!weir_guest_has_main(runner->guest)) {
-            return weir_fail(
-                err, WEIR_INVALID,
-                "guest %s has run: true but no main: it exports neither run nor _start",
-                runner->name);
+            return weir_fail(err, WEIR_INVALID,
+                             "guest %s has no main to run: it exports neither run nor _start; a "
+                             "configuration can subscribe its handlers (weir help config)",
+                             runner->name);
         }
         status = prepare_main(program, runner, &config->guests[i], err);
     }

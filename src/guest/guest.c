@@ -127,10 +127,9 @@ static char *copy_text(struct weir_str text) {
     return copy;
 }
 
-static const struct weir_handler *handler_named(const struct weir_guest *guest,
-                                                struct weir_str name) {
+static struct weir_handler *handler_named(const struct weir_guest *guest, struct weir_str name) {
     for (uint32_t i = 0; i < guest->handler_count; i++) {
-        const struct weir_handler *handler = &guest->handlers[i];
+        struct weir_handler *handler = &guest->handlers[i];
         if (weir_str_equal(name, weir_str_of(handler->name)) ||
             weir_str_equal(name, weir_str_of(handler->export))) {
             return handler;
@@ -242,6 +241,24 @@ static weir_status add_odd(struct weir_guest *guest, struct weir_str name,
     return WEIR_OK;
 }
 
+// Whether a further handler may go by its short name. Of several with the same, weir's own interface
+// has it, whatever the order of the exports, or else the first; the others go by their whole names.
+static weir_status claim_name(struct weir_guest *guest, struct weir_str export,
+                              struct weir_str name, bool *ret_is_free, struct weir_error *err) {
+    struct weir_handler *holder = handler_named(guest, name);
+    bool is_own = weir_str_has_prefix(export, WEIR_STR(WEIR_WIT_EVENT_HANDLER "#"));
+    *ret_is_free = !holder || (is_own && strcmp(holder->name, holder->export) != 0);
+    if (holder && *ret_is_free) {
+        char *whole = strdup(holder->export);
+        if (!whole) {
+            return weir_fail_no_memory(err, "a handler's name");
+        }
+        free(holder->name);
+        holder->name = whole;
+    }
+    return WEIR_OK;
+}
+
 static weir_status add_handler(struct weir_guest *guest, const struct exports *exports,
                                struct weir_str export, struct weir_str name,
                                struct weir_error *err) {
@@ -251,10 +268,13 @@ static weir_status add_handler(struct weir_guest *guest, const struct exports *e
         return weir_fail_no_memory(err, "a list of handlers");
     }
     guest->handlers = grown;
-    // The second of two interfaces with a function of one name is called by its whole name.
-    bool is_taken = handler_named(guest, name) != NULL;
+    bool is_free;
+    weir_status status = claim_name(guest, export, name, &is_free, err);
+    if (status != WEIR_OK) {
+        return status;
+    }
     struct weir_handler *handler = &guest->handlers[guest->handler_count];
-    *handler = (struct weir_handler){.name = copy_text(is_taken ? export : name),
+    *handler = (struct weir_handler){.name = copy_text(is_free ? name : export),
                                      .export = copy_text(export)};
     guest->handler_count++; // from here on it is freed with the guest
     if (!handler->name || !handler->export) {

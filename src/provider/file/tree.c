@@ -223,7 +223,7 @@ static void tell_denial(struct weir_file_watcher *watcher, const struct weir_err
 // Lets inotify watch the open directory. Returns 0, or the errno value of the refusal. *ret_is_new:
 // it was not watched under this prefix before.
 static int attach(struct weir_file_watcher *watcher, struct directory *directory, int fd,
-                  bool *ret_is_new) {
+                  bool was_known, bool *ret_is_new) {
     // By the descriptor: the path could lead elsewhere by now.
     char path[sizeof "/proc/self/fd/" + 3 * sizeof fd];
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
@@ -233,7 +233,9 @@ static int attach(struct weir_file_watcher *watcher, struct directory *directory
     if (!*ret_is_new) {
         return 0;
     }
-    detach(watcher, directory);
+    if (was_known) { // what is in the directory that had this prefix is elsewhere now
+        lose(watcher, directory);
+    }
     if (wd < 0) {
         directory->is_unwatched = true;
         return code;
@@ -284,12 +286,14 @@ static weir_status enter(struct weir_file_watcher *watcher, struct weir_str pref
                                  watcher->path);
         return weir_file_is_absence(-fd) ? WEIR_NOT_FOUND : status;
     }
+    bool was_known = find(watcher, prefix) != NULL;
     status = obtain(watcher, prefix, &ret_entered->directory, err);
     if (status) {
         weir_file_close(&fd);
         return status;
     }
-    ret_entered->refusal = attach(watcher, ret_entered->directory, fd, &ret_entered->is_new);
+    ret_entered->refusal =
+        attach(watcher, ret_entered->directory, fd, was_known, &ret_entered->is_new);
     ret_entered->fd = fd;
     return WEIR_OK;
 }
