@@ -208,10 +208,11 @@ static void print_resources(const struct check *check) {
     printf("resources:\n");
     for (size_t i = 0; i < check->config.resource_count; i++) {
         const struct weir_resource_config *resource = &check->config.resources[i];
-        char value[256];
+        char value[256], shown[256];
         const struct weir_option *first = &resource->provider->options.rows[0];
+        weir_option_format(first, resource->options, value, sizeof value);
         printf("  %s: %s, %s %s%s\n", resource->name, resource->provider->kind, first->name,
-               weir_option_format(first, resource->options, value, sizeof value),
+               weir_show(weir_str_of(value), shown, sizeof shown),
                check->are_missing[i] ? " (not there yet; weir run makes it)" : "");
     }
 }
@@ -221,14 +222,17 @@ static void print_guests(const struct check *check) {
     for (size_t i = 0; i < check->config.guest_count; i++) {
         const struct weir_guest_config *config = &check->config.guests[i];
         const struct weir_guest *guest = check->guests[i];
-        printf("  %s: %s, core lane, instance %s%s\n", config->name, config->wasm,
+        char shown[256];
+        printf("  %s: %s, core lane, instance %s%s\n", config->name,
+               weir_show(weir_str_of(config->wasm), shown, sizeof shown),
                config->instance == WEIR_INSTANCE_REUSE ? "reuse" : "fresh",
                config->run                ? ", main is run"
                : is_called(check, config) ? ""
                                           : " (nothing calls it: no subscription, no run: true)");
         printf("    handlers:");
         for (uint32_t h = 0; h < weir_guest_handler_count(guest); h++) {
-            printf("%s %s", h ? "," : "", weir_guest_handler_name(guest, h));
+            weir_show(weir_str_of(weir_guest_handler_name(guest, h)), shown, sizeof shown);
+            printf("%s %s", h ? "," : "", shown);
         }
         printf("%s\n    grants:", weir_guest_handler_count(guest) ? "" : " none");
         for (size_t g = 0; g < config->grant_count; g++) {

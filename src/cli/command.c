@@ -112,11 +112,16 @@ const struct weir_command *weir_command_find(const char *name) {
     return NULL;
 }
 
+// A message may name files and keys of others, whose bytes must not steer a terminal.
+enum { SHOWN_BYTES = WEIR_ERROR_MESSAGE_BYTES * WEIR_SHOWN_BYTES_MAX };
+
 static void tell(const struct weir_cli *cli, const char *message, const char *hint) {
     if (cli->log_format == WEIR_LOG_JSON) {
         weir_log_write(cli->log, WEIR_LOG_ERROR, message, NULL, 0);
     } else {
-        fprintf(stderr, "weir: %s\n%s", message, hint);
+        char shown[SHOWN_BYTES];
+        weir_show(weir_str_of(message), shown, sizeof shown);
+        fprintf(stderr, "weir: %s\n%s", shown, hint);
     }
 }
 
@@ -188,10 +193,11 @@ static void tell_problem(const struct weir_cli *cli, const char *path,
                  {"key", weir_str_of(problem->key)}, {"mistake", weir_str_of(problem->message)});
         return;
     }
-    char shown[WEIR_SHOW_BYTES];
-    fprintf(stderr, "%s%s%s: %s%s%s\n", weir_show(weir_str_of(path), shown, sizeof shown),
-            problem->place.line ? ":" : "", problem->place.line ? line : "", problem->key,
-            problem->key[0] ? ": " : "", problem->message);
+    char file[WEIR_SHOW_BYTES], message[SHOWN_BYTES];
+    weir_show(weir_str_of(path), file, sizeof file);
+    weir_show(weir_str_of(problem->message), message, sizeof message);
+    fprintf(stderr, "%s%s%s: %s%s%s\n", file, problem->place.line ? ":" : "",
+            problem->place.line ? line : "", problem->key, problem->key[0] ? ": " : "", message);
 }
 
 void weir_cli_problems(const struct weir_cli *cli, const char *path,

@@ -25,7 +25,7 @@
 #include <stdlib.h>
 
 enum {
-    VISITS_MAX = 4 * WEIR_DOCUMENT_NODES_MAX, // entries looked at; only aliases unfold to so many
+    VISITS_MAX = 2 * WEIR_DOCUMENT_NODES_MAX, // entries looked at; only aliases unfold to so many
     PATH_BYTES = 512,                         // of a key path in a message; longer ones are cut
     EXPANDED_BYTES_MAX = 64 * 1024,           // of a value with ${NAME} replaced
     VARIABLE_BYTES_MAX = 256,                 // of the name in ${NAME}
@@ -79,6 +79,11 @@ static void problem(struct reader *reader, struct weir_place place, const char *
     va_start(args, format);
     weir_problems_add_v(reader->problems, place, reader->path, format, args);
     va_end(args);
+}
+
+// Whether a further problem would only be counted, so that there is no use in finding words for it.
+static bool is_full(const struct reader *reader) {
+    return reader->problems->count == WEIR_CONFIG_PROBLEMS_MAX;
 }
 
 static void give_up(struct reader *reader, weir_status status) {
@@ -139,6 +144,10 @@ static bool is_known(const struct known_keys *known, struct weir_str key) {
 
 static void unknown_key(struct reader *reader, const struct weir_node *key,
                         const struct known_keys *known) {
+    if (is_full(reader)) {
+        reader->problems->left_out++;
+        return;
+    }
     struct weir_nearest nearest;
     struct name_list all = {.size = 0};
     weir_nearest_init(&nearest, key->text);
@@ -428,6 +437,10 @@ static char *copy_of(struct reader *reader, struct weir_str text) {
 static void check_reference(struct reader *reader, struct weir_place place,
                             const struct weir_node *mapping, const char *what, const char *name) {
     if (find(mapping, weir_str_of(name))) {
+        return;
+    }
+    if (is_full(reader)) {
+        reader->problems->left_out++;
         return;
     }
     struct weir_nearest nearest;

@@ -133,6 +133,38 @@ static weir_status fill(json_t *object, const struct weir_event_fields *fields,
     return status == WEIR_OK ? set_data(object, fields, err) : status;
 }
 
+// DEL and the C1 controls are allowed in JSON and dumped as they are, but a terminal may obey them.
+// They can only stand in strings, where \u00NN means the same. Takes over `text`; returns NULL
+// where memory ran out.
+static char *escape_controls(char *text) {
+    size_t size = 0, controls = 0;
+    for (; text[size]; size++) {
+        unsigned char byte = (unsigned char)text[size], next = (unsigned char)text[size + 1];
+        controls += byte == 0x7F || (byte == 0xC2 && next < 0xA0) ? 1 : 0;
+    }
+    if (controls == 0) {
+        return text;
+    }
+    static const char hex[] = "0123456789ABCDEF";
+    char *escaped = malloc(size + controls * (sizeof "\\u0000" - 2) + 1), *to = escaped;
+    for (const char *from = text; escaped && *from; from++) {
+        unsigned char byte = (unsigned char)*from;
+        if (byte == 0xC2 && (unsigned char)from[1] < 0xA0) {
+            byte = (unsigned char)*++from; // the code point is the second byte's value
+        } else if (byte != 0x7F) {
+            *to++ = *from;
+            continue;
+        }
+        memcpy(to, (char[]){'\\', 'u', '0', '0', hex[byte >> 4], hex[byte & 15]}, 6);
+        to += 6;
+    }
+    if (escaped) {
+        *to = '\0';
+    }
+    free(text);
+    return escaped;
+}
+
 weir_status weir_event_to_json(const struct weir_event_fields *fields, char **ret_text,
                                struct weir_error *err) {
     json_t *object = json_object();
@@ -141,7 +173,8 @@ weir_status weir_event_to_json(const struct weir_event_fields *fields, char **re
     }
     weir_status status = fill(object, fields, err);
     if (status == WEIR_OK) {
-        *ret_text = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(17));
+        char *text = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(17));
+        *ret_text = text ? escape_controls(text) : NULL;
         if (!*ret_text) {
             status = weir_fail_no_memory(err, "an event as JSON");
         }

@@ -253,7 +253,7 @@ static wasm_functype_t *type_of(const struct weir_wit_function *function) {
 }
 
 // (i32, i32, i32, i32) -> i32
-static wasm_functype_t *poll_type(void) {
+static wasm_functype_t *four_to_one_type(void) {
     wasm_valtype_t *params[4], *results[1] = {wasm_valtype_new(WASM_I32)};
     for (size_t i = 0; i < 4; i++) {
         params[i] = wasm_valtype_new(WASM_I32);
@@ -291,8 +291,12 @@ weir_status weir_imports_define(wasmtime_linker_t *linker, struct weir_error *er
                wasm_functype_new_1_0(wasm_valtype_new(WASM_I32)), drop_events, NULL, err);
     if (status == WEIR_OK) {
         wasmtime_linker_allow_shadowing(linker, true);
-        status = define(linker, "wasi_snapshot_preview1", "poll_oneoff", poll_type(),
+        status = define(linker, "wasi_snapshot_preview1", "poll_oneoff", four_to_one_type(),
                         weir_poll_oneoff, NULL, err);
+    }
+    if (status == WEIR_OK) {
+        status = define(linker, "wasi_snapshot_preview1", "fd_write", four_to_one_type(),
+                        weir_fd_write, NULL, err);
         wasmtime_linker_allow_shadowing(linker, false);
     }
     return status;

@@ -105,6 +105,10 @@ bool weir_instance_is_over(struct weir_instance *instance);
 wasm_trap_t *weir_poll_oneoff(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *values,
                               size_t value_count);
 
+// WASI preview 1's fd_write, to the instance's output (write.c).
+wasm_trap_t *weir_fd_write(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *values,
+                           size_t value_count);
+
 // Defines what weir gives to its guests (imports.c).
 weir_status weir_imports_define(wasmtime_linker_t *linker, struct weir_error *err);
 // Gives back what an instance's handles stand for.

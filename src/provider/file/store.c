@@ -386,7 +386,7 @@ static void names_finish(struct names *names) {
 static bool names_add(struct names *names, const char *text, size_t size) {
     if (names->count == names->room) {
         size_t room = names->room ? names->room * 2 : NAMES_AT_FIRST;
-        struct name *items = reallocarray(names->items, room, sizeof *items);
+        struct name *items = realloc(names->items, room * sizeof *items);
         if (!items) {
             return false;
         }

@@ -233,7 +233,8 @@ static int attach(struct weir_file_watcher *watcher, struct directory *directory
     if (!*ret_is_new) {
         return 0;
     }
-    if (was_known) { // what is in the directory that had this prefix is elsewhere now
+    bool is_refused_again = wd < 0 && directory->is_unwatched;
+    if (was_known && !is_refused_again) { // what was below the prefix is elsewhere now
         lose(watcher, directory);
     }
     if (wd < 0) {
