@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the contract suite needs to know of a provider: how to make a source of that kind, and how
+// to change it in a way that is not weir's. One row each in the table of fixture_*.c.
+#ifndef WEIR_TESTS_CONTRACT_FIXTURE_H
+#define WEIR_TESTS_CONTRACT_FIXTURE_H
+
+#include "base/str.h"
+
+#include <stdbool.h>
+
+struct fixture {
+    const char *kind; // of the provider
+    // Makes an empty source, or returns NULL where this machine has none: the tests are skipped.
+    void *(*setup)(void);
+    void (*teardown)(void *source);
+    // Calls `set` for each option that a resource of this source needs, with the text as a user
+    // would write it.
+    void (*options)(void *source, void (*set)(void *context, const char *name, const char *text),
+                    void *context);
+    // Changes by somebody else. Keys are of [a-z0-9/].
+    void (*foreign_set)(void *source, const char *key, const char *value);
+    void (*foreign_remove)(void *source, const char *key);
+};
+
+extern const struct fixture fixture_file;
+
+#endif
