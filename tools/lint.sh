@@ -38,10 +38,9 @@ lint_format_in_place() {
     lint_files '*.c' '*.h' | xargs -r clang-format-19 -i
 }
 
-# What the compiler sees, so only what is compiled: the commands come from the release build.
+# The commands of the compiler come from the release build.
 lint_tidy() {
-    lint_files 'src/*.c' | xargs -r -n 4 -P "$(nproc)" \
-        clang-tidy-19 --quiet -p build --warnings-as-errors='*'
+    lint_files 'src/*.c' | "$python" tools/lint/tidy.py build "$cache/tidy"
 }
 
 lint_rooms() {

@@ -91,6 +91,8 @@ fuzz_one() {
     local work=build-asan/fuzz/$1 folders
     folders=("$work/inputs")
     [ ! -d "tests/fuzz/corpus/$1" ] || folders+=("tests/fuzz/corpus/$1")
+    # The words of its language, where there is a file of them.
+    [ ! -f "tests/fuzz/$1.dict" ] || folders+=("-dict=tests/fuzz/$1.dict")
     mkdir -p "$work/inputs" || return 1
     "build-asan/tests/fuzz-$1" "${folders[@]}" \
         -max_total_time="$2" -timeout="$fuzz_input_seconds_max" \

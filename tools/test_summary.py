@@ -58,18 +58,20 @@ def cases_of_meson(path):
 
 
 def cases_of_junit(path):
-    cases = []
+    # A case that fails, and then once more while it is cleaned up, is reported twice: it is one.
+    cases = {}
     for element in ElementTree.parse(path).iter("testcase"):
         name = f"{element.get('classname')}::{element.get('name')}"
         broken = [child for child in element if child.tag in ("failure", "error")]
         if broken:
             output = "\n".join(f"{child.get('message', '')}\n{child.text or ''}" for child in broken)
-            cases.append(Case(path.stem, name, FAILED, output))
+            earlier = cases[name].output + "\n" if name in cases else ""
+            cases[name] = Case(path.stem, name, FAILED, earlier + output)
         elif element.find("skipped") is not None:
-            cases.append(Case(path.stem, name, SKIPPED))
+            cases.setdefault(name, Case(path.stem, name, SKIPPED))
         else:
-            cases.append(Case(path.stem, name, PASSED))
-    return cases
+            cases.setdefault(name, Case(path.stem, name, PASSED))
+    return list(cases.values())
 
 
 def cases_of_table(path):

@@ -18,7 +18,12 @@
 #include <stdlib.h>
 #include <yaml.h>
 
-enum { BLOCK_BYTES = 64 * 1024 };
+enum {
+    BLOCK_BYTES = 64 * 1024,
+    // libyaml looks through all of them for each one, before any event: 4 MiB of them take it
+    // minutes.
+    TAG_DIRECTIVES_MAX = 16,
+};
 
 struct weir_block {
     struct weir_block *next;
@@ -115,6 +120,15 @@ static struct weir_str line_of(struct weir_str text, uint32_t number) {
     return (struct weir_str){.data = at, .size = (size_t)((line_end ? line_end : end) - at)};
 }
 
+// The number of the line on which a place of the text is, from 1.
+static uint32_t line_number(struct weir_str text, const char *place) {
+    uint32_t number = 1;
+    for (const char *at = text.data; at < place; at++) {
+        number += *at == '\n' ? 1 : 0;
+    }
+    return number;
+}
+
 static bool is_indented_by_tab(struct weir_str line) {
     size_t at = 0;
     while (at < line.size && line.data[at] == ' ') {
@@ -129,10 +143,11 @@ static weir_status refuse_syntax(struct builder *builder, const yaml_parser_t *p
         return no_memory(builder);
     }
     if (parser->error == YAML_READER_ERROR) {
-        struct weir_place place = {.line = 1};
-        for (size_t i = 0; i < parser->problem_offset && i < builder->text.size; i++) {
-            place.line += builder->text.data[i] == '\n' ? 1 : 0;
-        }
+        size_t offset = parser->problem_offset < builder->text.size ? parser->problem_offset
+                                                                    : builder->text.size;
+        struct weir_place place = {
+            .line = line_number(builder->text, builder->text.data + offset),
+        };
         return refuse(builder, place, "this is not UTF-8 text (%s)", parser->problem);
     }
     struct weir_place place = place_of(parser->problem_mark);
@@ -328,13 +343,34 @@ static weir_status on_event(struct builder *builder, const yaml_event_t *event) 
     }
 }
 
+// Tags are refused anyway; a text with so many of their directives is not given to libyaml at all.
+static weir_status check_directives(struct builder *builder) {
+    static const char directive[] = "%TAG";
+    const char *at = builder->text.data, *end = at + builder->text.size;
+    for (int count = 0; (at = memmem(at, (size_t)(end - at), directive, sizeof directive - 1));) {
+        at += sizeof directive - 1;
+        if (++count > TAG_DIRECTIVES_MAX) {
+            return refuse(builder, (struct weir_place){.line = line_number(builder->text, at)},
+                          "more than %d %%TAG directives, which have no meaning here",
+                          TAG_DIRECTIVES_MAX);
+        }
+    }
+    return WEIR_OK;
+}
+
 static weir_status build(struct builder *builder) {
+    weir_status checked = check_directives(builder);
+    if (checked != WEIR_OK) {
+        return checked;
+    }
     yaml_parser_t parser;
     if (!yaml_parser_initialize(&parser)) {
         return no_memory(builder);
     }
     yaml_parser_set_input_string(&parser, (const unsigned char *)builder->text.data,
                                  builder->text.size);
+    // By itself it would guess UTF-16 too, which nothing else here could read.
+    yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
     weir_status status = WEIR_OK;
     bool is_done = false;
     while (status == WEIR_OK && !is_done) { // the events are bounded by the text
