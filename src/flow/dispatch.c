@@ -123,3 +123,13 @@ void weir_dispatch_join(struct weir_flow *flow) {
     }
     free(flow->workers);
 }
+
+void weir_dispatch_cut(struct weir_set *set, const struct weir_subscription *subscription) {
+    for (uint32_t i = 0; i < set->flow->worker_count; i++) {
+        struct weir_worker *worker = &set->flow->workers[i];
+        const struct weir_subscription *its = worker->lane ? worker->lane->subscription : NULL;
+        if (its && its->set == set && (!subscription || its == subscription)) {
+            atomic_store_explicit(&worker->call.is_cut, true, memory_order_relaxed);
+        }
+    }
+}

@@ -128,6 +128,9 @@ uint64_t weir_lanes_clear(struct weir_subscription *subscription);
 
 weir_status weir_dispatch_start(struct weir_flow *flow, struct weir_error *err);
 void weir_dispatch_join(struct weir_flow *flow);
+// Cuts the handlers that run for a set, or for one of its subscriptions (NULL: for all). Under
+// lock.
+void weir_dispatch_cut(struct weir_set *set, const struct weir_subscription *subscription);
 
 // subscription.c
 

@@ -91,17 +91,6 @@ static void wait_for_handlers(struct weir_set *set, int64_t until_ns, bool ends_
     }
 }
 
-// Under lock.
-static void cut_handlers(struct weir_set *set) {
-    struct weir_flow *flow = set->flow;
-    for (uint32_t i = 0; i < flow->worker_count; i++) {
-        struct weir_worker *worker = &flow->workers[i];
-        if (worker->lane && worker->lane->subscription->set == set) {
-            atomic_store_explicit(&worker->call.is_cut, true, memory_order_relaxed);
-        }
-    }
-}
-
 struct totals {
     uint64_t subscriptions, received, handled, failed, dead, queued;
 };
@@ -162,7 +151,7 @@ weir_status weir_set_exec(struct weir_set *set, int64_t duration_ns, struct weir
     set->is_executing = false;
     wait_for_handlers(set, weir_clock_monotonic_ns() + flow->config.grace_ns, true);
     if (set->in_flight > 0) {
-        cut_handlers(set);
+        weir_dispatch_cut(set, NULL);
         wait_for_handlers(set, weir_clock_monotonic_ns() + WEIR_CUT_WAIT_MS * WEIR_NS_PER_MS,
                           false);
     }

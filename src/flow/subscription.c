@@ -66,17 +66,6 @@ bool weir_subscription_is_busy(const struct weir_subscription *subscription) {
     return subscription->counts.in_flight > 0 || subscription->pins > 0;
 }
 
-// Under lock.
-static void cut_handlers(struct weir_subscription *subscription) {
-    struct weir_flow *flow = subscription->flow;
-    for (uint32_t i = 0; i < flow->worker_count; i++) {
-        struct weir_worker *worker = &flow->workers[i];
-        if (worker->lane && worker->lane->subscription == subscription) {
-            atomic_store_explicit(&worker->call.is_cut, true, memory_order_relaxed);
-        }
-    }
-}
-
 void weir_subscription_end(struct weir_subscription *subscription, int64_t until_ns) {
     struct weir_flow *flow = subscription->flow;
     pthread_mutex_lock(&flow->lock);
@@ -84,7 +73,9 @@ void weir_subscription_end(struct weir_subscription *subscription, int64_t until
     struct timespec until = weir_clock_timespec(until_ns);
     while (weir_subscription_is_busy(subscription)) {
         if (flow->is_cutting || weir_clock_monotonic_ns() >= until_ns) {
-            cut_handlers(subscription);
+            if (subscription->set) { // else a worker is only about to call its provider
+                weir_dispatch_cut(subscription->set, subscription);
+            }
             // A guest that was cut is gone at the next tick; a host function that it is in has a
             // timeout of its own.
             pthread_cond_wait(&flow->changed, &flow->lock);

@@ -14,10 +14,6 @@
 // The deepest type has five levels (result, option, record, list, tuple) over its texts.
 enum { DEPTH_MAX = 16 };
 
-static bool in_bounds(struct weir_linear_memory *memory, uint32_t address, uint64_t size) {
-    return (uint64_t)address + size <= memory->size;
-}
-
 // WebAssembly is little-endian, and so is every machine that the engine's prebuilt library runs on.
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "stores below are in host byte order");
 
@@ -37,7 +33,7 @@ static weir_status allocate(struct weir_linear_memory *memory, uint32_t size, ui
     if (status != WEIR_OK) {
         return status;
     }
-    if (*ret_address % align != 0 || !in_bounds(memory, *ret_address, size)) {
+    if (*ret_address % align != 0 || !weir_linear_memory_holds(memory, *ret_address, size, 1)) {
         return weir_fail(err, WEIR_TRAPPED,
                          "cabi_realloc answered 0x%" PRIx32 " for %" PRIu32
                          " bytes aligned to %" PRIu32 ", which is %s of %zu bytes",
@@ -188,7 +184,7 @@ static weir_status check_address(struct weir_linear_memory *memory, const char *
         return weir_fail(err, WEIR_TRAPPED, "%s 0x%" PRIx32 " is not aligned to %" PRIu32, what,
                          address, align);
     }
-    if (!in_bounds(memory, address, size)) {
+    if (!weir_linear_memory_holds(memory, address, size, 1)) {
         return weir_fail(err, WEIR_TRAPPED,
                          "%s 0x%" PRIx32 " and %" PRIu64
                          " bytes reach outside of the memory of %zu bytes",

@@ -34,6 +34,12 @@ struct weir_linear_memory {
     const char *bytes_bound; // the configuration key of bytes_max, for messages
 };
 
+// Whether `bytes` bytes at `address` are aligned (to a power of two) and inside the memory.
+static inline bool weir_linear_memory_holds(const struct weir_linear_memory *memory,
+                                            uint32_t address, uint64_t bytes, uint32_t align) {
+    return (address & (align - 1)) == 0 && bytes <= memory->size && address <= memory->size - bytes;
+}
+
 // Where lifted lists are put. Set `used` to 0; the bytes need no initialisation, and should get
 // none.
 struct weir_scratch {

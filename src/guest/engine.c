@@ -148,6 +148,11 @@ static wasm_config_t *config_of(const struct weir_engine_config *config) {
     wasmtime_config_wasm_gc_set(settings, false);
     wasmtime_config_wasm_function_references_set(settings, false);
     wasmtime_config_wasm_component_model_set(settings, false);
+    // The C API ends the process where it is asked for the type of an export that has a v128 or an
+    // exnref in its signature, and there is no way to know before it is asked.
+    wasmtime_config_wasm_simd_set(settings, false);
+    wasmtime_config_wasm_relaxed_simd_set(settings, false);
+    wasmtime_config_wasm_exceptions_set(settings, false);
 
     wasmtime_pooling_allocation_config_total_core_instances_set(pool, config->instances_max);
     wasmtime_pooling_allocation_config_total_memories_set(pool, config->instances_max);

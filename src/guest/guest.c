@@ -241,8 +241,9 @@ static weir_status add_odd(struct weir_guest *guest, struct weir_str name,
     return WEIR_OK;
 }
 
-// Whether a further handler may go by its short name. Of several with the same, weir's own interface
-// has it, whatever the order of the exports, or else the first; the others go by their whole names.
+// Whether a further handler may go by its short name. Of several with the same, weir's own
+// interface has it, whatever the order of the exports, or else the first; the others go by their
+// whole names.
 static weir_status claim_name(struct weir_guest *guest, struct weir_str export,
                               struct weir_str name, bool *ret_is_free, struct weir_error *err) {
     struct weir_handler *holder = handler_named(guest, name);

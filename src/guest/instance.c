@@ -154,8 +154,8 @@ static weir_status add_wasi(struct weir_instance *instance, struct weir_error *e
     if (!wasi) {
         return weir_fail_no_memory(err, "a guest's WASI context");
     }
-    // Nothing is given: no arguments, no environment, no files, no network, an empty standard input.
-    // What the guest prints is taken by write.c.
+    // Nothing is given: no arguments, no environment, no files, no network, an empty standard
+    // input. What the guest prints is taken by write.c.
     wasmtime_error_t *error = wasmtime_context_set_wasi(instance->context, wasi);
     return error ? weir_engine_fail(error, NULL, WEIR_OTHER, err) : WEIR_OK;
 }

@@ -98,11 +98,6 @@ static bool sleep_until(struct weir_instance *instance, int64_t until_ns) {
     }
 }
 
-static bool is_range(const struct weir_linear_memory *memory, uint32_t address, uint64_t bytes,
-                     uint32_t align) {
-    return address % align == 0 && (uint64_t)address + bytes <= memory->size;
-}
-
 wasm_trap_t *weir_poll_oneoff(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *values,
                               size_t value_count) {
     (void)env;
@@ -116,9 +111,9 @@ wasm_trap_t *weir_poll_oneoff(void *env, wasmtime_caller_t *caller, wasmtime_val
         return NULL;
     }
     memory->size = wasmtime_memory_data_size(instance->context, &instance->memory);
-    if (!is_range(memory, in, (uint64_t)count * SUBSCRIPTION_BYTES, ALIGN) ||
-        !is_range(memory, out, (uint64_t)count * EVENT_BYTES, ALIGN) ||
-        !is_range(memory, ret_count, sizeof(uint32_t), sizeof(uint32_t))) {
+    if (!weir_linear_memory_holds(memory, in, (uint64_t)count * SUBSCRIPTION_BYTES, ALIGN) ||
+        !weir_linear_memory_holds(memory, out, (uint64_t)count * EVENT_BYTES, ALIGN) ||
+        !weir_linear_memory_holds(memory, ret_count, sizeof(uint32_t), sizeof(uint32_t))) {
         values[0].i32 = ERRNO_FAULT;
         return NULL;
     }

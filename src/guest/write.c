@@ -17,16 +17,11 @@ enum {
 enum { ERRNO_SUCCESS = 0, ERRNO_BADF = 8, ERRNO_FAULT = 21, ERRNO_INVAL = 28 };
 enum { FD_STDOUT = 1, FD_STDERR = 2 };
 
-static bool is_range(const struct weir_linear_memory *memory, uint32_t address, uint64_t bytes,
-                     uint32_t align) {
-    return address % align == 0 && (uint64_t)address + bytes <= memory->size;
-}
-
 static struct weir_str load_vector(const struct weir_linear_memory *memory, uint32_t address,
                                    bool *ret_is_valid) {
     uint32_t vector[2];
     memcpy(vector, memory->base + address, sizeof vector);
-    *ret_is_valid = is_range(memory, vector[0], vector[1], 1);
+    *ret_is_valid = weir_linear_memory_holds(memory, vector[0], vector[1], 1);
     return (struct weir_str){.data = (const char *)memory->base + (*ret_is_valid ? vector[0] : 0),
                              .size = vector[1]};
 }
@@ -39,8 +34,8 @@ static int32_t write_vectors(struct weir_instance *instance, uint32_t vectors, u
     if (count > VECTORS_MAX) {
         return ERRNO_INVAL;
     }
-    if (!is_range(memory, vectors, (uint64_t)count * VECTOR_BYTES, ALIGN) ||
-        !is_range(memory, ret_written, sizeof(uint32_t), ALIGN)) {
+    if (!weir_linear_memory_holds(memory, vectors, (uint64_t)count * VECTOR_BYTES, ALIGN) ||
+        !weir_linear_memory_holds(memory, ret_written, sizeof(uint32_t), ALIGN)) {
         return ERRNO_FAULT;
     }
     uint64_t written = 0;

@@ -95,6 +95,8 @@ static void what_cannot_be_a_guest_is_refused_in_words(void **state) {
         {MODULE("(import \"weir:reactive/resources@0.1.0\" \"open\" (func (param i64))) " HANDLER("")),
          WEIR_INVALID, "open"},
         {MODULE("(import \"wasi_snapshot_preview1\" \"fly\" (func)) " HANDLER("")), WEIR_INVALID, "fly"},
+        // What the engine's C API cannot name must not come as far as that.
+        {MODULE("(func (export \"on-vector\") (param v128)) " HANDLER("")), WEIR_INVALID, "SIMD"},
         {MODULE("(func (export \"run\") (param i32)) " HANDLER("")), WEIR_INVALID, "run as (i32) -> ()"},
         {MODULE("(func (export \"_initialize\") (result i32) (i32.const 0)) " HANDLER("")),
          WEIR_INVALID, "_initialize"},
