@@ -1,0 +1,411 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the benchmarks and prints one table: weir, what it is measured against, and the goals.
+
+    bench/run.py BUILD_FOLDER [--quick] [--only call|file]
+
+Everything is measured in one run, in rounds: weir and its floor in turn within one program, that
+program and the peer in Rust in turn. What is told is the median of the rounds; all of them are in
+BUILD_FOLDER/bench.json. The floors and what is counted are described at the head of call.c and
+file.c; the peer, in typed/, is built into the cache by the first run, which takes minutes, and left
+out where that is not possible. --quick is for a look whether it all works: its numbers are rough,
+and it does not build the peer.
+
+A missed goal is no failure: machines differ. A program that fails is, with exit status 1.
+"""
+
+import argparse
+import datetime
+import fcntl
+import hashlib
+import json
+import os
+import pathlib
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import typing
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent
+
+PEER = "weir-bench-typed"
+
+# The goals. A warm call costs at most so many times the floor's; the typed call at least so many
+# times weir's; a fresh instance at most 8 µs where the floor's is 5; file events at most so many
+# times the bare reader's time.
+WARM_RATIO_MAX = 1.2
+TYPED_RATIO_MIN = 2.0
+FRESH_RATIO_MAX = 8 / 5
+FILE_RATIO_MAX = 1.3
+
+PROGRAM_TIMEOUT_S = 300
+PEER_BUILD_TIMEOUT_S = 3600
+# A load of more than that much of a core, before anything has started, is told.
+BUSY_LOAD = 0.5
+
+
+class Effort(typing.NamedTuple):
+    """How much is measured."""
+
+    turns: int  # of the call program and the peer
+    rounds: int  # of each in a turn
+    batch_ms: int  # of one contender in a round
+    file_rounds: int
+    latency_events: int
+    throughput_events: int
+
+
+FULL = Effort(5, 3, 20, 7, 1000, 3000)
+QUICK = Effort(1, 3, 3, 3, 100, 1000)
+
+
+class Failure(Exception):
+    """What a person should read; the run is over."""
+
+
+def say(text=""):
+    print(text, flush=True)
+
+
+def run_program(command, cpu=None):
+    """Runs one of the programs, pinned to a core if one is given; returns its lines as words."""
+
+    def pin():
+        os.sched_setaffinity(0, {cpu})
+
+    try:
+        done = subprocess.run(
+            [str(word) for word in command],
+            capture_output=True,
+            text=True,
+            timeout=PROGRAM_TIMEOUT_S,
+            preexec_fn=pin if cpu is not None else None,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise Failure(f"{command[0]} did not end within {PROGRAM_TIMEOUT_S} s") from None
+    except OSError as error:
+        raise Failure(f"{command[0]}: {error.strerror}; ./dev bench builds it") from None
+    if done.returncode != 0:
+        raise Failure(f"{command[0]} ended with status {done.returncode}: {done.stderr.strip()}")
+    return [line.split() for line in done.stdout.splitlines()]
+
+
+# ---- the peer in Rust ----
+
+
+def cache_folder():
+    folder = os.environ.get("WEIR_CACHE")
+    if folder:
+        return pathlib.Path(folder)
+    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(base) / "weir"
+
+
+def peer_key(cargo_env):
+    """Names what the peer is built from: its sources, the contract, the compiler."""
+    parts = [HERE / "typed/Cargo.toml", HERE / "typed/Cargo.lock", HERE / "typed/src/main.rs"]
+    parts += sorted((ROOT / "wit").glob("*.wit"))
+    digest = hashlib.sha256()
+    for path in parts:
+        digest.update(path.read_bytes())
+    rustc = cargo_env.get("RUSTC", "rustc")
+    digest.update(subprocess.run([rustc, "-vV"], capture_output=True, check=True).stdout)
+    return digest.hexdigest()[:12]
+
+
+def run_cargo(cargo, environment, target, log):
+    """Builds the peer into the folder `target`; returns why that failed, or None."""
+    # Wasmtime asks for a newer Rust than Debian's, and does not need it.
+    command = [cargo, "build", "--release", "--locked", "--ignore-rust-version"]
+    command += ["--manifest-path", HERE / "typed/Cargo.toml", "--target-dir", target]
+    with log.open("w", encoding="utf-8") as output:
+        try:
+            done = subprocess.run(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=PEER_BUILD_TIMEOUT_S,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return str(error)
+    if done.returncode == 0:
+        return None
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return next((line for line in lines if line.startswith("error")), "cargo does not say why")
+
+
+def build_peer(may_build):
+    """The peer's program, and why there is none: one of the two is None."""
+    cargo = os.environ.get("CARGO") or shutil.which("cargo")
+    if not cargo:
+        return None, "there is no cargo"
+    environment = dict(os.environ)
+    beside = pathlib.Path(cargo).with_name("rustc")
+    environment.setdefault("RUSTC", str(beside) if beside.exists() else "rustc")
+    cache = cache_folder()
+    try:
+        entry = cache / f"bench-typed-{peer_key(environment)}"
+    except (OSError, subprocess.CalledProcessError):
+        return None, "there is no rustc that works"
+    program = entry / PEER
+    if program.exists():
+        return program, None
+    if not may_build:
+        return None, "it is not built yet, and --quick does not wait for that"
+
+    target, log = cache / f"{entry.name}.target", cache / f"{entry.name}.log"
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "bench-typed.lock").open("w", encoding="utf-8") as lock:
+        # Another run that builds the same is waited for.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not program.exists():
+            say(f"building the peer in Rust, once; that takes minutes (log: {log})")
+            why_not = run_cargo(cargo, environment, target, log)
+            if why_not:
+                return None, f"building it failed: {why_not} (log: {log})"
+            # The program is what is kept; a thousand times its size was made on the way.
+            entry.mkdir(exist_ok=True)
+            os.replace(target / "release" / PEER, program)
+            shutil.rmtree(target)
+    return program, None
+
+
+# ---- calls of a handler ----
+
+
+def measure_calls(build, peer, effort):
+    """{(instances, bytes, answer): {contender: [ns, ...]}}"""
+    program, guest = build / "bench/bench-call", build / "guests/bench.wasm"
+    cpu = max(os.sched_getaffinity(0))
+    numbers = {}
+    for turn in range(effort.turns):
+        say(f"calls of a handler, {turn + 1} of {effort.turns}")
+        lines = run_program([program, guest, cpu, effort.rounds, effort.batch_ms])
+        if peer:
+            lines += run_program([peer, guest, effort.rounds, effort.batch_ms], cpu)
+        for instances, size, answer, contender, one_ns in lines:
+            case = numbers.setdefault((instances, int(size), answer), {})
+            case.setdefault(contender, []).append(float(one_ns))
+    return numbers
+
+
+def size_name(size):
+    for unit, bytes_of_it in (("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if size % bytes_of_it == 0:
+            return f"{size // bytes_of_it} {unit}"
+    return f"{size} B"
+
+
+class Goal(typing.NamedTuple):
+    text: str
+    is_met: bool
+
+    def __str__(self):
+        return f"{self.text} {'met' if self.is_met else 'MISSED'}"
+
+
+def call_rows(numbers):
+    rows = []
+    for (instances, size, answer), contenders in numbers.items():
+        median = {name: statistics.median(values) for name, values in contenders.items()}
+        ratio_max = WARM_RATIO_MAX if instances == "warm" else FRESH_RATIO_MAX
+        ratio = median["weir"] / median["floor"]
+        row = {
+            "case": f"{instances} {size_name(size)} {answer}",
+            "unit": "ns",
+            "medians": median,
+            "rounds": contenders,
+            "ratio": ratio,
+            "goals": [Goal(f"≤ {ratio_max:.1f}", ratio <= ratio_max)],
+        }
+        if "typed" in median:
+            row["typed_ratio"] = median["typed"] / median["weir"]
+            if instances == "warm":
+                is_met = row["typed_ratio"] >= TYPED_RATIO_MIN
+                row["goals"].append(Goal(f"≥ {TYPED_RATIO_MIN:.0f}", is_met))
+        rows.append(row)
+    return rows
+
+
+def microseconds(value_ns):
+    value = value_ns / 1000
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
+
+
+def print_table(head, lines):
+    widths = [max(len(line[i]) for line in [head, *lines]) for i in range(len(head))]
+    for line in [head, *lines]:
+        cells = [line[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(line[1:], widths[1:])]
+        say("  ".join(cells).rstrip())
+
+
+def print_calls(rows):
+    say("One call of a handler, µs of CPU time for an event (median). warm: one instance is kept,")
+    say("fresh: one for each event; none: the event is taken, event: it is returned.")
+    say("floor: the same module called straight on Wasmtime's C API; typed: as a component through")
+    say("Wasmtime's Rust bindings; tuned: those at their cheapest (typed/src/main.rs).")
+    head = ("", "weir", "floor", "weir/floor", "goal", "typed", "typed/weir", "goal", "tuned")
+    lines = []
+    for row in rows:
+        median, goals = row["medians"], [str(goal) for goal in row["goals"]]
+        line = [row["case"], microseconds(median["weir"]), microseconds(median["floor"])]
+        line += [f"{row['ratio']:.2f}", goals[0]]
+        if "typed" in median:
+            line += [microseconds(median["typed"]), f"{row['typed_ratio']:.1f}"]
+            line += [goals[1] if len(goals) > 1 else "", microseconds(median["tuned"])]
+        lines.append(line + [""] * (len(head) - len(line)))
+    print_table(head, lines)
+
+
+# ---- events of files ----
+
+
+def measure_files(build, parent, effort):
+    """{measure: {contender: [value, ...]}}, with files in a new folder of `parent`."""
+    with tempfile.TemporaryDirectory(prefix="weir-bench-", dir=parent) as folder:
+        command = [build / "bench/bench-file", build / "guests/bench-tell.wasm", folder]
+        command += [effort.file_rounds, effort.latency_events, effort.throughput_events]
+        lines = run_program(command)
+    numbers = {}
+    for measure, *words in lines:
+        if measure == "latency":
+            contender, p50_ns, p99_ns = words
+            numbers.setdefault("p50", {}).setdefault(contender, []).append(float(p50_ns))
+            numbers.setdefault("p99", {}).setdefault(contender, []).append(float(p99_ns))
+        elif measure == "throughput":
+            contender, rate = words
+            numbers.setdefault("rate", {}).setdefault(contender, []).append(float(rate))
+        else:
+            numbers.setdefault("rate", {}).setdefault("writer", []).append(float(words[0]))
+    return numbers
+
+
+def file_rows(place, numbers):
+    rows = []
+    for measure, contenders in numbers.items():
+        median = {name: statistics.median(values) for name, values in contenders.items()}
+        is_rate = measure == "rate"
+        # A ratio of times, in both cases: more is worse.
+        ratio = median["weir"] / median["floor"]
+        ratio = 1 / ratio if is_rate else ratio
+        rows.append(
+            {
+                "case": f"{place}, {'events a second' if is_rate else f'latency {measure}'}",
+                "unit": "1/s" if is_rate else "ns",
+                "medians": median,
+                "rounds": contenders,
+                "ratio": ratio,
+                "goals": [Goal(f"≤ {FILE_RATIO_MAX}", ratio <= FILE_RATIO_MAX)],
+            }
+        )
+    return rows
+
+
+def print_files(rows):
+    say("A changed file, from the write to the handler (latency in µs, medians of the rounds).")
+    say("floor: a program that waits for inotify and reads the file; writer: the events a second")
+    say("that the writing process makes where nobody watches.")
+    lines = []
+    for row in rows:
+        median = row["medians"]
+        show = microseconds if row["unit"] == "ns" else "{:.0f}".format
+        line = [row["case"], show(median["weir"]), show(median["floor"])]
+        line += [f"{row['ratio']:.2f}", str(row["goals"][0])]
+        lines.append(line + [show(median["writer"]) if "writer" in median else ""])
+    print_table(("", "weir", "floor", "ratio of times", "goal", "writer"), lines)
+
+
+# ---- all of it ----
+
+
+def machine():
+    model = platform.processor() or platform.machine()
+    try:
+        for line in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    except OSError:
+        pass
+    return {
+        "model": model,
+        "cores": len(os.sched_getaffinity(0)),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "engine": (ROOT / "tools/engine/version").read_text(encoding="utf-8").strip(),
+        "load": os.getloadavg()[0],
+        "time": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def measure(arguments, peer):
+    effort = QUICK if arguments.quick else FULL
+    build = arguments.build.resolve()
+    rows, tables = [], []
+    if arguments.only != "file":
+        found = call_rows(measure_calls(build, peer, effort))
+        rows += found
+        tables.append(lambda: print_calls(found))
+    if arguments.only != "call":
+        files = []
+        places = {"disk": build}
+        if os.access("/dev/shm", os.W_OK):
+            places = {"tmpfs": pathlib.Path("/dev/shm"), **places}
+        for place, parent in places.items():
+            say(f"events of files, {place}")
+            files += file_rows(place, measure_files(build, parent, effort))
+        rows += files
+        tables.append(lambda: print_files(files))
+    return rows, tables
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="bench/run.py", description="runs the benchmarks")
+    parser.add_argument("build", type=pathlib.Path, help="the folder that was built into")
+    parser.add_argument("--quick", action="store_true", help="under 20 s, with rough numbers")
+    parser.add_argument("--only", choices=["call", "file"], help="leave the other out")
+    arguments = parser.parse_args()
+
+    begin = time.monotonic()
+    here = machine()
+    if here["load"] > BUSY_LOAD:
+        say(f"the machine is busy (load {here['load']:.1f}): what is measured in time is rough")
+    try:
+        peer, why_not = None, "--only file"
+        if arguments.only != "file":
+            peer, why_not = build_peer(may_build=not arguments.quick)
+        rows, tables = measure(arguments, peer)
+    except Failure as failure:
+        print(f"bench: {failure}", file=sys.stderr)
+        return 1
+
+    say()
+    say(f"{here['model']}, {here['cores']} cores, {here['system']}, Wasmtime {here['engine']}")
+    for table in tables:
+        say()
+        table()
+    say()
+    if not peer and arguments.only != "file":
+        say(f"typed and tuned were skipped: {why_not}")
+    goals = [goal for row in rows for goal in row["goals"]]
+    met = sum(goal.is_met for goal in goals)
+    path = arguments.build / "bench.json"
+    for row in rows:
+        row["goals"] = [goal._asdict() for goal in row["goals"]]
+    report = {"machine": here, "is_quick": arguments.quick, "rows": rows}
+    path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    say(f"{met} of {len(goals)} goals met, {time.monotonic() - begin:.0f} s; every round: {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
