@@ -20,7 +20,7 @@
 #define HANDLER "weir:reactive/event-handler@0.1.0#handle-event"
 #define POST    "cabi_post_" HANDLER
 
-enum { MEMORY_KEPT_BYTES = 128 * 1024, TABLE_KEPT_BYTES = 16 * 1024 };
+enum { MEMORY_KEPT_BYTES = 256 * 1024, TABLE_KEPT_BYTES = 16 * 1024 };
 // Epochs are compiled in, as a host that bounds its guests has them; nobody advances them here.
 enum { EPOCHS_NEVER = 1 << 30 };
 

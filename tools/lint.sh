@@ -27,11 +27,14 @@ lint_files() {
 
 # Shows what the formatter would change.
 lint_format() {
-    local file status=0
-    while read -r file; do
-        clang-format-19 "$file" | diff -u --label "$file" --label "formatted" "$file" - || status=1
-    done < <(lint_files '*.c' '*.h')
-    return "$status"
+    local files file
+    mapfile -t files < <(lint_files '*.c' '*.h')
+    # One run for all tells whether there is anything to show.
+    clang-format-19 --dry-run -Werror "${files[@]}" 2>/dev/null && return 0
+    for file in "${files[@]}"; do
+        clang-format-19 "$file" | diff -u --label "$file" --label "formatted" "$file" -
+    done
+    return 1
 }
 
 lint_format_in_place() {

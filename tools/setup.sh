@@ -270,7 +270,7 @@ engine_fill_source() {
     cp -r "$crate" "$dir/source" && mkdir "$dir/lib" || return 1
     # The features that are on by default are listed for CMake only.
     # shellcheck disable=SC2016 # it is CMake's variable
-    printf 'include("%s")\nfile(WRITE "%s" "${WASMTIME_FEATURES}")\n' \
+    printf 'cmake_policy(VERSION 3.12)\ninclude("%s")\nfile(WRITE "%s" "${WASMTIME_FEATURES}")\n' \
         "$dir/source/cmake/features.cmake" "$dir/features" >"$dir/features.cmake"
     cmake -P "$dir/features.cmake" || return 1
     IFS=';' read -r -a features <"$dir/features"

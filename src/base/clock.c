@@ -5,12 +5,16 @@
 
 static int64_t now_ns(clockid_t clock) {
     struct timespec now;
-    clock_gettime(clock, &now); // cannot fail for the two clocks of this file
+    clock_gettime(clock, &now); // cannot fail for the clocks of this file
     return (int64_t)now.tv_sec * WEIR_NS_PER_S + now.tv_nsec;
 }
 
 int64_t weir_clock_monotonic_ns(void) {
     return now_ns(CLOCK_MONOTONIC);
+}
+
+int64_t weir_clock_coarse_ns(void) {
+    return now_ns(CLOCK_MONOTONIC_COARSE);
 }
 
 int64_t weir_clock_wall_ns(void) {

@@ -66,10 +66,14 @@ static bool is_time(struct weir_str text) {
 }
 
 static bool is_own_attribute(struct weir_str name) {
-    static const char *const own[] = {"specversion",     "type",       "source",  "id",  "data",
-                                      "datacontenttype", "dataschema", "subject", "time"};
+#define OWN(text) {.data = text, .size = sizeof(text) - 1}
+    static const struct weir_str own[] = {
+        OWN("specversion"),     OWN("type"),       OWN("source"),  OWN("id"),   OWN("data"),
+        OWN("datacontenttype"), OWN("dataschema"), OWN("subject"), OWN("time"),
+    };
+#undef OWN
     for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
-        if (weir_str_equal(name, weir_str_of(own[i]))) {
+        if (weir_str_equal(name, own[i])) {
             return true;
         }
     }

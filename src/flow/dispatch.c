@@ -66,7 +66,7 @@ static struct weir_lane *next_lane(struct weir_worker *worker) {
         lane->subscription->counts.in_flight++;
         lane->subscription->set->in_flight++;
     }
-    pthread_mutex_unlock(&flow->lock);
+    weir_flow_unlock(flow);
     return lane;
 }
 

@@ -89,20 +89,32 @@ struct weir_flow {
     size_t delayed_count, delayed_capacity;
     uint64_t queued_bytes;
     uint32_t idle_workers;
-    bool is_stopping;                 // no exec goes on
-    bool is_cutting;                  // no grace any more
-    bool is_ending;                   // workers return
+    uint32_t wakes;   // idle workers to wake when the lock is left, see weir_flow_unlock
+    bool is_stopping; // no exec goes on
+    bool is_cutting;  // no grace any more
+    bool is_ending;   // workers return
     struct weir_subscription *paused; // doubly linked
     struct weir_worker *workers;
     uint32_t worker_count;
 };
+
+// Leaves flow->lock and wakes as many workers as there are lanes made ready under it. After the
+// unlock, because a worker that is woken under the lock runs into it and sleeps again.
+static inline void weir_flow_unlock(struct weir_flow *flow) {
+    uint32_t wakes = flow->wakes < flow->idle_workers ? flow->wakes : flow->idle_workers;
+    flow->wakes = 0;
+    pthread_mutex_unlock(&flow->lock);
+    for (uint32_t i = 0; i < wakes; i++) {
+        pthread_cond_signal(&flow->work);
+    }
+}
 
 // intake.c
 
 // The sink of a subscription's watch.
 weir_status weir_intake_offer(void *context, struct weir_event *event);
 
-// lanes.c, all under lock
+// lanes.c, all under lock, which is then left by weir_flow_unlock
 
 // Puts a delivery at the end of its key's lane. WEIR_NO_MEMORY leaves everything as it was.
 weir_status weir_lanes_push(struct weir_subscription *subscription, struct weir_event *event,

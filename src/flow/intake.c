@@ -44,6 +44,6 @@ weir_status weir_intake_offer(void *context, struct weir_event *event) {
             subscription->counts.received++;
         }
     }
-    pthread_mutex_unlock(&flow->lock);
+    weir_flow_unlock(flow);
     return status;
 }

@@ -28,9 +28,7 @@ static void make_ready(struct weir_lane *lane) {
     struct weir_flow *flow = lane->subscription->flow;
     lane->state = WEIR_LANE_READY;
     DL_APPEND(flow->ready, lane);
-    if (flow->idle_workers > 0) {
-        pthread_cond_signal(&flow->work);
-    }
+    flow->wakes++;
 }
 
 // The heap of delayed lanes.
@@ -155,7 +153,6 @@ void weir_lanes_wake(struct weir_set *set) {
             }
         }
     }
-    pthread_cond_broadcast(&set->flow->work);
 }
 
 // Moves lanes whose time has come to the ready ones.
@@ -225,8 +222,8 @@ void weir_lanes_delay(struct weir_lane *lane, int64_t due_ns) {
         return;
     }
     lane->state = WEIR_LANE_DELAYED;
-    if (flow->delayed[0] == lane && flow->idle_workers > 0) {
-        pthread_cond_signal(&flow->work); // somebody has to wait for the nearer time
+    if (flow->delayed[0] == lane) {
+        flow->wakes++; // somebody has to wait for the nearer time
     }
 }
 

@@ -63,7 +63,7 @@ void weir_set_add(struct weir_set *set, struct weir_subscription *subscription, 
     if (set->is_executing) {
         weir_lanes_wake(set);
     }
-    pthread_mutex_unlock(&set->flow->lock);
+    weir_flow_unlock(set->flow);
 }
 
 // Under lock: waits for the flow to stop or the deadline (INT64_MAX: none).
@@ -147,6 +147,9 @@ weir_status weir_set_exec(struct weir_set *set, int64_t duration_ns, struct weir
     pthread_mutex_lock(&flow->lock);
     set->is_executing = true;
     weir_lanes_wake(set);
+    weir_flow_unlock(flow);
+
+    pthread_mutex_lock(&flow->lock);
     wait_until(flow, deadline_ns);
     set->is_executing = false;
     wait_for_handlers(set, weir_clock_monotonic_ns() + flow->config.grace_ns, true);

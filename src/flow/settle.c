@@ -119,13 +119,16 @@ void weir_settle(struct weir_worker *worker) {
     pthread_mutex_lock(&flow->lock);
     struct weir_delivery *over = apply(worker, decision);
     worker->lane = NULL;
+    if (flow->wakes > 0) {
+        flow->wakes--; // one of the lanes is this worker's next
+    }
     size_t resume_count = collect_resumes(flow, resumes);
     subscription->counts.in_flight--;
     subscription->set->in_flight--;
     if (!subscription->set->is_executing || subscription->is_ending) {
         pthread_cond_broadcast(&flow->changed);
     }
-    pthread_mutex_unlock(&flow->lock);
+    weir_flow_unlock(flow);
 
     if (over) {
         weir_event_unref(over->event);

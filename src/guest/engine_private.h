@@ -6,7 +6,6 @@
 
 #include "guest/engine.h"
 
-#include <stdatomic.h>
 #include <stdint.h>
 #include <wasm.h>
 #include <wasmtime.h>
@@ -14,15 +13,8 @@
 struct weir_engine {
     wasm_engine_t *wasm;
     struct weir_engine_config config;
-    // Monotonic time as of the last tick, nanoseconds: reading it costs a load, and bounds need no
-    // better.
-    _Atomic int64_t tick_ns;
     struct weir_engine_clock *clock;
 };
-
-static inline int64_t weir_engine_tick_ns(const struct weir_engine *engine) {
-    return atomic_load_explicit(&engine->tick_ns, memory_order_relaxed);
-}
 
 // Turns an engine's error or trap (exactly one of them is not NULL) into a weir_error and deletes
 // it. The first line of the engine's text is kept; its backtrace is cut to the innermost

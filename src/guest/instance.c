@@ -51,7 +51,7 @@ bool weir_instance_is_over(struct weir_instance *instance) {
     } else if (instance->call &&
                atomic_load_explicit(&instance->call->is_cut, memory_order_relaxed)) {
         weir_fail(&instance->stopped, WEIR_STOPPED, "it was cut because weir is stopping");
-    } else if (weir_engine_tick_ns(instance->guest->engine) > instance->deadline_ns) {
+    } else if (weir_clock_monotonic_ns() > instance->deadline_ns) {
         weir_fail(&instance->stopped, WEIR_LIMIT,
                   "it ran longer than bounds.time allows (%" PRId64 " ms)",
                   args->time_ns / WEIR_NS_PER_MS);
@@ -275,9 +275,10 @@ void weir_instance_destroy(struct weir_instance *instance) {
 }
 
 void weir_instance_restart_bounds(struct weir_instance *instance) {
-    // The tick may be as old as a tick is long: a call is cut too late rather than too early.
-    instance->deadline_ns = weir_engine_tick_ns(instance->guest->engine) +
-                            WEIR_EPOCH_TICK_MS * WEIR_NS_PER_MS + instance->guest->args.time_ns;
+    // Each call comes by here, hence the cheap clock; a call is cut too late rather than too early.
+    // The engine's own ticks would not do: on a busy machine they may be late by more than a bound.
+    instance->deadline_ns = weir_clock_coarse_ns() + WEIR_CLOCK_COARSE_MS * WEIR_NS_PER_MS +
+                            instance->guest->args.time_ns;
     weir_print_begin(&instance->output, instance->guest->args.output_bytes, instance->deadline_ns);
 }
 
@@ -332,8 +333,13 @@ static weir_status read_result(struct weir_instance *instance, uint32_t address,
     scratch.used = 0;
     struct weir_wit_handled result;
     refresh_size(instance);
+    instance->linear.unchecked_from = WEIR_LONG_TEXT_BYTES; // those are checked below
     weir_status status =
         weir_canon_lift(&instance->linear, &weir_wit_handled, address, &result, &scratch, err);
+    instance->linear.unchecked_from = 0;
+    if (status == WEIR_OK && result.is_err && !weir_utf8_valid(result.err)) {
+        status = weir_fail(err, WEIR_TRAPPED, "err: the string is not UTF-8");
+    }
     if (status != WEIR_OK) {
         return weir_error_prefix(err, status, "its result");
     }
@@ -355,7 +361,8 @@ static weir_status read_result(struct weir_instance *instance, uint32_t address,
     }
     struct weir_str key =
         result.ok.value.subject.is_some ? result.ok.value.subject.value : (struct weir_str){0};
-    return weir_event_new(&result.ok.value, key, &verdict->derived, err);
+    status = weir_event_new_checked(&result.ok.value, key, &verdict->derived, err);
+    return status == WEIR_OK ? status : weir_error_prefix(err, status, "its result");
 }
 
 // Lets the guest free a result that was read. `err` is left alone where that succeeds: it may hold

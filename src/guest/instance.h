@@ -63,7 +63,7 @@ struct weir_instance {
     struct weir_handles handles;
     struct weir_print_stream output;
     struct weir_call *call;    // the one that runs, NULL between calls
-    int64_t deadline_ns;       // of it, in the engine's ticks
+    int64_t deadline_ns;       // of it, monotonic
     struct weir_error stopped; // why the host ended the call; status WEIR_OK: it has not
     struct weir_instance *next_idle;
 };

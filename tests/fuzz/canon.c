@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A hostile guest for src/guest/canon.c: the input is its memory, the pointers that it returns and what its allocator
-// answers. What lies behind the memory's end is poisoned, so that AddressSanitizer sees each access outside.
+// A hostile guest for src/guest/canon.c: the input is its memory, the pointers that it returns and
+// what its allocator answers. What lies behind the memory's end is poisoned, so that
+// AddressSanitizer sees each access outside.
 //
-// Beyond that nothing crashes, it is required that what is lifted lies in the memory, is UTF-8 where it is text and
-// within the bound; and that lowering it into a well-behaved guest and lifting it again gives the same.
+// Beyond that nothing crashes, it is required that what is lifted lies in the memory, is UTF-8
+// where it is text and within the bound; and that lowering it into a well-behaved guest and lifting
+// it again gives the same.
 //
-// An input: what to do (1 byte), the address or the first answer (4), the bound on bytes (4), then the memory.
+// An input: what to do (1 byte), the address or the first answer (4), the bound on bytes (4), then
+// the memory.
 #include "guest/canon.h"
 
 #include <sanitizer/asan_interface.h>
@@ -20,12 +23,12 @@ enum {
     TASKS = 4,
 };
 
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: required: %s\n", __FILE__, __LINE__, #condition);              \
-            abort();                                                                               \
-        }                                                                                          \
+#define REQUIRE(condition)                                                            \
+    do {                                                                              \
+        if (!(condition)) {                                                           \
+            fprintf(stderr, "%s:%d: required: %s\n", __FILE__, __LINE__, #condition); \
+            abort();                                                                  \
+        }                                                                             \
     } while (0)
 
 struct guest {
@@ -38,8 +41,8 @@ struct guest {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 // Answers what the input says; now and then the memory grows, or the allocator traps.
-static weir_status hostile_allocate(struct weir_linear_memory *memory, uint32_t size, uint32_t align,
-                                    uint32_t *ret_address, struct weir_error *err) {
+static weir_status hostile_allocate(struct weir_linear_memory *memory, uint32_t size,
+                                    uint32_t align, uint32_t *ret_address, struct weir_error *err) {
     struct guest *guest = memory->context;
     (void)size, (void)align;
     if (guest->answers_used + sizeof *ret_address > guest->answers_size) {
@@ -171,7 +174,8 @@ static void lift_handled(struct guest *guest, uint32_t address) {
     struct weir_wit_handled handled;
     struct weir_error err;
     scratch.used = 0;
-    if (weir_canon_lift(&guest->linear, &weir_wit_handled, address, &handled, &scratch, &err) != WEIR_OK) {
+    if (weir_canon_lift(&guest->linear, &weir_wit_handled, address, &handled, &scratch, &err) !=
+        WEIR_OK) {
         return;
     }
     if (handled.is_err) {
@@ -211,7 +215,8 @@ static void call_imports(struct guest *guest, uint32_t address) {
         struct weir_scratch scratch;
         struct weir_error err;
         scratch.used = 0;
-        if (weir_canon_lift_params(&guest->linear, function, flat, params, &scratch, &err) != WEIR_OK) {
+        if (weir_canon_lift_params(&guest->linear, function, flat, params, &scratch, &err) !=
+            WEIR_OK) {
             continue;
         }
         if (i == WEIR_IMPORT_OPEN) {
@@ -230,8 +235,9 @@ static void call_imports(struct guest *guest, uint32_t address) {
 static void lower_event(struct guest *guest) {
     char body[300];
     memset(body, 'b', sizeof body);
-    const struct weir_attribute extensions[] = {
-        {WEIR_STR("revision"), WEIR_STR("17")}, {WEIR_STR("a"), {0}}, {WEIR_STR("b"), WEIR_STR("c")}};
+    const struct weir_attribute extensions[] = {{WEIR_STR("revision"), WEIR_STR("17")},
+                                                {WEIR_STR("a"), {0}},
+                                                {WEIR_STR("b"), WEIR_STR("c")}};
     const struct weir_event_fields event = {
         .specversion = WEIR_STR("1.0"),
         .ty = WEIR_STR("dev.weir.fuzz"),
@@ -248,7 +254,8 @@ static void lower_event(struct guest *guest) {
         struct weir_event_fields again;
         scratch.used = 0;
         // Blocks may lie over each other, so what comes back may be anything, but inside.
-        if (weir_canon_lift(&guest->linear, &weir_wit_event, address, &again, &scratch, &err) == WEIR_OK) {
+        if (weir_canon_lift(&guest->linear, &weir_wit_event, address, &again, &scratch, &err) ==
+            WEIR_OK) {
             check_event(guest, &again);
         }
     }

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A hostile module: the input is compiled, and what compiles is run with small bounds. Nothing that a module says may
-// do more than fail; what is told about it is one line.
+// A hostile module: the input is compiled, and what compiles is run with small bounds. Nothing that
+// a module says may do more than fail; what is told about it is one line.
+#include "guest/guest.h"
 #include "base/clock.h"
 #include "guest/engine.h"
-#include "guest/guest.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: required: %s\n", __FILE__, __LINE__, #condition);              \
-            abort();                                                                               \
-        }                                                                                          \
+#define REQUIRE(condition)                                                            \
+    do {                                                                              \
+        if (!(condition)) {                                                           \
+            fprintf(stderr, "%s:%d: required: %s\n", __FILE__, __LINE__, #condition); \
+            abort();                                                                  \
+        }                                                                             \
     } while (0)
 
 enum { MODULE_BYTES_MAX = 64 * 1024, MEMORY_BYTES_MAX = 1024 * 1024, TIME_MS = 20 };
@@ -77,14 +77,15 @@ static void host_set_unref(void *session, void *set) {
     --*(int *)set;
 }
 
-static weir_status host_set_listen(void *session, void *set, struct weir_str rd, struct weir_str key,
-                                   uint32_t handler, struct weir_error *err) {
+static weir_status host_set_listen(void *session, void *set, struct weir_str rd,
+                                   struct weir_str key, uint32_t handler, struct weir_error *err) {
     (void)handler;
     REQUIRE(session == set);
     return host_watch(session, rd, key, err);
 }
 
-static weir_status host_set_exec(void *session, void *set, uint64_t duration_s, struct weir_error *err) {
+static weir_status host_set_exec(void *session, void *set, uint64_t duration_s,
+                                 struct weir_error *err) {
     (void)duration_s;
     REQUIRE(session == set);
     return refuse(err);
@@ -108,7 +109,8 @@ static void call(struct weir_guest *guest) {
         .id = WEIR_STR("1"),
         .data = {true, {WEIR_PAYLOAD_TEXT, WEIR_STR("some text")}},
     };
-    for (uint32_t handler = 0; handler < weir_guest_handler_count(guest) && handler < 2; handler++) {
+    for (uint32_t handler = 0; handler < weir_guest_handler_count(guest) && handler < 2;
+         handler++) {
         struct weir_call running = {0};
         struct weir_verdict verdict;
         weir_guest_handle(guest, handler, &event, &running, &verdict);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs weir from outside, as a user does: the real program, real directories, other people's writers.
+"""Runs weir from outside: the real program, real directories, writers that know nothing of weir.
 
 A `Site` is a temporary folder with a configuration and the directories that its resources are. A
 `Weir` is one process whose output is read by threads as it comes. Tests wait for what they want to
@@ -13,7 +13,6 @@ import json
 import os
 import pathlib
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -335,7 +334,7 @@ class Site:
                           "--log-format", "json", "--log-level", "debug", *arguments, **options)
 
     def command(self, *arguments, stdin=b"", env=None, status=0):
-        """Runs a command of weir to its end; fails where its exit status is not (among) `status`."""
+        """Runs a command of weir to its end; its exit status has to be (one of) `status`."""
         done = subprocess.run([str(WEIR_BIN), *[str(argument) for argument in arguments]],
                               cwd=self.root, env=os.environ | (env or {}), input=stdin,
                               capture_output=True, timeout=DEADLINE_S, check=False)
@@ -410,7 +409,7 @@ def configuration(guests, subscriptions=(), resources=("store",), host=None, **o
                    for name, options in guests.items()},
     }
     if subscriptions:
-        tree["subscriptions"] = [{"watch": "store"} | subscription for subscription in subscriptions]
+        tree["subscriptions"] = [{"watch": "store"} | each for each in subscriptions]
     return tree | others
 
 
@@ -418,7 +417,3 @@ def handling(guest, key="*", handler=None, host=None, **options):
     """The usual configuration: one guest that handles what changes in the store."""
     subscription = {"key": key, "guest": guest} | ({"handler": handler} if handler else {})
     return configuration({guest: options}, [subscription], host=host)
-
-
-def have(program):
-    return shutil.which(program) is not None

@@ -11,8 +11,8 @@ GIVEN_UP = "the handler failed and the event is given up"
 
 # What the handler does, under which bounds, and what the log says of it.
 CASES = {
-    "time": ("loop", {"time": "100ms"}, r"bounds\.time .*100 ms"),
-    "time-in-the-host": ("sleep 60000", {"time": "100ms"}, r"bounds\.time .*100 ms"),
+    "time": ("loop", {"time": "500ms"}, r"bounds\.time .*500 ms"),
+    "time-in-the-host": ("sleep 60000", {"time": "500ms"}, r"bounds\.time .*500 ms"),
     "memory": ("grow-trap", {"memory": "16MiB"}, r"bounds\.memory"),
     # The engine does not tell why malloc failed, and the guest takes NULL for memory.
     "memory-of-malloc": ("leak 20000000", {"memory": "16MiB"}, r"unreachable|memory"),
@@ -86,7 +86,7 @@ def test_memory_that_is_refused_is_the_guests_own_affair(site):
 
 
 def test_what_was_printed_before_the_cut_is_shown(site):
-    weir = site.run(handling("obey", bounds={"time": "100ms"}, retry={"attempts": 1}))
+    weir = site.run(handling("obey", bounds={"time": "500ms"}, retry={"attempts": 1}))
     weir.wait_listening()
     site.put("loop", "loop")
     site.put("trap", "partial-trap 10")
@@ -125,7 +125,7 @@ def test_module(site):
 def test_time_of_main_does_not_count_exec(site):
     """exec is the host's time: a main whose exec outlasts bounds.time is not cut."""
     config = configuration({"main-exec-one-second": {
-        "run": True, "grants": ["store"], "bounds": {"time": "300ms"}}})
+        "run": True, "grants": ["store"], "bounds": {"time": "700ms"}}})
     weir = site.run(config)
     assert weir.wait_exit() == 0
     assert weir.printed("main-exec-one-second")[-1] == "exec: ok"

@@ -86,7 +86,7 @@ def test_calls_leak_nothing(site, instance):
 
 
 def test_execs_leak_nothing(site):
-    """Many mains with two execs each leave behind, to the last descriptor, what one leaves behind."""
+    """Many mains with two execs each leave behind what one leaves behind, to the descriptor."""
     assert _left_by_mains(site, 12) == _left_by_mains(site, 1)
 
 

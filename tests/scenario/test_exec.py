@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from harness import SLACK_S, configuration, handling
+from harness import GUESTS_DIR, SLACK_S, configuration, handling
 
 BUSY = """
 import os, sys
@@ -41,6 +41,23 @@ def test_the_duration_bounds_the_whole_of_a_busy_exec(site):
     assert weir.wait_exit() == 0
     assert weir.printed(guest).count("handle-event got busy") > 3
     assert 0.8 < took_s < 1 + SLACK_S
+
+
+@pytest.mark.tsan
+def test_a_handler_that_hangs_is_cut_after_the_grace_and_exec_returns(site):
+    """Whatever a handler does, exec(1) returns; what it did not finish is there for the next."""
+    guest = "main-exec-hang"
+    if not (GUESTS_DIR / f"{guest}.wasm").exists():
+        pytest.skip(f"{guest} is not among the guests that were built")
+    weir = site.run(main_of(guest, bounds={"time": "1h"}) | {"host": {"grace": "500ms"}})
+    weir.wait_listening()
+    begin_s = time.monotonic()
+    site.put("key", "loop")
+    weir.wait_printed(guest, "handle-event got key")
+    weir.wait_printed(guest, "exec: ok")
+    assert 1.2 < time.monotonic() - begin_s < 1.5 + SLACK_S
+    assert weir.wait_exit() == 0
+    assert weir.logs("listening is over", handled="0", failed_attempts="0", still_queued="1")
 
 
 def test_exec_zero_is_until_weir_stops(site):

@@ -130,7 +130,7 @@ WILD |= {f"{field}={bad}": r"UTF-8" for field in FIELDS for bad in ("ff", "c080"
 
 def with_neighbour(guest, **options):
     """The guest beside a harmless one that hears of the same keys, under short bounds."""
-    bounds = {"time": "250ms", "event": "1MiB"}
+    bounds = {"time": "500ms", "event": "1MiB"}
     return configuration(
         {guest: {"bounds": bounds, "retry": ONCE} | options, "print": {}},
         [{"key": "*", "guest": guest}, {"key": "*", "guest": "print"}],

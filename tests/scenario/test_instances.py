@@ -45,7 +45,7 @@ def test_reuse_throws_an_instance_away_that_trapped(site, body):
 def test_reuse_throws_an_instance_away_that_went_over_a_bound(site):
     """obey counts nothing, but the handler that was cut would go on looping if it were kept."""
     weir = site.run(handling("obey", host={"workers": 1}, instance="reuse",
-                             bounds={"time": "100ms", "output": "4KiB"}, retry={"attempts": 1}))
+                             bounds={"time": "500ms", "output": "4KiB"}, retry={"attempts": 1}))
     weir.wait_listening()
     for number, body in enumerate(["loop", "flood", "grow-trap", "recurse-thin"], 1):
         site.put("key", body)

@@ -112,7 +112,7 @@ def test_two_guests_lines_do_not_mix(site):
 
 @pytest.mark.tsan
 def test_a_reader_that_does_not_read_holds_nobody_up_for_ever(site):
-    """Standard output is a full pipe: handlers go on, lines are dropped, and the stop is orderly."""
+    """Standard output is a full pipe: handlers go on, lines are dropped, the stop is orderly."""
     weir = site.run(handling("obey", bounds={"output": "1MiB"}), reads_stdout=False)
     weir.wait_listening()
     site.put("key", "line 200000")

@@ -25,7 +25,7 @@ def test_a_user_changes_keys_and_the_handler_is_called(site, guest):
     weir.wait_printed(guest, "this event my-key1 has been handled")
     site.shell("echo 'by the shell' > my-key2")
     weir.wait_printed(guest, "this event my-key2 has been handled")
-    site.shell("echo 'by a rename' > /tmp/weir-seed-$$ && mv /tmp/weir-seed-$$ my-key1")
+    site.shell("echo 'by a rename' > ../elsewhere && mv ../elsewhere my-key1")
     weir.wait_printed(guest, "this event my-key1 has been handled", count=2)
     site.shell("rm my-key2")
     weir.wait_printed(guest, "this event my-key2 has been handled", count=2)

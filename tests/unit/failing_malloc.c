@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// See failing_malloc.h. The linker sends each call to __wrap_NAME, and __real_NAME is the one that was meant. Any
-// thread.
+// See failing_malloc.h. The linker sends each call to __wrap_NAME, and __real_NAME is the one that
+// was meant. Any thread.
 #include "unit/failing_malloc.h"
 
 #include <errno.h>

@@ -26,7 +26,7 @@ bindgen!({ path: "../../wit", world: "handler" });
 use exports::weir::reactive::event_handler::Event;
 use weir::reactive::types::Payload;
 
-const MEMORY_KEPT_BYTES: usize = 128 * 1024;
+const MEMORY_KEPT_BYTES: usize = 256 * 1024;
 const TABLE_KEPT_BYTES: usize = 16 * 1024;
 /// Nobody advances the epochs here.
 const EPOCHS_NEVER: u64 = 1 << 30;

@@ -19,8 +19,8 @@
 //
 // Half a value is never told where the kernel can say that somebody has the file open for writing
 // (access.c). Such a key is delayed: its writer's close brings a record, and if it does not (the
-// name was given by linkat to a file that has none yet, the writer writes through a memory map, the
-// record was lost) it is looked at again after a while.
+// file was given its name by linkat while it was open, the record was lost) it is looked at again
+// after a while.
 //
 // The watcher's thread only.
 #include "provider/file/watcher.h"
@@ -36,8 +36,8 @@
 #include <stdlib.h>
 
 enum {
-    DELAY_MIN_MS = 100, // before a delayed key is looked at again; doubles
-    DELAY_MAX_MS = 2000,
+    DELAY_FIRST_NS = 50000,      // before a delayed key is looked at again; doubles with each level
+    DELAY_LEVEL_SLOW = 11,       // where a key begins that cannot be ready at once: about 100 ms
     NO_MEMORY_RESCAN_MS = 100,   // when a key could not even be noted
     ROOM_RESCAN_MS = 1000,       // when there may be room for keys that were left out
     DRAIN_SLICE_KEYS = 256,      // dirty keys before records are looked at again
@@ -75,7 +75,7 @@ static void unqueue(struct weir_file_watcher *watcher, struct entry *entry) {
         DL_DELETE(watch->dirty, entry);
         update_ready(watcher, watch);
     } else if (entry->queue == DELAYED) {
-        DL_DELETE(watch->delayed, entry);
+        DL_DELETE(watcher->delayed[entry->delay_level], entry);
     }
     entry->queue = NOT_QUEUED;
 }
@@ -89,22 +89,17 @@ static void queue_dirty(struct weir_file_watcher *watcher, struct entry *entry) 
     }
 }
 
-static void queue_delayed(struct weir_file_watcher *watcher, struct entry *entry) {
-    struct watch *watch = entry->watch;
-    int64_t now_ns = weir_clock_monotonic_ns();
+// Delays the key: by what its level says, and not less than level_min says. The next time it will
+// be twice as long.
+static void queue_delayed(struct weir_file_watcher *watcher, struct entry *entry,
+                          uint8_t level_min) {
     unqueue(watcher, entry);
+    uint8_t level = entry->delay_next > level_min ? entry->delay_next : level_min;
     entry->queue = DELAYED;
-    DL_APPEND(watch->delayed, entry);
-    if (!watch->has_delayed) {
-        watch->has_delayed = true;
-        DL_APPEND2(watcher->delayed, watch, delayed_prev, delayed_next);
-    }
-    if (now_ns - watch->delayed_last_ns > 2 * watch->delay_ns) {
-        watch->delay_ns = DELAY_MIN_MS * WEIR_NS_PER_MS; // the last trouble was another one
-    }
-    watch->delayed_last_ns = now_ns;
-    int64_t due_ns = now_ns + watch->delay_ns;
-    watcher->delayed_due_ns = due_ns < watcher->delayed_due_ns ? due_ns : watcher->delayed_due_ns;
+    entry->delay_level = level;
+    entry->delay_next = level + 1 < DELAY_LEVELS ? level + 1 : level;
+    entry->due_ns = weir_clock_monotonic_ns() + ((int64_t)DELAY_FIRST_NS << level);
+    DL_APPEND(watcher->delayed[level], entry);
 }
 
 static void entry_remove(struct weir_file_watcher *watcher, struct entry *entry) {
@@ -333,11 +328,13 @@ static char *put_hex(char *at, uint64_t value) {
     return at;
 }
 
-// "MTIME-INO-SIZE-HASH", in hex; without the hash where it is not known, and with "-deleted" for
-// what came after it.
+// "CTIME-INO-SIZE-HASH", in hex; without the hash where it is not known, and with "-deleted" for
+// what came after it. The time is that of the inode, not that of the modification: a file that is
+// moved away and back, or linked again, keeps the latter, and its second coming would have the id
+// of the first, which who drops repeated ids would drop.
 static struct weir_str format_revision(const struct weir_file_stamp *stamp, const uint64_t *hash,
                                        bool is_deleted, char buffer[static REVISION_BYTES]) {
-    char *at = put_hex(buffer, (uint64_t)stamp->mtime_ns);
+    char *at = put_hex(buffer, (uint64_t)stamp->ctime_ns);
     *at++ = '-';
     at = put_hex(at, stamp->ino);
     *at++ = '-';
@@ -484,7 +481,7 @@ static bool offer(struct weir_file_watcher *watcher, struct entry *entry,
         update_ready(watcher, watch);
         return false;
     default: // WEIR_NO_MEMORY
-        queue_delayed(watcher, entry);
+        queue_delayed(watcher, entry, DELAY_LEVEL_SLOW);
         return false;
     }
 }
@@ -493,6 +490,7 @@ static bool offer(struct weir_file_watcher *watcher, struct entry *entry,
 static void remember(struct weir_file_watcher *watcher, struct entry *entry,
                      const struct look *look, bool has_hash) {
     unqueue(watcher, entry);
+    entry->delay_next = 0;
     entry->is_present = true;
     entry->stamp = look->stamp;
     entry->is_settled = weir_file_stamp_is_settled(&look->stamp, look->looked_ns);
@@ -508,9 +506,14 @@ static void log_failure(struct weir_file_watcher *watcher, const struct look *lo
     weir_file_watcher_log_failure(watcher, "a change is told late", error.message);
 }
 
-// The file is there and is what it is, or its content cannot be had now. `entry` may be NULL.
+// The content cannot be had now. `entry` may be NULL.
+//
+// A file that is busy though its writer has closed it is a matter of microseconds: inotify tells of
+// a close before the kernel has taken the writer off the file's count, and what a file system does
+// in between (ext4 starts to write out what was truncated before) takes its time.
 static void tell_later(struct weir_file_watcher *watcher, struct watch *watch,
-                       struct directory *directory, struct entry *entry, const struct look *look) {
+                       struct directory *directory, struct entry *entry, const struct look *look,
+                       enum hint hint) {
     if (look->presence == FAILED) {
         log_failure(watcher, look);
     }
@@ -518,7 +521,8 @@ static void tell_later(struct weir_file_watcher *watcher, struct watch *watch,
         entry = entry_for(watcher, watch, directory, look->key);
     }
     if (entry) {
-        queue_delayed(watcher, entry);
+        bool is_quick = look->presence == BUSY && hint != HINT_CREATED;
+        queue_delayed(watcher, entry, is_quick ? 0 : DELAY_LEVEL_SLOW);
     }
 }
 
@@ -531,7 +535,8 @@ static void log_omitted(struct weir_file_watcher *watcher, const struct watch *w
 }
 
 static void tell_set(struct weir_file_watcher *watcher, struct watch *watch,
-                     struct directory *directory, struct entry *entry, struct look *look) {
+                     struct directory *directory, struct entry *entry, struct look *look,
+                     enum hint hint) {
     bool was_present = entry && entry->is_present;
     bool is_same_stamp = was_present && weir_file_stamp_equal(&entry->stamp, &look->stamp);
     if (is_same_stamp && entry->is_settled) {
@@ -542,7 +547,7 @@ static void tell_set(struct weir_file_watcher *watcher, struct watch *watch,
     if (fits) {
         look_read(watcher, look);
         if (look->presence != PRESENT) {
-            tell_later(watcher, watch, directory, entry, look);
+            tell_later(watcher, watch, directory, entry, look, hint);
             return;
         }
     }
@@ -561,7 +566,7 @@ static void tell_set(struct weir_file_watcher *watcher, struct watch *watch,
     }
     struct weir_event *event = set_event(watcher, look, fits);
     if (!event) {
-        queue_delayed(watcher, entry);
+        queue_delayed(watcher, entry, DELAY_LEVEL_SLOW);
     } else if (offer(watcher, entry, event)) {
         remember(watcher, entry, look, fits);
         if (!fits) {
@@ -582,7 +587,7 @@ static void tell_deleted(struct weir_file_watcher *watcher, struct entry *entry)
     }
     struct weir_event *event;
     if (deleted_event(watcher, entry, &event)) {
-        queue_delayed(watcher, entry);
+        queue_delayed(watcher, entry, DELAY_LEVEL_SLOW);
         return;
     }
     if (offer(watcher, entry, event)) {
@@ -608,6 +613,9 @@ static void reconcile(struct weir_file_watcher *watcher, struct watch *watch,
         }
         return;
     }
+    if (entry && hint != HINT_AGAIN) {
+        entry->delay_next = 0; // something happened: what was waited for may be over
+    }
     look_at(watcher, look);
     switch (look->presence) {
     case ABSENT:
@@ -619,11 +627,11 @@ static void reconcile(struct weir_file_watcher *watcher, struct watch *watch,
         if (hint == HINT_CREATED && look->lease == WEIR_FILE_LEASE_NONE && look->links == 1) {
             return;
         }
-        tell_set(watcher, watch, directory, entry, look);
+        tell_set(watcher, watch, directory, entry, look, hint);
         return;
     case BUSY:
     case FAILED:
-        tell_later(watcher, watch, directory, entry, look);
+        tell_later(watcher, watch, directory, entry, look, hint);
         return;
     }
 }
@@ -711,7 +719,7 @@ static void drain_first(struct weir_file_watcher *watcher, struct watch *watch) 
     struct look look = look_of((struct weir_str){.data = key, .size = entry->key_size});
     struct directory *directory = entry->directory;
     unqueue(watcher, entry);
-    reconcile(watcher, watch, directory, &look, HINT_CHANGED);
+    reconcile(watcher, watch, directory, &look, HINT_AGAIN);
     look_finish(watcher, &look);
     if (watch->is_paused) { // by this key, which is the last one in the list: it was the first
         struct entry *last = watch->dirty->prev;
@@ -737,18 +745,21 @@ void weir_file_reconcile_resume(struct weir_file_watcher *watcher, struct watch 
     update_ready(watcher, watch);
 }
 
-void weir_file_reconcile_delayed(struct weir_file_watcher *watcher) {
-    watcher->delayed_due_ns = INT64_MAX;
-    while (watcher->delayed) {
-        struct watch *watch = watcher->delayed;
-        DL_DELETE2(watcher->delayed, watch, delayed_prev, delayed_next);
-        watch->has_delayed = false;
-        if (watch->delayed) {
-            int64_t longest_ns = DELAY_MAX_MS * WEIR_NS_PER_MS;
-            watch->delay_ns = watch->delay_ns < longest_ns / 2 ? watch->delay_ns * 2 : longest_ns;
+int64_t weir_file_reconcile_due_ns(const struct weir_file_watcher *watcher) {
+    int64_t due_ns = INT64_MAX;
+    for (size_t level = 0; level < DELAY_LEVELS; level++) {
+        const struct entry *first = watcher->delayed[level];
+        if (first && first->due_ns < due_ns) {
+            due_ns = first->due_ns;
         }
-        while (watch->delayed) {
-            queue_dirty(watcher, watch->delayed);
+    }
+    return due_ns;
+}
+
+void weir_file_reconcile_delayed(struct weir_file_watcher *watcher, int64_t now_ns) {
+    for (size_t level = 0; level < DELAY_LEVELS; level++) {
+        while (watcher->delayed[level] && watcher->delayed[level]->due_ns <= now_ns) {
+            queue_dirty(watcher, watcher->delayed[level]);
         }
     }
 }
@@ -758,9 +769,5 @@ void weir_file_reconcile_forget(struct weir_file_watcher *watcher, struct watch 
     struct entry *entry, *next;
     HASH_ITER (hh, watch->entries, entry, next) {
         entry_remove(watcher, entry);
-    }
-    if (watch->has_delayed) {
-        watch->has_delayed = false;
-        DL_DELETE2(watcher->delayed, watch, delayed_prev, delayed_next);
     }
 }

@@ -16,14 +16,16 @@
 // Scans go on a slice at a time, between the records, so that a large directory does not hold up
 // the events of others. A rescan is a scan of every directory. It follows an overflow of inotify's
 // queue, the loss or change of the resource's own directory, a lack of memory or of descriptors;
-// and it comes every `rescan` for what inotify does not tell: other machines' writes on a network
-// file system, or writes through a memory map. So that a large tree does not keep a core busy with
-// that, at least RESCAN_PAUSE_FACTOR times as long as it took lies between two of them.
+// and it comes every `rescan` for what inotify does not tell: what other machines write to a
+// network file system, a mount over a sub-directory, truncate(2). So that a large tree does not
+// keep a core busy with that, at least RESCAN_PAUSE_FACTOR times as long as it took lies between
+// two of them.
 //
 // The watcher's thread only.
 #include "provider/file/watcher.h"
 
 #include "base/clock.h"
+#include "base/show.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -262,41 +264,89 @@ struct entered {
     int fd; // open for reading; the caller closes it
     struct directory *directory;
     bool is_new; // it was not watched before
-    int refusal; // why inotify does not watch it; 0: it does
+    int refusal; // why inotify does not watch it, or one on the way to it; 0: it does
 };
 
-// Opens a directory and watches it. WEIR_NOT_FOUND: it does not exist, and the table says so. A
-// refusal of inotify is no failure.
-static weir_status enter(struct weir_file_watcher *watcher, struct weir_str prefix,
-                         struct entered *ret_entered, struct weir_error *err) {
+// Opens the directory `prefix` by its name in the directory parent_fd, and watches it.
+static weir_status enter_child(struct weir_file_watcher *watcher, int parent_fd, const char *name,
+                               struct weir_str prefix, struct entered *ret_entered,
+                               struct weir_error *err) {
     *ret_entered = (struct entered){.fd = -1};
-    struct weir_file_path path;
-    weir_status status = weir_file_folder_encode(prefix, &path, err);
-    if (status) {
-        return status == WEIR_LIMIT ? WEIR_NOT_FOUND : status; // no key can be in it
-    }
-    int fd = weir_file_tree_root_open(watcher)
-                 ? weir_file_open(watcher->root_fd, path.text, O_RDONLY | O_DIRECTORY, 0)
-                 : -watcher->root_errno;
+    struct directory *known = find(watcher, prefix);
+    int fd = weir_file_open(parent_fd, name, O_RDONLY | O_DIRECTORY, 0);
     if (fd < 0) {
-        struct directory *known = find(watcher, prefix);
-        if (known && weir_file_is_absence(-fd)) {
+        char shown[WEIR_SHOW_BYTES];
+        bool is_absent = weir_file_is_absence(-fd);
+        if (known && is_absent) {
             lose(watcher, known);
         }
-        status = weir_fail_errno(err, -fd, "cannot read the directory \"%s\" in \"%s\"", path.text,
-                                 watcher->path);
-        return weir_file_is_absence(-fd) ? WEIR_NOT_FOUND : status;
+        weir_status status = weir_fail_errno(err, -fd, "cannot read \"%s\" in \"%s\"",
+                                             weir_show(prefix, shown, sizeof shown), watcher->path);
+        return is_absent ? WEIR_NOT_FOUND : status;
     }
-    bool was_known = find(watcher, prefix) != NULL;
-    status = obtain(watcher, prefix, &ret_entered->directory, err);
+    weir_status status = obtain(watcher, prefix, &ret_entered->directory, err);
     if (status) {
         weir_file_close(&fd);
         return status;
     }
     ret_entered->refusal =
-        attach(watcher, ret_entered->directory, fd, was_known, &ret_entered->is_new);
+        attach(watcher, ret_entered->directory, fd, known != NULL, &ret_entered->is_new);
     ret_entered->fd = fd;
     return WEIR_OK;
+}
+
+// Opens the resource's own directory, and watches it.
+static weir_status enter_root(struct weir_file_watcher *watcher, struct entered *ret_entered,
+                              struct weir_error *err) {
+    if (weir_file_tree_root_open(watcher)) {
+        return enter_child(watcher, watcher->root_fd, ".", ROOT_PREFIX, ret_entered, err);
+    }
+    *ret_entered = (struct entered){.fd = -1};
+    int code = watcher->root_errno;
+    struct directory *known = find(watcher, ROOT_PREFIX);
+    if (known && weir_file_is_absence(code)) {
+        lose(watcher, known);
+    }
+    weir_status status = weir_fail_errno(err, code, "cannot open \"%s\"", watcher->path);
+    return weir_file_is_absence(code) ? WEIR_NOT_FOUND : status;
+}
+
+// Opens a directory and watches it. WEIR_NOT_FOUND: it does not exist, and the table says so. A
+// refusal of inotify is no failure.
+//
+// It goes down from the resource's own directory one name at a time, and sees to it that each
+// directory on the way is the one that is watched under its prefix. By the whole path it would find
+// what is there at this moment, and between two renames of a directory above that may be what
+// belongs elsewhere; the records of the renames then find everything in its place again, but for
+// what was entered in between.
+static weir_status enter(struct weir_file_watcher *watcher, struct weir_str prefix,
+                         struct entered *ret_entered, struct weir_error *err) {
+    weir_status status = enter_root(watcher, ret_entered, err);
+    for (size_t at = 0; !status && at < prefix.size;) {
+        struct entered outer = *ret_entered;
+        if (outer.is_new) {
+            scan_queue(watcher, outer.directory);
+        }
+        const char *slash = memchr(prefix.data + at, '/', prefix.size - at);
+        size_t end = (size_t)(slash - prefix.data) + 1;
+        struct weir_str segment = {.data = prefix.data + at, .size = end - at};
+        struct weir_str inner = {.data = prefix.data, .size = end};
+        struct weir_file_path name;
+        *ret_entered = (struct entered){.fd = -1};
+        status = weir_file_folder_encode(segment, &name, err);
+        if (status == WEIR_LIMIT) {
+            status = WEIR_NOT_FOUND; // no file system has such a name
+        }
+        if (!status) {
+            status = enter_child(watcher, outer.fd, name.text, inner, ret_entered, err);
+        }
+        if (outer.refusal && !ret_entered->refusal) {
+            ret_entered->refusal = outer.refusal;
+        }
+        weir_file_close(&outer.fd);
+        at = end;
+    }
+    return status;
 }
 
 // As enter, where there is nobody to whom a failure could be returned: it is logged, and a rescan
@@ -577,7 +627,7 @@ static enum found examine(struct weir_file_watcher *watcher, const struct direct
 
 // Opens the next directory to scan. False: none is left.
 static bool scan_begin(struct weir_file_watcher *watcher) {
-    while (watcher->scan_queue) { // ends: entering puts none into the queue
+    for (int tries = 0; tries < SCAN_SLICE_NAMES && watcher->scan_queue; tries++) {
         struct directory *directory = watcher->scan_queue;
         scan_unqueue(watcher, directory);
         watcher->has_idle_directories = true; // if it is not there

@@ -17,7 +17,7 @@
 //            frees the watch when it comes to it.
 //   resume   never waits.
 //
-// The thread starts with the first watch and sleeps in poll(2) when there is nothing to do. It
+// The thread starts with the first watch and sleeps in ppoll(2) when there is nothing to do. It
 // holds no descriptor of the resource's directory while it sleeps (but for ROOT_HOLD_MS, which
 // saves opening it for each event of a burst): an open descriptor keeps a file system from being
 // unmounted, and keeps the kernel from telling that the directory was removed.
@@ -33,7 +33,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -416,20 +415,17 @@ static int64_t earlier(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
-// Milliseconds until the next thing that time brings, -1: never.
-static int next_timeout_ms(const struct weir_file_watcher *watcher, int64_t now_ns) {
-    int64_t due_ns = watcher->delayed_due_ns;
-    if (watcher->watches) {
-        due_ns = earlier(due_ns, earlier(watcher->rescan_due_ns, watcher->root_due_ns));
-    }
-    if (due_ns == INT64_MAX) {
-        return -1;
-    }
-    if (due_ns <= now_ns) {
-        return 0;
-    }
-    int64_t wait_ms = (due_ns - now_ns + WEIR_NS_PER_MS - 1) / WEIR_NS_PER_MS;
-    return wait_ms < INT_MAX ? (int)wait_ms : INT_MAX;
+// When the next thing comes that time brings; INT64_MAX: never.
+static int64_t next_due_ns(const struct weir_file_watcher *watcher) {
+    int64_t due_ns = weir_file_reconcile_due_ns(watcher);
+    return watcher->watches ? earlier(due_ns, earlier(watcher->rescan_due_ns, watcher->root_due_ns))
+                            : due_ns;
+}
+
+// Waits for a descriptor until the moment has come; INT64_MAX: without end. Returns as poll does.
+static int wait_until(struct pollfd fds[static 2], int64_t due_ns, int64_t now_ns) {
+    struct timespec timeout = weir_clock_timespec(due_ns > now_ns ? due_ns - now_ns : 0);
+    return ppoll(fds, 2, due_ns == INT64_MAX ? NULL : &timeout, NULL);
 }
 
 // Sleeps until there is something to do. Gives back the directory first, unless something comes
@@ -439,12 +435,14 @@ static bool await_work(struct weir_file_watcher *watcher, bool has_more) {
         {.fd = watcher->inotify_fd, .events = POLLIN},
         {.fd = watcher->wake_fd, .events = POLLIN},
     };
-    int timeout_ms = has_more ? 0 : next_timeout_ms(watcher, weir_clock_monotonic_ns());
-    bool is_short = watcher->root_fd >= 0 && (timeout_ms < 0 || timeout_ms > ROOT_HOLD_MS);
-    int ready = poll(fds, 2, is_short ? ROOT_HOLD_MS : timeout_ms);
-    if (ready == 0 && is_short) {
+    int64_t now_ns = weir_clock_monotonic_ns();
+    int64_t due_ns = has_more ? now_ns : next_due_ns(watcher);
+    int64_t held_until_ns = now_ns + ROOT_HOLD_MS * WEIR_NS_PER_MS;
+    bool gives_back = watcher->root_fd >= 0 && held_until_ns < due_ns;
+    int ready = wait_until(fds, gives_back ? held_until_ns : due_ns, now_ns);
+    if (ready == 0 && gives_back) {
         weir_file_tree_root_release(watcher);
-        poll(fds, 2, next_timeout_ms(watcher, weir_clock_monotonic_ns()));
+        wait_until(fds, due_ns, held_until_ns);
     }
     if (fds[1].revents) {
         uint64_t ignored;
@@ -456,9 +454,7 @@ static bool await_work(struct weir_file_watcher *watcher, bool has_more) {
 
 static void run_timers(struct weir_file_watcher *watcher) {
     int64_t now_ns = weir_clock_monotonic_ns();
-    if (watcher->delayed_due_ns <= now_ns) {
-        weir_file_reconcile_delayed(watcher);
-    }
+    weir_file_reconcile_delayed(watcher, now_ns);
     if (!watcher->watches) {
         return;
     }
@@ -576,7 +572,6 @@ static weir_status watcher_create(struct weir_file_resource *resource,
     watcher->directories_max = resource->options.directories_max;
     watcher->rescan_ns = resource->options.rescan_ns;
     watcher->wake_fd = watcher->inotify_fd = watcher->root_fd = -1;
-    watcher->delayed_due_ns = INT64_MAX;
     watcher->failure_logged_ns = INT64_MIN / 2;
     watcher->rescan_due_ns = INT64_MAX;
     watcher->root_due_ns = INT64_MAX;

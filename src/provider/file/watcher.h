@@ -35,8 +35,12 @@ struct directory;
 enum entry_queue {
     NOT_QUEUED,
     DIRTY,   // its turn comes with the next slice, or with the sink's resume
-    DELAYED, // it failed, or its writer is at work: when delayed_due_ns has come
+    DELAYED, // it failed, or its writer is at work: when its time has come
 };
+
+// How long keys may be delayed: each level is twice as long as the one before, and has a list of
+// its own, which so is in the order of time.
+enum { DELAY_LEVELS = 16 };
 
 // What one watch knows of one key: what its sink was told last, or what was there when the watch
 // began.
@@ -45,8 +49,11 @@ struct entry {
     struct watch *watch;
     struct directory *directory;                   // that the key's file is in
     struct entry *directory_prev, *directory_next; // in directory->entries
-    struct entry *prev, *next;                     // in watch->dirty or watch->delayed
+    struct entry *prev, *next; // in watch->dirty, or in watcher->delayed[delay_level]
     enum entry_queue queue;
+    uint8_t delay_level;  // DELAYED
+    uint8_t delay_next;   // the level of the next delay; 0 when there was none, or it is over
+    int64_t due_ns;       // DELAYED: of the monotonic clock
     uint32_t scan_number; // of the last scan of the directory that met it
     bool is_present;      // else it was never told, or told as deleted, and is here for its queue
     bool is_settled;      // weir_file_stamp_is_settled, when it was told
@@ -110,13 +117,9 @@ struct watch {
     struct watch *prev, *next;             // in watcher->watches
     struct watch *peer_prev, *peer_next;   // in watcher->prefixes, or in its struct exact
     struct watch *ready_prev, *ready_next; // in watcher->ready, if is_ready
-    struct watch *delayed_prev, *delayed_next; // in watcher->delayed, if has_delayed
-    bool is_ready, has_delayed;
+    bool is_ready;
     struct entry *entries; // table
     struct entry *dirty;   // in the order in which they became so
-    struct entry *delayed;
-    int64_t delay_ns;        // of the keys that are delayed next
-    int64_t delayed_last_ns; // when a key was delayed last
 };
 
 // The watches of one exact key.
@@ -160,9 +163,8 @@ struct weir_file_watcher {
     size_t watch_count;
     struct exact *exacts; // table
     struct watch *prefixes;
-    struct watch *ready;       // have dirty keys and a sink that may have room
-    struct watch *delayed;     // have delayed keys
-    int64_t delayed_due_ns;    // INT64_MAX: none
+    struct watch *ready; // have dirty keys and a sink that may have room
+    struct entry *delayed[DELAY_LEVELS];
     int64_t failure_logged_ns; // when weir_file_watcher_log_failure wrote last
     uint64_t failures_unlogged;
 
@@ -260,6 +262,7 @@ void weir_file_tree_finish(struct weir_file_watcher *watcher);
 enum hint {
     HINT_CHANGED, // the file may have changed
     HINT_CREATED, // a name came, perhaps with a writer behind it who is not done
+    HINT_AGAIN,   // nothing new: it is time to try again, or there is room
 };
 
 // Compares a key with what each watch of it was told.
@@ -281,8 +284,10 @@ weir_status weir_file_reconcile_baseline(struct weir_file_watcher *watcher, stru
 bool weir_file_reconcile_drain(struct weir_file_watcher *watcher);
 // The sink has room again.
 void weir_file_reconcile_resume(struct weir_file_watcher *watcher, struct watch *watch);
-// Makes delayed keys dirty.
-void weir_file_reconcile_delayed(struct weir_file_watcher *watcher);
+// When the first delayed key is due; INT64_MAX: there is none.
+int64_t weir_file_reconcile_due_ns(const struct weir_file_watcher *watcher);
+// Makes delayed keys that are due dirty.
+void weir_file_reconcile_delayed(struct weir_file_watcher *watcher, int64_t now_ns);
 // Forgets all keys of a watch.
 void weir_file_reconcile_forget(struct weir_file_watcher *watcher, struct watch *watch);
 

@@ -62,6 +62,16 @@ static void the_monotonic_clock_runs_and_never_back(void **state) {
     }
 }
 
+static void the_coarse_clock_is_behind_by_little(void **state) {
+    (void)state;
+    for (int i = 0; i < 10000; i++) {
+        int64_t coarse_ns = weir_clock_coarse_ns();
+        assert_true(coarse_ns <= weir_clock_monotonic_ns());
+    }
+    const int64_t most_ns = WEIR_CLOCK_COARSE_MS * WEIR_NS_PER_MS;
+    WAIT_UNTIL(weir_clock_monotonic_ns() - weir_clock_coarse_ns() <= most_ns);
+}
+
 static void the_wall_clock_is_the_systems(void **state) {
     (void)state;
     int64_t before_s = (int64_t)time(NULL);
@@ -86,6 +96,7 @@ int main(void) {
         cmocka_unit_test(the_least_time_is_written_too),
         cmocka_unit_test(the_calendar_is_that_of_the_c_library),
         cmocka_unit_test(the_monotonic_clock_runs_and_never_back),
+        cmocka_unit_test(the_coarse_clock_is_behind_by_little),
         cmocka_unit_test(the_wall_clock_is_the_systems),
         cmocka_unit_test(a_moment_becomes_a_timespec),
     };

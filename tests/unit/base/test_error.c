@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Statuses and messages: what is told, that it always ends, and that it is never cut within a character.
+// Statuses and messages: what is told, that it always ends, and that it is never cut within a
+// character.
 #include "unit/test.h"
 
 #include <errno.h>
@@ -102,10 +103,17 @@ static void errno_becomes_a_status_and_a_text(void **state) {
         int code;
         weir_status status;
     } rows[] = {
-        {ENOENT, WEIR_NOT_FOUND},  {EACCES, WEIR_DENIED},       {EPERM, WEIR_DENIED},
-        {ENOMEM, WEIR_NO_MEMORY},  {EINVAL, WEIR_INVALID},      {ELOOP, WEIR_INVALID},
-        {EMFILE, WEIR_LIMIT},      {ENOSPC, WEIR_LIMIT},        {EIO, WEIR_UNAVAILABLE},
-        {EDOM, WEIR_OTHER},        {ECONNREFUSED, WEIR_UNAVAILABLE},
+        {ENOENT, WEIR_NOT_FOUND},
+        {EACCES, WEIR_DENIED},
+        {EPERM, WEIR_DENIED},
+        {ENOMEM, WEIR_NO_MEMORY},
+        {EINVAL, WEIR_INVALID},
+        {ELOOP, WEIR_INVALID},
+        {EMFILE, WEIR_LIMIT},
+        {ENOSPC, WEIR_LIMIT},
+        {EIO, WEIR_UNAVAILABLE},
+        {EDOM, WEIR_OTHER},
+        {ECONNREFUSED, WEIR_UNAVAILABLE},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct weir_error err;

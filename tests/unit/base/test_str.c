@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Views, and UTF-8 against a second implementation that decodes: every text of up to three bytes, and of four bytes
-// every one whose decision is near. Each text is in a block of its exact size, so that a byte read beyond it is seen.
+// Views, and UTF-8 against a second implementation that decodes: every text of up to three bytes,
+// and of four bytes every one whose decision is near. Each text is in a block of its exact size, so
+// that a byte read beyond it is seen.
 #include "unit/test.h"
 
-// By decoding, as the other side of the comparison: the length of the character at the start, 0 where there is none.
+// By decoding, as the other side of the comparison: the length of the character at the start, 0
+// where there is none.
 static size_t decoded_bytes(const unsigned char *bytes, size_t size) {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
     size_t length = 1;

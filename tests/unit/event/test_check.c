@@ -144,9 +144,10 @@ static void extension_names_are_those_of_cloudevents(void **state) {
     char longest[WEIR_EXTENSION_NAME_BYTES_MAX + 2];
     memset(longest, 'a', sizeof longest);
     longest[WEIR_EXTENSION_NAME_BYTES_MAX + 1] = '\0';
-    const char *refused[] = {"", "Upper", "with-dash", "with_line", "a b", "\xff", "gr\u00fcn",
-                             "id", "type", "source", "specversion", "data", "time", "subject",
-                             "dataschema", "datacontenttype", longest};
+    const char *refused[] = {
+        "",          "Upper",   "with-dash",  "with_line",       "a b",         "\xff",
+        "gr\u00fcn", "id",      "type",       "source",          "specversion", "data",
+        "time",      "subject", "dataschema", "datacontenttype", longest};
     struct weir_attribute extension = {.name = WEIR_STR("revision"), .value = WEIR_STR("v")};
     struct weir_event_fields fields = sound();
     fields.extensions = (struct weir_attributes){&extension, 1};

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the flow is tested on: a source whose changes the test makes, the small guest (unit/guest/small_guest.h) as the
-// handler, and a record of what it printed, which is the id of each event that it was called with.
+// What the flow is tested on: a source whose changes the test makes, the small guest
+// (unit/guest/small_guest.h) as the handler, and a record of what it printed, which is the id of
+// each event that it was called with.
 #ifndef WEIR_TESTS_UNIT_FLOW_STAGE_H
 #define WEIR_TESTS_UNIT_FLOW_STAGE_H
 
@@ -30,11 +31,13 @@ struct fake_source {
 void fake_source_init(struct fake_source *source, const char *name);
 void fake_source_finish(struct fake_source *source);
 
-// Offers a change to the watches of its key, as the resource's thread would. WEIR_AGAIN is remembered: to offer to that
-// watch before its resume is against the contract, and ends the program. WEIR_STOPPED where nobody watches.
+// Offers a change to the watches of its key, as the resource's thread would. WEIR_AGAIN is
+// remembered: to offer to that watch before its resume is against the contract, and ends the
+// program. WEIR_STOPPED where nobody watches.
 weir_status fake_source_offer(struct fake_source *source, const char *key, const char *id,
                               const char *body);
-// Offers until it is taken, waiting for `resume` in between. WEIR_STOPPED where nobody watches any more. For one watch.
+// Offers until it is taken, waiting for `resume` in between. WEIR_STOPPED where nobody watches any
+// more. For one watch.
 weir_status fake_source_produce(struct fake_source *source, const char *key, const char *id,
                                 const char *body);
 size_t fake_source_resumes(struct fake_source *source);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The whole way of an event, again and again, with each allocation on it failing once in turn: everything is made,
-// events come, one of them fails first and derives an event then, everything ends. What answered that there is no
-// memory is asked again; nothing crashes, leaks, hangs or is lost.
+// The whole way of an event, again and again, with each allocation on it failing once in turn:
+// everything is made, events come, one of them fails first and derives an event then, everything
+// ends. What answered that there is no memory is asked again; nothing crashes, leaks, hangs or is
+// lost.
 #include "flow/flow_private.h"
 #include "unit/failing_malloc.h"
 #include "unit/flow/stage.h"
@@ -11,18 +12,18 @@
 #include <unistd.h>
 
 // Asks, and where memory has run out, which it does once, asks again.
-#define ASK(call)                                                                                  \
-    do {                                                                                           \
-        weir_status ask_ = (call);                                                                 \
-        if (ask_ != WEIR_OK) {                                                                     \
-            assert_int_equal(ask_, WEIR_NO_MEMORY);                                                \
-            assert_true(failing_malloc_has_failed());                                              \
-            assert_message_has(&err, "no memory for ");                                            \
-            ask_ = (call);                                                                         \
-        }                                                                                          \
-        if (ask_ != WEIR_OK) {                                                                     \
-            fail_msg("%s: %s", #call, err.message);                                                \
-        }                                                                                          \
+#define ASK(call)                                       \
+    do {                                                \
+        weir_status ask_ = (call);                      \
+        if (ask_ != WEIR_OK) {                          \
+            assert_int_equal(ask_, WEIR_NO_MEMORY);     \
+            assert_true(failing_malloc_has_failed());   \
+            assert_message_has(&err, "no memory for "); \
+            ask_ = (call);                              \
+        }                                               \
+        if (ask_ != WEIR_OK) {                          \
+            fail_msg("%s: %s", #call, err.message);     \
+        }                                               \
     } while (0)
 
 enum { EVENTS = 3 };

@@ -48,7 +48,8 @@ static void resources_are_opened_by_grant(void **state) {
     begin(&cast, 10);
     assert_int_equal(HOST.open(cast.session, WEIR_STR("store"), &err), WEIR_OK);
     assert_int_equal(HOST.open(cast.session, WEIR_STR("secret"), &err), WEIR_DENIED);
-    assert_message_has(&err, "guest hello has no grant for resource secret; it has grants for: store");
+    assert_message_has(&err,
+                       "guest hello has no grant for resource secret; it has grants for: store");
     assert_int_equal(HOST.open(cast.session, WEIR_STR("stor"), &err), WEIR_NOT_FOUND);
     assert_message_has(&err, "\"stor\"");
     assert_message_has(&err, "store");
@@ -63,14 +64,18 @@ static void only_what_was_opened_is_watched(void **state) {
     struct cast cast;
     struct weir_error err;
     begin(&cast, 10);
-    assert_int_equal(HOST.watch(cast.session, WEIR_STR("store"), WEIR_STR("*"), &err), WEIR_INVALID);
+    assert_int_equal(HOST.watch(cast.session, WEIR_STR("store"), WEIR_STR("*"), &err),
+                     WEIR_INVALID);
     assert_message_has(&err, "open the resource first");
-    assert_int_equal(HOST.watch(cast.session, WEIR_STR("secret"), WEIR_STR("*"), &err), WEIR_DENIED);
-    assert_int_equal(HOST.watch(cast.session, WEIR_STR("nowhere"), WEIR_STR("*"), &err), WEIR_NOT_FOUND);
+    assert_int_equal(HOST.watch(cast.session, WEIR_STR("secret"), WEIR_STR("*"), &err),
+                     WEIR_DENIED);
+    assert_int_equal(HOST.watch(cast.session, WEIR_STR("nowhere"), WEIR_STR("*"), &err),
+                     WEIR_NOT_FOUND);
     assert_int_equal(HOST.open(cast.session, WEIR_STR("store"), &err), WEIR_OK);
     assert_int_equal(HOST.watch(cast.session, WEIR_STR("store"), WEIR_STR("*"), &err), WEIR_OK);
     cast.stage->source.watch_answer = WEIR_UNSUPPORTED; // what the provider says reaches the guest
-    assert_int_equal(HOST.watch(cast.session, WEIR_STR("store"), WEIR_STR("x"), &err), WEIR_UNSUPPORTED);
+    assert_int_equal(HOST.watch(cast.session, WEIR_STR("store"), WEIR_STR("x"), &err),
+                     WEIR_UNSUPPORTED);
     assert_message_has(&err, "told to refuse");
     assert_int_equal(cast.secret.begun, 0);
     end(&cast);
@@ -90,10 +95,10 @@ static void watches_have_a_bound(void **state) {
     void *set;
     assert_int_equal(HOST.set_new(cast.session, &set, &err), WEIR_OK);
     // A listen that takes a watch over needs none of its own.
-    assert_int_equal(
-        HOST.set_listen(cast.session, set, WEIR_STR("store"), WEIR_STR("a"), 0, &err), WEIR_OK);
-    assert_int_equal(
-        HOST.set_listen(cast.session, set, WEIR_STR("store"), WEIR_STR("a"), 0, &err), WEIR_LIMIT);
+    assert_int_equal(HOST.set_listen(cast.session, set, WEIR_STR("store"), WEIR_STR("a"), 0, &err),
+                     WEIR_OK);
+    assert_int_equal(HOST.set_listen(cast.session, set, WEIR_STR("store"), WEIR_STR("a"), 0, &err),
+                     WEIR_LIMIT);
     HOST.set_unref(cast.session, set);
     end(&cast);
 }
@@ -110,12 +115,12 @@ static void a_listen_takes_over_what_was_captured_since_watch(void **state) {
     assert_int_equal(HOST.watch(cast.session, WEIR_STR("store"), WEIR_STR("a*"), &err), WEIR_OK);
     assert_int_equal(fake_source_offer(source, "a1", "between", ""), WEIR_OK);
     assert_int_equal(HOST.set_new(cast.session, &set, &err), WEIR_OK);
-    assert_int_equal(
-        HOST.set_listen(cast.session, set, WEIR_STR("store"), WEIR_STR("a*"), 0, &err), WEIR_OK);
+    assert_int_equal(HOST.set_listen(cast.session, set, WEIR_STR("store"), WEIR_STR("a*"), 0, &err),
+                     WEIR_OK);
     assert_int_equal(source->begun, 1);
     // A second listen with the same observable captures from now on, for its own handler.
-    assert_int_equal(
-        HOST.set_listen(cast.session, set, WEIR_STR("store"), WEIR_STR("a*"), 1, &err), WEIR_OK);
+    assert_int_equal(HOST.set_listen(cast.session, set, WEIR_STR("store"), WEIR_STR("a*"), 1, &err),
+                     WEIR_OK);
     assert_int_equal(source->begun, 2);
     assert_int_equal(fake_source_offer(source, "a1", "after", ""), WEIR_OK);
     assert_int_equal(fake_source_offer(source, "b", "elsewhere", ""), WEIR_STOPPED);
@@ -159,14 +164,16 @@ static void keys_with_any_bytes_are_told_apart(void **state) {
     assert_int_equal(HOST.set_new(cast.session, &set, &err), WEIR_OK);
     assert_int_equal(HOST.open(cast.session, WEIR_STR("store"), &err), WEIR_OK);
     assert_int_equal(HOST.watch(cast.session, WEIR_STR("store"), WEIR_STR("a\0b"), &err), WEIR_OK);
-    assert_int_equal(HOST.watch(cast.session, WEIR_STR("store"), (struct weir_str){0}, &err), WEIR_OK);
-    assert_int_equal(HOST.set_listen(cast.session, set, WEIR_STR("store"), WEIR_STR("a\0c"), 0, &err),
-                     WEIR_OK);
-    assert_int_equal(cast.stage->source.begun, 3); // that was another key
-    assert_int_equal(HOST.set_listen(cast.session, set, WEIR_STR("store"), WEIR_STR("a\0b"), 0, &err),
+    assert_int_equal(HOST.watch(cast.session, WEIR_STR("store"), (struct weir_str){0}, &err),
                      WEIR_OK);
     assert_int_equal(
-        HOST.set_listen(cast.session, set, WEIR_STR("store"), (struct weir_str){0}, 0, &err), WEIR_OK);
+        HOST.set_listen(cast.session, set, WEIR_STR("store"), WEIR_STR("a\0c"), 0, &err), WEIR_OK);
+    assert_int_equal(cast.stage->source.begun, 3); // that was another key
+    assert_int_equal(
+        HOST.set_listen(cast.session, set, WEIR_STR("store"), WEIR_STR("a\0b"), 0, &err), WEIR_OK);
+    assert_int_equal(
+        HOST.set_listen(cast.session, set, WEIR_STR("store"), (struct weir_str){0}, 0, &err),
+        WEIR_OK);
     assert_int_equal(cast.stage->source.begun, 3); // these were theirs
     HOST.set_unref(cast.session, set);
     end(&cast);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A linear memory without an engine: a block of exactly its size, so that AddressSanitizer sees each access outside.
+// A linear memory without an engine: a block of exactly its size, so that AddressSanitizer sees
+// each access outside.
 #ifndef WEIR_TESTS_UNIT_GUEST_LINEAR_MEMORY_H
 #define WEIR_TESTS_UNIT_GUEST_LINEAR_MEMORY_H
 
@@ -8,11 +9,11 @@
 
 struct test_memory {
     struct weir_linear_memory linear;
-    uint32_t next;        // where the next block comes from
-    uint32_t answer;      // with is_hostile: what `allocate` answers
+    uint32_t next;   // where the next block comes from
+    uint32_t answer; // with is_hostile: what `allocate` answers
     bool is_hostile;
     size_t allocations;
-    size_t fails_at;      // the allocation of that number answers WEIR_TRAPPED; SIZE_MAX: none
+    size_t fails_at; // the allocation of that number answers WEIR_TRAPPED; SIZE_MAX: none
 };
 
 // Blocks come from `first` on. Ends the program where there is no memory.

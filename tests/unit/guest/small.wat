@@ -24,7 +24,7 @@
       (br_if $grow (i32.ne (memory.grow (i32.const 1)) (i32.const -1)))
       unreachable))
     (local.get $block))
-  ;; One line of at most 400 bytes: copied to 600, since fd_write takes the first of its vectors only.
+  ;; One line of at most 400 bytes, by way of 600, where the newline is put behind it.
   (func $print (param $text i32) (param $size i32)
     (memory.copy (i32.const 600) (local.get $text) (local.get $size))
     (i32.store8 (i32.add (i32.const 600) (local.get $size)) (i32.const 10))

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Lowering and lifting over a block of memory that stands for a guest's: values come back as they went, and whatever a
-// guest puts into its memory or answers from its allocator is refused in words or harmless.
+// Lowering and lifting over a block of memory that stands for a guest's: values come back as they
+// went, and whatever a guest puts into its memory or answers from its allocator is refused in words
+// or harmless.
 #include "guest/canon.h"
 #include "unit/guest/linear_memory.h"
 #include "unit/test.h"
@@ -26,7 +27,8 @@ static void assert_same_optional(const struct weir_optional_str *a,
     assert_same(a->value, b->value);
 }
 
-static void assert_same_event(const struct weir_event_fields *a, const struct weir_event_fields *b) {
+static void assert_same_event(const struct weir_event_fields *a,
+                              const struct weir_event_fields *b) {
     assert_same(a->specversion, b->specversion);
     assert_same(a->ty, b->ty);
     assert_same(a->source, b->source);
@@ -81,7 +83,8 @@ static void assert_comes_back(const struct weir_event_fields *event) {
     struct weir_event_fields lifted;
     assert_int_equal(lower_event(&memory, event, &address, &err), WEIR_OK);
     assert_int_equal(
-        weir_canon_lift(&memory.linear, &weir_wit_event, address, &lifted, &scratch, &err), WEIR_OK);
+        weir_canon_lift(&memory.linear, &weir_wit_event, address, &lifted, &scratch, &err),
+        WEIR_OK);
     assert_same_event(event, &lifted);
     test_memory_finish(&memory);
 }
@@ -126,9 +129,9 @@ static void a_guest_finds_each_field_where_the_abi_puts_it(void **state) {
     static const struct {
         uint32_t offset;
         const char *text;
-    } texts[] = {{0, "1.0"},         {8, "dev.weir.test"}, {16, "/here"},
-                 {24, "42"},         {40, "gr\u00fcn"},    {52, "text/plain"},
-                 {64, "urn:x"},      {76, "orders/1"},     {88, "2026-01-31T12:34:56Z"}};
+    } texts[] = {{0, "1.0"},    {8, "dev.weir.test"}, {16, "/here"},
+                 {24, "42"},    {40, "gr\u00fcn"},    {52, "text/plain"},
+                 {64, "urn:x"}, {76, "orders/1"},     {88, "2026-01-31T12:34:56Z"}};
     for (size_t i = 0; i < COUNT_OF(texts); i++) {
         memcpy(&word, record + texts[i].offset + 4, 4);
         assert_int_equal(word, strlen(texts[i].text));
@@ -175,8 +178,10 @@ static void an_allocators_nonsense_is_refused(void **state) {
         uint32_t answer;
         const char *part;
     } rows[] = {
-        {MEMORY_BYTES - 4, "outside of the memory"}, {MEMORY_BYTES, "outside of the memory"},
-        {UINT32_MAX - 3, "outside of the memory"},   {1026, "not so aligned"},
+        {MEMORY_BYTES - 4, "outside of the memory"},
+        {MEMORY_BYTES, "outside of the memory"},
+        {UINT32_MAX - 3, "outside of the memory"},
+        {1026, "not so aligned"},
         {UINT32_MAX, "not so aligned"},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
@@ -230,8 +235,18 @@ static void a_text_of_the_guests_own_memory_may_be_lowered_over_itself(void **st
 static void the_bound_on_bytes_is_exact_when_lowering(void **state) {
     (void)state;
     struct weir_event_fields event = full();
-    const uint64_t texts = strlen("1.0" "dev.weir.test" "/here" "42" "gr\u00fcn" "text/plain" "urn:x"
-                                  "orders/1" "2026-01-31T12:34:56Z" "revision" "17" "empty");
+    const uint64_t texts = strlen("1.0"
+                                  "dev.weir.test"
+                                  "/here"
+                                  "42"
+                                  "gr\u00fcn"
+                                  "text/plain"
+                                  "urn:x"
+                                  "orders/1"
+                                  "2026-01-31T12:34:56Z"
+                                  "revision"
+                                  "17"
+                                  "empty");
     const uint64_t bytes = texts + 2 * 16; // and the list's items
     for (uint64_t most = bytes - 1; most <= bytes; most++) {
         struct test_memory memory;
@@ -328,8 +343,8 @@ static void every_error_is_lowered_as_its_case(void **state) {
     for (uint8_t kind = 0; kind < WEIR_OTHER; kind++) {
         const struct weir_wit_done done = {.is_err = 1, .err = {kind, WEIR_STR("why")}};
         assert_int_equal(weir_canon_lower_at(&memory.linear,
-                                             weir_wit_imports[WEIR_IMPORT_EVENTS_EXEC].result, &done,
-                                             0, NULL),
+                                             weir_wit_imports[WEIR_IMPORT_EVENTS_EXEC].result,
+                                             &done, 0, NULL),
                          WEIR_OK);
         uint32_t text[2];
         memcpy(text, memory.linear.base + 8, sizeof text);
@@ -356,13 +371,24 @@ static weir_status lift_handled(struct test_memory *memory, uint32_t address,
     return weir_canon_lift(&memory->linear, &weir_wit_handled, address, ret_handled, &scratch, err);
 }
 
-// Each of the result's 28 words becomes each of these values: what is read is inside, or it is refused.
+// Each of the result's 28 words becomes each of these values: what is read is inside, or it is
+// refused.
 static void no_word_of_a_result_makes_the_host_read_outside(void **state) {
     (void)state;
-    static const uint32_t values[] = {0,          1,          2,          3,
-                                      255,        256,        MEMORY_BYTES - 1,
-                                      MEMORY_BYTES, MEMORY_BYTES + 1, 0x7FFFFFFF,
-                                      0x80000000, 0xFFFFFFF0, 0xFFFFFFFC, 0xFFFFFFFF};
+    static const uint32_t values[] = {0,
+                                      1,
+                                      2,
+                                      3,
+                                      255,
+                                      256,
+                                      MEMORY_BYTES - 1,
+                                      MEMORY_BYTES,
+                                      MEMORY_BYTES + 1,
+                                      0x7FFFFFFF,
+                                      0x80000000,
+                                      0xFFFFFFF0,
+                                      0xFFFFFFFC,
+                                      0xFFFFFFFF};
     size_t refused = 0, taken = 0;
     for (uint32_t word = 0; word < 28; word++) {
         for (size_t i = 0; i < COUNT_OF(values); i++) {
@@ -438,8 +464,8 @@ static void a_text_that_is_no_utf8_is_refused_and_a_binary_is_not(void **state) 
 
 static void a_results_own_address_is_checked(void **state) {
     (void)state;
-    static const uint32_t refused[] = {1, 2, MEMORY_BYTES - 108, MEMORY_BYTES, UINT32_MAX,
-                                       UINT32_MAX - 3, 0x80000000};
+    static const uint32_t refused[] = {
+        1, 2, MEMORY_BYTES - 108, MEMORY_BYTES, UINT32_MAX, UINT32_MAX - 3, 0x80000000};
     struct test_memory memory;
     put_handled(&memory);
     struct weir_wit_handled handled;
@@ -464,7 +490,8 @@ static void a_memory_of_no_bytes_holds_nothing(void **state) {
     test_memory_finish(&memory);
 }
 
-// Many texts that share their bytes are counted each for itself: a small memory cannot show a large value.
+// Many texts that share their bytes are counted each for itself: a small memory cannot show a large
+// value.
 static void texts_over_each_other_do_not_outwit_the_bound(void **state) {
     (void)state;
     struct test_memory memory;
@@ -496,7 +523,8 @@ static void parameters_are_read_from_core_values(void **state) {
     scratch.used = 0;
 
     struct weir_wit_listen_to_params listen;
-    const uint64_t flat[] = {dirt | 7, dirt | 100, dirt | 5, dirt | 200, dirt | 8, dirt | 300, dirt | 8};
+    const uint64_t flat[] = {dirt | 7, dirt | 100, dirt | 5, dirt | 200,
+                             dirt | 8, dirt | 300, dirt | 8};
     assert_int_equal(weir_canon_lift_params(&memory.linear,
                                             &weir_wit_imports[WEIR_IMPORT_EVENTS_LISTEN_TO], flat,
                                             &listen, &scratch, NULL),
@@ -508,8 +536,9 @@ static void parameters_are_read_from_core_values(void **state) {
 
     struct weir_wit_exec_params exec;
     const uint64_t exec_flat[] = {dirt | 7, UINT64_MAX};
-    assert_int_equal(weir_canon_lift_params(&memory.linear, &weir_wit_imports[WEIR_IMPORT_EVENTS_EXEC],
-                                            exec_flat, &exec, &scratch, NULL),
+    assert_int_equal(weir_canon_lift_params(&memory.linear,
+                                            &weir_wit_imports[WEIR_IMPORT_EVENTS_EXEC], exec_flat,
+                                            &exec, &scratch, NULL),
                      WEIR_OK);
     assert_int_equal(exec.self, 7);
     assert_true(exec.duration_s == UINT64_MAX);

@@ -2,6 +2,7 @@
 //
 // The engine's beginning and end, and its clock.
 #include "guest/engine_private.h"
+#include "unit/guest/small_guest.h"
 #include "unit/test.h"
 
 #include <dirent.h>
@@ -36,19 +37,33 @@ static void the_version_is_the_one_that_is_pinned(void **state) {
     assert_string_equal(weir_engine_version(), version);
 }
 
+// A store whose time is so many ticks, and a module that never ends.
 static void the_clock_ticks(void **state) {
     (void)state;
+    enum { TICKS = 5 };
     struct weir_engine *engine;
     struct weir_error err;
-    int64_t begin_ns = weir_clock_monotonic_ns();
     assert_int_equal(weir_engine_create(&small, &engine, &err), WEIR_OK);
-    int64_t last_ns = weir_engine_tick_ns(engine);
-    assert_true(last_ns >= begin_ns);
-    for (int tick = 0; tick < 5; tick++) {
-        WAIT_UNTIL(weir_engine_tick_ns(engine) > last_ns);
-        last_ns = weir_engine_tick_ns(engine);
-        assert_true(last_ns <= weir_clock_monotonic_ns());
-    }
+    struct weir_str wasm =
+        small_guest_wasm("(module (func $start (loop $ever (br $ever))) (start $start))");
+    wasmtime_module_t *module;
+    assert_null(
+        wasmtime_module_new(engine->wasm, (const uint8_t *)wasm.data, wasm.size, &module));
+    wasmtime_store_t *store = wasmtime_store_new(engine->wasm, NULL, NULL);
+    wasmtime_context_t *context = wasmtime_store_context(store);
+    wasmtime_context_set_epoch_deadline(context, TICKS);
+    int64_t begin_ns = weir_clock_monotonic_ns();
+    wasmtime_instance_t instance;
+    wasm_trap_t *trap = NULL;
+    wasmtime_error_t *error = wasmtime_instance_new(context, module, NULL, 0, &instance, &trap);
+    int64_t took_ns = weir_clock_monotonic_ns() - begin_ns;
+    assert_true(error || trap);
+    weir_engine_fail(error, trap, WEIR_TRAPPED, &err);
+    assert_message_has(&err, "interrupt");
+    assert_true(took_ns >= (TICKS - 1) * WEIR_EPOCH_TICK_MS * WEIR_NS_PER_MS);
+    wasmtime_store_delete(store);
+    wasmtime_module_delete(module);
+    free((char *)(uintptr_t)wasm.data);
     weir_engine_destroy(engine);
 }
 
@@ -99,7 +114,8 @@ static void the_largest_settings_are_taken(void **state) {
     weir_engine_destroy(engine);
 }
 
-// Under a limit such as `ulimit -v` sets. In a process of its own: the sanitizers need their addresses, too.
+// Under a limit such as `ulimit -v` sets. In a process of its own: the sanitizers need their
+// addresses, too.
 static void too_little_address_space_is_an_error(void **state) {
     (void)state;
     fflush(NULL);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Guests: what is loaded and what is refused, what a handler's answer becomes, what a main may ask, and that a guest
-// which misbehaves is ended at its bound, with the bound's name, while its neighbours notice nothing.
+// Guests: what is loaded and what is refused, what a handler's answer becomes, what a main may ask,
+// and that a guest which misbehaves is ended at its bound, with the bound's name, while its
+// neighbours notice nothing.
 #include "guest/guest.h"
 
 #include "unit/guest/small_guest.h"
@@ -14,16 +15,16 @@
 #define HANDLE_EVENT "weir:reactive/event-handler@0.1.0#handle-event"
 
 // A module with an allocator that hands out one block after the other, and whatever else is said.
-#define MODULE(rest)                                                                               \
-    "(module " rest " (memory (export \"memory\") 2) (global $next (mut i32) (i32.const 8192))"    \
-    " (func $realloc (export \"cabi_realloc\") (param i32 i32 i32 i32) (result i32)"               \
-    "   (global.set $next (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))"    \
-    "   (global.get $next)"                                                                        \
+#define MODULE(rest)                                                                            \
+    "(module " rest " (memory (export \"memory\") 2) (global $next (mut i32) (i32.const 8192))" \
+    " (func $realloc (export \"cabi_realloc\") (param i32 i32 i32 i32) (result i32)"            \
+    "   (global.set $next (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))" \
+    "   (global.get $next)"                                                                     \
     "   (global.set $next (i32.add (global.get $next) (local.get 3)))))"
 // The body of a handler that returns what stands at 1024: zeros, which are ok(none).
-#define HANDLER(body)                                                                              \
-    "(func (export \"" HANDLE_EVENT "\") (param $event i32) (result i32) " body                    \
-    " (i32.const 1024))"
+#define HANDLER(body)                                                                          \
+    "(func (export \"" HANDLE_EVENT "\") (param $event i32) (result i32) " body " (i32.const " \
+                                                                                "1024))"
 
 // ---- an event, and what a handler made of it
 
@@ -92,12 +93,15 @@ static void what_cannot_be_a_guest_is_refused_in_words(void **state) {
          "imports \"frobnicate\" from \"env\""},
         {MODULE("(import \"weir:reactive/resources@0.1.0\" \"close\" (func)) " HANDLER("")),
          WEIR_INVALID, "imports \"close\""},
-        {MODULE("(import \"weir:reactive/resources@0.1.0\" \"open\" (func (param i64))) " HANDLER("")),
+        {MODULE(
+             "(import \"weir:reactive/resources@0.1.0\" \"open\" (func (param i64))) " HANDLER("")),
          WEIR_INVALID, "open"},
-        {MODULE("(import \"wasi_snapshot_preview1\" \"fly\" (func)) " HANDLER("")), WEIR_INVALID, "fly"},
+        {MODULE("(import \"wasi_snapshot_preview1\" \"fly\" (func)) " HANDLER("")), WEIR_INVALID,
+         "fly"},
         // What the engine's C API cannot name must not come as far as that.
         {MODULE("(func (export \"on-vector\") (param v128)) " HANDLER("")), WEIR_INVALID, "SIMD"},
-        {MODULE("(func (export \"run\") (param i32)) " HANDLER("")), WEIR_INVALID, "run as (i32) -> ()"},
+        {MODULE("(func (export \"run\") (param i32)) " HANDLER("")), WEIR_INVALID,
+         "run as (i32) -> ()"},
         {MODULE("(func (export \"_initialize\") (result i32) (i32.const 0)) " HANDLER("")),
          WEIR_INVALID, "_initialize"},
         {MODULE("(func (export \"cabi_post_" HANDLE_EVENT "\")) " HANDLER("")), WEIR_INVALID,
@@ -157,7 +161,8 @@ static void a_module_has_a_largest_size(void **state) {
     assert_int_equal(weir_guest_compile(small_guest_engine(), &args, wasm, &guest, &err), WEIR_OK);
     weir_guest_destroy(guest);
     args.module_bytes--;
-    assert_int_equal(weir_guest_compile(small_guest_engine(), &args, wasm, &guest, &err), WEIR_LIMIT);
+    assert_int_equal(weir_guest_compile(small_guest_engine(), &args, wasm, &guest, &err),
+                     WEIR_LIMIT);
     assert_message_has(&err, "bounds.module");
     free((char *)(uintptr_t)wasm.data);
 }
@@ -182,7 +187,8 @@ static void a_file_is_loaded_and_nothing_else(void **state) {
     assert_int_equal(weir_guest_load(engine, &args, file, &guest, &err), WEIR_OK);
     assert_string_equal(weir_guest_name(guest), "hello");
     weir_guest_destroy(guest);
-    assert_int_equal(weir_guest_load(engine, &args, "/nonesuch.wasm", &guest, &err), WEIR_NOT_FOUND);
+    assert_int_equal(weir_guest_load(engine, &args, "/nonesuch.wasm", &guest, &err),
+                     WEIR_NOT_FOUND);
     assert_null(guest);
     assert_message_has(&err, "guest hello: /nonesuch.wasm: ");
     assert_int_equal(weir_guest_load(engine, &args, folder, &guest, &err), WEIR_INVALID);
@@ -210,17 +216,24 @@ static void handlers_are_found_by_the_names_that_the_wit_gives(void **state) {
     assert_string_equal(weir_guest_handler_name(guest, 1), "on-order");
     assert_int_equal(weir_guest_handler_find(guest, WEIR_STR("on-order"), &handler, &err), WEIR_OK);
     assert_int_equal(handler, 1);
-    assert_int_equal(weir_guest_handler_find(guest, WEIR_STR(HANDLE_EVENT), &handler, &err), WEIR_OK);
+    assert_int_equal(weir_guest_handler_find(guest, WEIR_STR(HANDLE_EVENT), &handler, &err),
+                     WEIR_OK);
     assert_int_equal(handler, 0);
 
-    static const char *const unknown[] = {
-        "", "sdfsdf", "cabi_realloc", "memory", "On-Order", "on-order\n", ("cabi_post_" HANDLE_EVENT)};
+    static const char *const unknown[] = {"",
+                                          "sdfsdf",
+                                          "cabi_realloc",
+                                          "memory",
+                                          "On-Order",
+                                          "on-order\n",
+                                          ("cabi_post_" HANDLE_EVENT)};
     for (size_t i = 0; i < COUNT_OF(unknown); i++) {
         assert_int_equal(weir_guest_handler_find(guest, weir_str_of(unknown[i]), &handler, &err),
                          WEIR_NOT_FOUND);
         assert_message_has(&err, "its handlers are: handle-event, on-order");
     }
-    assert_int_equal(weir_guest_handler_find(guest, WEIR_STR("on-bad"), &handler, &err), WEIR_INVALID);
+    assert_int_equal(weir_guest_handler_find(guest, WEIR_STR("on-bad"), &handler, &err),
+                     WEIR_INVALID);
     assert_message_has(&err, "exports \"on-bad\" as (i64) -> ()");
     assert_message_has(&err, "handle-event, on-order");
     weir_guest_destroy(guest);
@@ -234,7 +247,8 @@ static void many_handlers_are_listed_as_far_as_there_is_room(void **state) {
         for (int i = 0; i < count; i++) {
             used += (size_t)snprintf(text + used, sizeof text - used,
                                      "(func (export \"on-%d\") (param i32) (result i32)"
-                                     " (i32.const 0))", i);
+                                     " (i32.const 0))",
+                                     i);
         }
         snprintf(text + used, sizeof text - used,
                  "(memory (export \"memory\") 1) (func (export \"cabi_realloc\")"
@@ -246,8 +260,10 @@ static void many_handlers_are_listed_as_far_as_there_is_room(void **state) {
         assert_int_equal(status, count == WEIR_HANDLERS_MAX ? WEIR_OK : WEIR_LIMIT);
         if (status == WEIR_OK) {
             uint32_t handler;
-            assert_int_equal(weir_guest_handler_find(guest, WEIR_STR("on-255"), &handler, &err), WEIR_OK);
-            assert_int_equal(weir_guest_handler_find(guest, WEIR_STR("x"), &handler, &err), WEIR_NOT_FOUND);
+            assert_int_equal(weir_guest_handler_find(guest, WEIR_STR("on-255"), &handler, &err),
+                             WEIR_OK);
+            assert_int_equal(weir_guest_handler_find(guest, WEIR_STR("x"), &handler, &err),
+                             WEIR_NOT_FOUND);
             assert_message_has(&err, "on-0, on-1");
             assert_string_equal(err.message + strlen(err.message) - 3, "...");
             weir_guest_destroy(guest);
@@ -258,8 +274,9 @@ static void many_handlers_are_listed_as_far_as_there_is_room(void **state) {
 // Whatever else is called handle-event, `listen` means weir's own.
 static void the_default_handler_is_the_one_of_weirs_interface(void **state) {
     (void)state;
-    static const char other[] = "(func (export \"a:b/c@1.0.0#handle-event\") (param i32) (result i32)"
-                                " unreachable)";
+    static const char other[] =
+        "(func (export \"a:b/c@1.0.0#handle-event\") (param i32) (result i32)"
+        " unreachable)";
     char text[2048];
     for (int is_first = 0; is_first < 2; is_first++) {
         snprintf(text, sizeof text, "(module %s %s %s %s", is_first ? other : "", HANDLER(""),
@@ -269,12 +286,15 @@ static void the_default_handler_is_the_one_of_weirs_interface(void **state) {
         struct weir_guest_args args = small_guest_args("two");
         struct weir_guest *guest = small_guest_of(&args, text);
         uint32_t own, by_default;
-        assert_int_equal(weir_guest_handler_find(guest, WEIR_STR(HANDLE_EVENT), &own, NULL), WEIR_OK);
-        assert_int_equal(weir_guest_handler_find(guest, WEIR_STR(WEIR_HANDLER_DEFAULT), &by_default, NULL),
+        assert_int_equal(weir_guest_handler_find(guest, WEIR_STR(HANDLE_EVENT), &own, NULL),
                          WEIR_OK);
+        assert_int_equal(
+            weir_guest_handler_find(guest, WEIR_STR(WEIR_HANDLER_DEFAULT), &by_default, NULL),
+            WEIR_OK);
         assert_int_equal(own, by_default);
-        assert_int_equal(weir_guest_handler_find(guest, WEIR_STR("a:b/c@1.0.0#handle-event"), &own, NULL),
-                         WEIR_OK);
+        assert_int_equal(
+            weir_guest_handler_find(guest, WEIR_STR("a:b/c@1.0.0#handle-event"), &own, NULL),
+            WEIR_OK);
         assert_int_not_equal(own, by_default);
         weir_guest_destroy(guest);
     }
@@ -316,13 +336,15 @@ static void a_derived_event_is_the_hosts_own(void **state) {
 }
 
 // ok(some) of an event whose specversion and id are said here.
-#define DERIVED(specversion, id_size)                                                              \
-    MODULE("(data (i32.const 256) \"1.0abc\")" HANDLER(                                            \
-        "(i32.store8 (i32.const 1028) (i32.const 1))"                                              \
-        "(i32.store (i32.const 1032) (i32.const " specversion ")) (i32.store (i32.const 1036) (i32.const 3))" \
-        "(i32.store (i32.const 1040) (i32.const 259)) (i32.store (i32.const 1044) (i32.const 3))"  \
-        "(i32.store (i32.const 1048) (i32.const 259)) (i32.store (i32.const 1052) (i32.const 3))"  \
-        "(i32.store (i32.const 1056) (i32.const 259)) (i32.store (i32.const 1060) (i32.const " id_size "))"))
+#define DERIVED(specversion, id_size)                                                             \
+    MODULE("(data (i32.const 256) \"1.0abc\")" HANDLER(                                           \
+        "(i32.store8 (i32.const 1028) (i32.const 1))"                                             \
+        "(i32.store (i32.const 1032) (i32.const " specversion                                     \
+        ")) (i32.store (i32.const 1036) (i32.const 3))"                                           \
+        "(i32.store (i32.const 1040) (i32.const 259)) (i32.store (i32.const 1044) (i32.const 3))" \
+        "(i32.store (i32.const 1048) (i32.const 259)) (i32.store (i32.const 1052) (i32.const 3))" \
+        "(i32.store (i32.const 1056) (i32.const 259)) (i32.store (i32.const 1060) "               \
+        "(i32.const " id_size "))"))
 
 static void a_result_that_breaks_the_contract_breaks_the_instance(void **state) {
     (void)state;
@@ -334,10 +356,13 @@ static void a_result_that_breaks_the_contract_breaks_the_instance(void **state) 
         {DERIVED("259", "3"), WEIR_INVALID, "its result: the event's specversion is \"abc\""},
         {DERIVED("256", "0"), WEIR_INVALID, "its result: the event's id is empty"},
         {DERIVED("256", "-1"), WEIR_TRAPPED, "id: the string at"},
-        {MODULE(HANDLER("(return (i32.const -4))")), WEIR_TRAPPED, "its result: the result at 0xfffffffc"},
+        {MODULE(HANDLER("(return (i32.const -4))")), WEIR_TRAPPED,
+         "its result: the result at 0xfffffffc"},
         {MODULE(HANDLER("(return (i32.const 1026))")), WEIR_TRAPPED, "not aligned"},
-        {MODULE(HANDLER("(i32.store8 (i32.const 1024) (i32.const 9))")), WEIR_TRAPPED, "discriminant"},
-        {MODULE("(func (export \"cabi_post_" HANDLE_EVENT "\") (param i32) unreachable)" HANDLER("")),
+        {MODULE(HANDLER("(i32.store8 (i32.const 1024) (i32.const 9))")), WEIR_TRAPPED,
+         "discriminant"},
+        {MODULE("(func (export \"cabi_post_" HANDLE_EVENT
+                "\") (param i32) unreachable)" HANDLER("")),
          WEIR_TRAPPED, "cabi_post_"},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
@@ -395,7 +420,8 @@ enum { THREADS = 4, CALLS = 200 };
 static void *call_often(void *argument) {
     struct weir_guest *guest = argument;
     static const char *const bodies[] = {"o", "e", "t", "s"};
-    static const enum weir_outcome outcomes[] = {WEIR_HANDLED, WEIR_FAILED, WEIR_BROKEN, WEIR_HANDLED};
+    static const enum weir_outcome outcomes[] = {WEIR_HANDLED, WEIR_FAILED, WEIR_BROKEN,
+                                                 WEIR_HANDLED};
     for (size_t i = 0; i < CALLS; i++) {
         REQUIRE(verdict_on(guest, bodies[i % 4]).outcome == outcomes[i % 4]);
     }
@@ -428,10 +454,11 @@ static void time_is_bounded_wherever_a_guest_loops(void **state) {
         MODULE(HANDLER("(loop $ever (br $ever))")),
         MODULE("(func $start (loop $ever (br $ever))) (start $start)" HANDLER("")),
         MODULE("(func (export \"_initialize\") (loop $ever (br $ever)))" HANDLER("")),
-        MODULE("(func (export \"cabi_post_" HANDLE_EVENT "\") (param i32) (loop $ever (br $ever)))"
-               HANDLER("")),
+        MODULE("(func (export \"cabi_post_" HANDLE_EVENT
+               "\") (param i32) (loop $ever (br $ever)))" HANDLER("")),
         "(module (memory (export \"memory\") 1) (func (export \"cabi_realloc\")"
-        " (param i32 i32 i32 i32) (result i32) (loop $ever (br $ever)) unreachable) " HANDLER("") ")",
+        " (param i32 i32 i32 i32) (result i32) (loop $ever (br $ever)) unreachable) " HANDLER(
+            "") ")",
         MODULE("(func $deep (param i32) (result i32) (call $deep (call $deep (i32.const 1))))"
                "(table 1 funcref)" HANDLER("(loop $ever (memory.fill (i32.const 4096) (i32.const 0)"
                                            " (i32.const 65536)) (br $ever))")),
@@ -466,13 +493,15 @@ static void memory_stack_and_output_are_bounded(void **state) {
     struct weir_guest_args args = small_guest_args("hello");
     args.memory_bytes = 1024 * 1024;
     struct weir_guest *guest = small_guest_new(&args);
-    assert_broken(guest, "m", WEIR_TRAPPED, "1048576 of the 1048576 bytes that bounds.memory allows");
+    assert_broken(guest, "m", WEIR_TRAPPED,
+                  "1048576 of the 1048576 bytes that bounds.memory allows");
     assert_handled(guest, "o");
     weir_guest_destroy(guest);
 
-    guest = small_guest_of(&args, MODULE("(func $deep (param i32) (result i32)"
-                                         " (i32.add (call $deep (i32.const 1)) (i32.const 1)))"
-                                         HANDLER("(drop (call $deep (i32.const 1)))")));
+    guest =
+        small_guest_of(&args, MODULE("(func $deep (param i32) (result i32)"
+                                     " (i32.add (call $deep (i32.const 1)) (i32.const 1)))" HANDLER(
+                                         "(drop (call $deep (i32.const 1)))")));
     assert_broken(guest, "", WEIR_TRAPPED, "more stack than host.stack allows");
     weir_guest_destroy(guest);
 
@@ -523,10 +552,11 @@ static void a_call_is_cut_from_another_thread(void **state) {
         MODULE(HANDLER("(loop $ever (br $ever))")),
         MODULE("(func $start (loop $ever (br $ever))) (start $start)" HANDLER("")),
         MODULE("(func (export \"_initialize\") (loop $ever (br $ever)))" HANDLER("")),
-        MODULE("(func (export \"cabi_post_" HANDLE_EVENT "\") (param i32) (loop $ever (br $ever)))"
-               HANDLER("")),
+        MODULE("(func (export \"cabi_post_" HANDLE_EVENT
+               "\") (param i32) (loop $ever (br $ever)))" HANDLER("")),
         "(module (memory (export \"memory\") 1) (func (export \"cabi_realloc\")"
-        " (param i32 i32 i32 i32) (result i32) (loop $ever (br $ever)) unreachable) " HANDLER("") ")",
+        " (param i32 i32 i32 i32) (result i32) (loop $ever (br $ever)) unreachable) " HANDLER(
+            "") ")",
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct weir_guest_args args = small_guest_args("loop");
@@ -602,13 +632,15 @@ static void host_set_unref(void *session, void *set) {
     --*(int *)set;
 }
 
-static weir_status host_set_listen(void *session, void *set, struct weir_str rd, struct weir_str key,
-                                   uint32_t handler, struct weir_error *err) {
+static weir_status host_set_listen(void *session, void *set, struct weir_str rd,
+                                   struct weir_str key, uint32_t handler, struct weir_error *err) {
     assert_ptr_equal(set, &((struct test_host *)session)->references);
-    return noted(session, err, "listen %.*s %.*s %u;", WEIR_STR_ARG(rd), WEIR_STR_ARG(key), handler);
+    return noted(session, err, "listen %.*s %.*s %u;", WEIR_STR_ARG(rd), WEIR_STR_ARG(key),
+                 handler);
 }
 
-static weir_status host_set_exec(void *session, void *set, uint64_t duration_s, struct weir_error *err) {
+static weir_status host_set_exec(void *session, void *set, uint64_t duration_s,
+                                 struct weir_error *err) {
     assert_ptr_equal(set, &((struct test_host *)session)->references);
     return noted(session, err, "exec %llu;", (unsigned long long)duration_s);
 }
@@ -623,28 +655,30 @@ static const struct weir_guest_host test_host_functions = {
     .set_exec = host_set_exec,
 };
 
-// A main whose `run` is the body, with each import under its name and a return area at 2048. CHECK leaves `run` with
-// the answer's error where there is one.
+// A main whose `run` is the body, with each import under its name and a return area at 2048. CHECK
+// leaves `run` with the answer's error where there is one.
 #define R "weir:reactive/resources@0.1.0"
 #define E "weir:reactive/events@0.1.0"
-#define MAIN(body)                                                                                 \
-    MODULE("(import \"" R "\" \"open\" (func $open (param i32 i32 i32)))"                          \
-           "(import \"" R "\" \"watch\" (func $watch (param i32 i32 i32 i32 i32)))"                \
-           "(import \"" E "\" \"[static]events.get\" (func $get (param i32)))"                     \
-           "(import \"" E "\" \"[method]events.listen\" (func $listen (param i32 i32 i32 i32 i32 i32)))" \
-           "(import \"" E "\" \"[method]events.listen-to\""                                        \
-           "  (func $listen_to (param i32 i32 i32 i32 i32 i32 i32 i32)))"                          \
-           "(import \"" E "\" \"[method]events.exec\" (func $exec (param i32 i64 i32)))"           \
-           "(import \"" E "\" \"[resource-drop]events\" (func $drop (param i32)))"                 \
-           "(data (i32.const 16) \"store\") (data (i32.const 32) \"orders/*\")"                    \
-           "(data (i32.const 48) \"on-order\") (data (i32.const 64) \"sdfsdf\")"                   \
-           "(func $is_error (result i32)"                                                          \
-           "  (if (i32.eqz (i32.load8_u (i32.const 2048))) (then (return (i32.const 0))))"         \
-           "  (i32.store8 (i32.const 3072) (i32.const 1))"                                         \
-           "  (i64.store align=4 (i32.const 3076) (i64.load align=4 (i32.const 2056)))"            \
-           "  (i32.const 1))"                                                                      \
-           "(func (export \"run\") (result i32) (local $set i32) " body " (i32.const 3072))"       \
-           HANDLER("") "(func (export \"on-order\") (param i32) (result i32) (i32.const 1024))")
+#define MAIN(body)                                                                         \
+    MODULE("(import \"" R "\" \"open\" (func $open (param i32 i32 i32)))"                  \
+           "(import \"" R "\" \"watch\" (func $watch (param i32 i32 i32 i32 i32)))"        \
+           "(import \"" E "\" \"[static]events.get\" (func $get (param i32)))"             \
+           "(import \"" E                                                                  \
+           "\" \"[method]events.listen\" (func $listen (param i32 i32 i32 i32 i32 i32)))"  \
+           "(import \"" E "\" \"[method]events.listen-to\""                                \
+           "  (func $listen_to (param i32 i32 i32 i32 i32 i32 i32 i32)))"                  \
+           "(import \"" E "\" \"[method]events.exec\" (func $exec (param i32 i64 i32)))"   \
+           "(import \"" E "\" \"[resource-drop]events\" (func $drop (param i32)))"         \
+           "(data (i32.const 16) \"store\") (data (i32.const 32) \"orders/*\")"            \
+           "(data (i32.const 48) \"on-order\") (data (i32.const 64) \"sdfsdf\")"           \
+           "(func $is_error (result i32)"                                                  \
+           "  (if (i32.eqz (i32.load8_u (i32.const 2048))) (then (return (i32.const 0))))" \
+           "  (i32.store8 (i32.const 3072) (i32.const 1))"                                 \
+           "  (i64.store align=4 (i32.const 3076) (i64.load align=4 (i32.const 2056)))"    \
+           "  (i32.const 1))"                                                              \
+           "(func (export \"run\") (result i32) (local $set i32) " body                    \
+           " (i32.const 3072))" HANDLER(                                                   \
+               "") "(func (export \"on-order\") (param i32) (result i32) (i32.const 1024))")
 #define CHECK         "(if (call $is_error) (then (return (i32.const 3072))))"
 #define OPEN          "(call $open (i32.const 16) (i32.const 5) (i32.const 2048))" CHECK
 #define OBSERVABLE    "(i32.const 16) (i32.const 5) (i32.const 32) (i32.const 8)"
@@ -652,8 +686,8 @@ static const struct weir_guest_host test_host_functions = {
 #define GET           "(call $get (i32.const 2048))" CHECK "(local.set $set (i32.load (i32.const 2052)))"
 #define DROP_RETURNED "(call $drop (i32.load (i32.const 2052)))"
 #define LISTEN        "(call $listen (local.get $set) " OBSERVABLE " (i32.const 2048))" CHECK
-#define LISTEN_TO(at, size)                                                                        \
-    "(call $listen_to (local.get $set) " OBSERVABLE " (i32.const " at ") (i32.const " size ")"     \
+#define LISTEN_TO(at, size)                                                                    \
+    "(call $listen_to (local.get $set) " OBSERVABLE " (i32.const " at ") (i32.const " size ")" \
     " (i32.const 2048))" CHECK
 #define EXEC "(call $exec (local.get $set) (i64.const 3) (i32.const 2048))" CHECK
 #define DROP "(call $drop (local.get $set))"
@@ -713,10 +747,10 @@ static void a_handler_that_is_not_there_is_an_error_of_that_call(void **state) {
 static void a_wrong_handle_traps_its_guest(void **state) {
     (void)state;
     static const char *const bodies[] = {
-        MAIN(EXEC),                                // of no set
+        MAIN(EXEC), // of no set
         MAIN("(local.set $set (i32.const -1))" LISTEN),
-        MAIN(GET DROP EXEC),                       // of a set that was dropped
-        MAIN(GET DROP DROP),                       // dropped twice
+        MAIN(GET DROP EXEC),                                           // of a set that was dropped
+        MAIN(GET DROP DROP),                                           // dropped twice
         MAIN(GET DROP "(local.get $set)" GET "(local.set $set)" EXEC), // of the slot's last use
     };
     for (size_t i = 0; i < COUNT_OF(bodies); i++) {
@@ -752,8 +786,10 @@ static void wild_pointers_of_a_main_trap_it(void **state) {
     static const struct {
         const char *text, *part;
     } rows[] = {
-        {MAIN("(call $open (i32.const -1) (i32.const 5) (i32.const 2048))"), "open: name: the string at"},
-        {MAIN("(call $open (i32.const 16) (i32.const -1) (i32.const 2048))"), "name: the string at 0x10"},
+        {MAIN("(call $open (i32.const -1) (i32.const 5) (i32.const 2048))"),
+         "open: name: the string at"},
+        {MAIN("(call $open (i32.const 16) (i32.const -1) (i32.const 2048))"),
+         "name: the string at 0x10"},
         {MAIN("(call $open (i32.const 16) (i32.const 5) (i32.const -1))"), "return pointer"},
         {MAIN("(call $open (i32.const 16) (i32.const 5) (i32.const 131068))"), "return pointer"},
         {MAIN("(i32.store8 (i32.const 16) (i32.const 255))" OPEN), "not UTF-8"},
@@ -770,8 +806,7 @@ static void a_start_function_may_not_call_the_host(void **state) {
     (void)state;
     struct test_host host = {0};
     struct weir_error err;
-    assert_int_equal(
-        run_main(MAIN("") , &host, &err), WEIR_OK); // the same without a start function
+    assert_int_equal(run_main(MAIN(""), &host, &err), WEIR_OK); // the same without a start function
     assert_int_equal(
         run_main(MODULE("(import \"" R "\" \"open\" (func $open (param i32 i32 i32)))"
                         "(func $start (call $open (i32.const 0) (i32.const 0) (i32.const 2048)))"
@@ -782,8 +817,8 @@ static void a_start_function_may_not_call_the_host(void **state) {
     assert_string_equal(host.calls, "");
 }
 
-#define EXIT(code)                                                                                 \
-    "(module (import \"wasi_snapshot_preview1\" \"proc_exit\" (func $exit (param i32)))"           \
+#define EXIT(code)                                                                       \
+    "(module (import \"wasi_snapshot_preview1\" \"proc_exit\" (func $exit (param i32)))" \
     " (memory (export \"memory\") 1) (func (export \"_start\") " code "))"
 
 static void a_command_ends_with_its_exit_code(void **state) {
@@ -821,7 +856,9 @@ static void a_guest_without_a_main_is_not_run(void **state) {
 static void a_main_fails_without_anybody_asking_why(void **state) {
     (void)state;
     static const char *const texts[] = {
-        MAIN(EXEC), MAIN("(loop $more " GET " (br $more))"), EXIT("(call $exit (i32.const 3))"),
+        MAIN(EXEC),
+        MAIN("(loop $more " GET " (br $more))"),
+        EXIT("(call $exit (i32.const 3))"),
     };
     for (size_t i = 0; i < COUNT_OF(texts); i++) {
         struct test_host host = {0};
@@ -838,7 +875,8 @@ struct printed {
 static bool note_line(void *context, const char *guest, struct weir_str line) {
     struct printed *printed = context;
     size_t used = strlen(printed->text);
-    snprintf(printed->text + used, sizeof printed->text - used, "%s: %.*s;", guest, WEIR_STR_ARG(line));
+    snprintf(printed->text + used, sizeof printed->text - used, "%s: %.*s;", guest,
+             WEIR_STR_ARG(line));
     return true;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Handles: what one stands for, and that one which was dropped, invented or somebody else's stands for nothing.
+// Handles: what one stands for, and that one which was dropped, invented or somebody else's stands
+// for nothing.
 #include "guest/handles.h"
 #include "unit/test.h"
 

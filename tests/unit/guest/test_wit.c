@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The tables of src/guest/wit.c against wit/reactive.wit itself: the file is read here, each type's name, order and
-// layout are computed from it by the canonical ABI's rules (CanonicalABI.md: "Alignment", "Element Size"), and the
-// tables must say the same. So neither a table nor the WIT can change without the other.
+// The tables of src/guest/wit.c against wit/reactive.wit itself: the file is read here, each type's
+// name, order and layout are computed from it by the canonical ABI's rules (CanonicalABI.md:
+// "Alignment", "Element Size"), and the tables must say the same. So neither a table nor the WIT
+// can change without the other.
 #include "guest/wit.h"
 
 #include "guest/canon.h"
@@ -31,7 +32,8 @@ struct wit_type {
 };
 
 struct wit_function {
-    char interface[TOKEN_BYTES_MAX]; // as the ABI names it: "weir:reactive/events@0.1.0"; "": the world
+    char interface[TOKEN_BYTES_MAX]; // as the ABI names it: "weir:reactive/events@0.1.0"; "": the
+                                     // world
     char name[TOKEN_BYTES_MAX];      // "[method]events.listen"
     bool is_method;
     size_t param_count;
@@ -142,7 +144,8 @@ static struct wit_type *parse_type(void) {
             return type;
         }
     }
-    bool is_primitive = strcmp(name, "string") == 0 || strcmp(name, "u8") == 0 || strcmp(name, "u64") == 0;
+    bool is_primitive =
+        strcmp(name, "string") == 0 || strcmp(name, "u8") == 0 || strcmp(name, "u64") == 0;
     return new_type(is_primitive ? PRIMITIVE : NAMED, name);
 }
 
@@ -316,7 +319,8 @@ static uint32_t align_to(uint32_t offset, uint32_t align) {
 
 static struct layout layout_of(const struct wit_type *type);
 
-// The largest alignment and size of what the cases carry; the discriminant is one byte up to 256 cases.
+// The largest alignment and size of what the cases carry; the discriminant is one byte up to 256
+// cases.
 static struct layout variant_layout(const struct wit_type *const *carried, size_t count,
                                     uint32_t *ret_payload_offset) {
     struct layout payload = {0, 1};
@@ -421,7 +425,8 @@ static uint32_t host_align(const struct weir_wit_type *type) {
     return align;
 }
 
-// On the host: aligned, within the struct, behind a variant's case number, and, in a record, next to the others.
+// On the host: aligned, within the struct, behind a variant's case number, and, in a record, next
+// to the others.
 static void check_host(const struct weir_wit_type *type) {
     assert_int_equal(type->host_size % host_align(type), 0);
     for (uint32_t i = 0; i < type->field_count; i++) {
@@ -621,10 +626,12 @@ static void only_exec_takes_an_i64(void **state) {
     }
 }
 
-// Lists are lifted into what has the shape of weir_attributes, and all of an event's fit the scratch space.
+// Lists are lifted into what has the shape of weir_attributes, and all of an event's fit the
+// scratch space.
 static void lists_have_the_shape_that_lifting_makes(void **state) {
     (void)state;
-    const struct weir_wit_field *extensions = &weir_wit_event.fields[weir_wit_event.field_count - 1];
+    const struct weir_wit_field *extensions =
+        &weir_wit_event.fields[weir_wit_event.field_count - 1];
     assert_string_equal(extensions->name, "extensions");
     assert_int_equal(extensions->type->host_size, sizeof(struct weir_attributes));
     assert_int_equal(extensions->type->element->host_size, sizeof(struct weir_attribute));

@@ -324,40 +324,6 @@ static void a_set_that_fails_changes_nothing(void **state) {
     assert_int_equal(count_names(rig, "."), 1);
 }
 
-struct remover {
-    struct file_rig *rig;
-    atomic_bool is_done;
-};
-
-static void *remove_directories(void *argument) {
-    struct remover *remover = argument;
-    char path[TEST_PATH_BYTES];
-    while (!atomic_load(&remover->is_done)) {
-        rmdir(test_path(&remover->rig->store, "d/e", path));
-        rmdir(test_path(&remover->rig->store, "d", path));
-    }
-    return NULL;
-}
-
-static void a_directory_that_goes_meanwhile_is_made_again(void **state) {
-    struct file_rig *rig = *state;
-    struct weir_error err;
-    struct remover remover = {.rig = rig};
-    pthread_t thread;
-    assert_int_equal(pthread_create(&thread, NULL, remove_directories, &remover), 0);
-    size_t done = 0;
-    for (int i = 0; i < 60; i++) {
-        // The bound on the tries may be met; anything but success or that is wrong.
-        weir_status status = set(rig, "d/e/k", "v", &err);
-        assert_true(status == WEIR_OK || status == WEIR_NOT_FOUND);
-        done += status == WEIR_OK;
-        weir_file_remove(rig->resource, WEIR_STR("d/e/k"), NULL);
-    }
-    atomic_store(&remover.is_done, true);
-    pthread_join(thread, NULL);
-    assert_true(done > 0);
-}
-
 static void a_right_that_is_missing_is_denied(void **state) {
     struct file_rig *rig = *state;
     struct weir_error err;
@@ -403,7 +369,6 @@ int main(void) {
         OPENED(only_regular_files_are_values),
         OPENED(a_foreign_reader_never_sees_half_a_value),
         OPENED(a_set_that_fails_changes_nothing),
-        OPENED(a_directory_that_goes_meanwhile_is_made_again),
         OPENED(a_right_that_is_missing_is_denied),
     };
     return cmocka_run_group_tests(cases, NULL, NULL);

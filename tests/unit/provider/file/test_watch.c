@@ -357,6 +357,18 @@ static void equal_deletions_have_ids_of_their_own(void **state) {
     assert_false(weir_str_equal(deleted[0]->fields.id, deleted[1]->fields.id));
 }
 
+static void a_file_that_comes_back_has_another_id(void **state) {
+    struct file_rig *rig = *state;
+    file_rig_watch(rig, "k");
+    test_write(&rig->store, "k", "v");
+    const struct weir_event *first = test_sink_expect_set(&rig->sink, "k", "v");
+    test_rename(&rig->store, "k", ".away");
+    expect_deleted(rig, "k");
+    test_rename(&rig->store, ".away", "k");
+    const struct weir_event *second = test_sink_expect_set(&rig->sink, "k", "v");
+    assert_false(weir_str_equal(first->fields.id, second->fields.id));
+}
+
 static void a_key_that_is_no_text_has_a_coded_subject(void **state) {
     struct file_rig *rig = *state;
     file_rig_watch(rig, "*");
@@ -890,6 +902,7 @@ int main(void) {
         CASE(a_key_that_comes_and_goes_unseen_is_not_told),
         CASE(a_refused_key_keeps_its_place),
         CASE(equal_deletions_have_ids_of_their_own),
+        CASE(a_file_that_comes_back_has_another_id),
         CASE(a_key_that_is_no_text_has_a_coded_subject),
         CASE(what_is_no_regular_file_is_no_key),
         CASE(a_tree_made_at_once_is_seen_whole),

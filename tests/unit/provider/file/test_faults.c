@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A file system that does not answer, as a dead network mount: the watcher's thread is held in a
-// call, and whoever closes the resource must not be. The linker sends the provider's openat2 here,
-// where it waits while the test says so.
+// A file system that misbehaves at the worst moment. The linker sends the provider's openat2 here,
+// where it waits while the test says so (a dead network mount: the watcher's thread is held, and
+// whoever closes the resource must not be), or where something is done behind its back first.
 #include "unit/test.h"
 
 #include "provider/file/file.h"
@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 static struct {
     pthread_mutex_t lock;
@@ -20,6 +21,8 @@ static struct {
     bool is_dead;
     const char *name; // the path whose opening does not return
     size_t held;
+    const char *folder; // removed before a temporary file is made ...
+    size_t removals;    // ... so many times
 } disk = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 long __real_syscall(long number, ...);
@@ -35,6 +38,11 @@ long __wrap_syscall(long number, long root, const char *path, void *how, size_t 
         }
         disk.held--;
         pthread_cond_broadcast(&disk.changed);
+    }
+    if (disk.removals > 0 && number == SYS_openat2 &&
+        strncmp(path, WEIR_FILE_TEMP_PREFIX, strlen(WEIR_FILE_TEMP_PREFIX)) == 0) {
+        disk.removals--;
+        REQUIRE(rmdir(disk.folder) == 0);
     }
     pthread_mutex_unlock(&disk.lock);
     return __real_syscall(number, root, path, how, size);
@@ -96,11 +104,38 @@ static void a_sink_is_left_alone_though_its_watcher_is_stuck(void **state) {
     test_sink_finish(&other);
 }
 
+static void set_removals(const char *folder, size_t removals) {
+    pthread_mutex_lock(&disk.lock);
+    disk.folder = folder;
+    disk.removals = removals;
+    pthread_mutex_unlock(&disk.lock);
+}
+
+static void a_directory_that_goes_before_the_file_comes_is_made_again(void **state) {
+    struct file_rig *rig = *state;
+    struct weir_error err;
+    struct weir_value value;
+    char folder[TEST_PATH_BYTES];
+    test_path(&rig->store, "d/e", folder);
+    set_removals(folder, 3);
+    assert_ok(weir_file_set(rig->resource, WEIR_STR("d/e/k"), WEIR_STR("v"), &err));
+    assert_ok(weir_file_get(rig->resource, WEIR_STR("d/e/k"), 10, &value, &err));
+    free(value.data);
+    // Whoever goes on removing it wins in the end, and the caller is told.
+    assert_ok(weir_file_remove(rig->resource, WEIR_STR("d/e/k"), &err));
+    set_removals(folder, 1000);
+    assert_int_equal(weir_file_set(rig->resource, WEIR_STR("d/e/k"), WEIR_STR("v"), &err),
+                     WEIR_NOT_FOUND);
+    assert_message_has(&err, "d/e/k");
+    set_removals(NULL, 0);
+}
+
 int main(void) {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, file_rig_setup, file_rig_teardown)
     const struct CMUnitTest cases[] = {
         CASE(closing_does_not_wait_for_a_dead_disk),
         CASE(a_sink_is_left_alone_though_its_watcher_is_stuck),
+        CASE(a_directory_that_goes_before_the_file_comes_is_made_again),
     };
     return cmocka_run_group_tests(cases, NULL, NULL);
 }
