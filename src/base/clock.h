@@ -14,8 +14,8 @@
 // Nanoseconds of CLOCK_MONOTONIC. Any thread.
 int64_t weir_clock_monotonic_ns(void);
 
-// The same clock as of the system's last tick, at most WEIR_CLOCK_COARSE_MS ago, at a quarter of the
-// cost. Any thread.
+// The same clock as of the system's last tick, at most WEIR_CLOCK_COARSE_MS ago, at a quarter of
+// the cost. Any thread.
 int64_t weir_clock_coarse_ns(void);
 enum { WEIR_CLOCK_COARSE_MS = 10 }; // where the kernel ticks at 100 Hz
 

@@ -28,9 +28,8 @@ static int parse(const struct weir_cli *cli, int argc, char **argv, struct run_a
             return WEIR_EXIT_MISTAKE;
         }
         if (ret_args->resource_count == RESOURCES_MAX) {
-            return weir_cli_mistake(cli, "run",
-                                    "more than %d resources: put them into a configuration",
-                                    RESOURCES_MAX);
+            return weir_cli_mistake(
+                cli, "run", "more than %d resources: put them into a configuration", RESOURCES_MAX);
         }
         ret_args->resources[ret_args->resource_count++] = optarg;
     }
@@ -96,8 +95,8 @@ int weir_command_run(const struct weir_cli *cli, int argc, char **argv) {
     for (size_t i = 0; result == WEIR_EXIT_DONE && i < args.resource_count; i++) {
         weir_status status = weir_config_add_resource(&config, args.resources[i], &err);
         if (status != WEIR_OK) {
-            result = weir_cli_mistake(cli, "run", "--resource %s: %s", args.resources[i],
-                                      err.message);
+            result =
+                weir_cli_mistake(cli, "run", "--resource %s: %s", args.resources[i], err.message);
         }
     }
     if (result == WEIR_EXIT_DONE) {

@@ -22,6 +22,11 @@ def main_of(guest, **options):
     return configuration({guest: {"run": True, "grants": ["store"]} | options})
 
 
+def needs(guest):
+    if not (GUESTS_DIR / f"{guest}.wasm").exists():
+        pytest.skip(f"{guest} is not among the guests that were built")
+
+
 def answers(weir, guest):
     """The last of the lines that say how a call was answered."""
     return [line for line in weir.printed(guest) if ": " in line]
@@ -47,8 +52,7 @@ def test_the_duration_bounds_the_whole_of_a_busy_exec(site):
 def test_a_handler_that_hangs_is_cut_after_the_grace_and_exec_returns(site):
     """Whatever a handler does, exec(1) returns; what it did not finish is there for the next."""
     guest = "main-exec-hang"
-    if not (GUESTS_DIR / f"{guest}.wasm").exists():
-        pytest.skip(f"{guest} is not among the guests that were built")
+    needs(guest)
     weir = site.run(main_of(guest, bounds={"time": "1h"}) | {"host": {"grace": "500ms"}})
     weir.wait_listening()
     begin_s = time.monotonic()
@@ -72,15 +76,17 @@ def test_exec_zero_is_until_weir_stops(site):
     assert weir.printed(guest)[-1] == "exec: ok", "main goes on after exec, and returns"
 
 
-def test_what_changes_between_watch_and_exec_is_delivered(site):
-    """The guest computes between its watch and its exec; the change falls in between."""
+@pytest.mark.parametrize("guest", ["main-late-exec", "main-late-listen"])
+def test_what_changes_between_watch_and_exec_is_delivered(site, guest):
+    """The guest computes between listen and exec, or watch and listen; the change falls there."""
+    needs(guest)
     tries_max = 5
     for _ in range(tries_max):
-        weir = site.run_guest("main-late-exec")
-        weir.wait_printed("main-late-exec", "computing")
+        weir = site.run_guest(guest)
+        weir.wait_printed(guest, "computing")
         site.put("early", "x")
         was_early = not weir.logs("listening")
-        weir.wait_printed("main-late-exec", "handle-event got early")
+        weir.wait_printed(guest, "handle-event got early")
         assert weir.stop() == 0
         if was_early:
             return

@@ -82,6 +82,24 @@ def test_the_wait_doubles_up_to_its_maximum(site):
     assert len(waits) == 5
 
 
+def test_a_newer_value_does_not_shorten_the_wait(site):
+    """What comes to a key whose event waits for its next attempt waits behind it."""
+    weir = site.run(handling("obey", host={"workers": 1},
+                             retry={"attempts": 9, "backoff": "1h", "backoff_max": "1h"}))
+    weir.wait_listening()
+    site.put("key", "err once")
+    weir.wait_log(AGAIN)
+    site.put("key", "stderr behind it")
+    # One worker serves the keys in turn: by the second of these it had its chance.
+    for text in "first", "second":
+        site.put(f"other-{text}", f"stderr {text}")
+        weir.wait_printed("obey", text)
+    assert len(weir.logs(AGAIN)) == 1
+    assert weir.stop() == 0
+    assert weir.printed("obey").count("err: begin") == 1
+    assert "behind it" not in weir.printed("obey")
+
+
 def test_jitter_only_shortens_a_wait(site):
     weir = site.run(handling("err", retry={
         "attempts": 12, "backoff": "200ms", "backoff_max": "200ms", "jitter": 1}))

@@ -144,7 +144,8 @@ struct reader {
     pthread_t thread;
 };
 
-// Each thread reads a part of its own, so that a race checker still knows of it when the event is freed elsewhere.
+// Each thread reads a part of its own, so that a race checker still knows of it when the event is
+// freed elsewhere.
 static void *take_and_give_back(void *argument) {
     struct reader *reader = argument;
     for (int i = 0; i < ROUNDS; i++) {
@@ -167,10 +168,11 @@ static void threads_share_an_event(void **state) {
     struct reader readers[THREADS];
     for (size_t i = 0; i < THREADS; i++) {
         readers[i] = (struct reader){.event = weir_event_ref(event), .number = i};
-        assert_int_equal(
-            pthread_create(&readers[i].thread, NULL, take_and_give_back, &readers[i]), 0);
+        assert_int_equal(pthread_create(&readers[i].thread, NULL, take_and_give_back, &readers[i]),
+                         0);
     }
-    weir_event_unref(event); // whichever thread is the last frees it; a leak checker sees if none does
+    weir_event_unref(
+        event); // whichever thread is the last frees it; a leak checker sees if none does
     for (size_t i = 0; i < THREADS; i++) {
         pthread_join(readers[i].thread, NULL);
     }

@@ -193,6 +193,24 @@ static void each_way_to_fail_is_retried_so_often_and_then_given_up(void **state)
     stop_and_free(stage, &exec, set);
 }
 
+static void a_retry_says_which_one_it_is(void **state) {
+    (void)state;
+    struct stage *stage = stage_new(NULL);
+    struct weir_set *set = stage_set(stage);
+    struct weir_subscription *subscription =
+        stage_subscribe(stage, set, &stage->source, "*", NULL, NULL);
+    struct stage_exec exec;
+    stage_exec_begin(&exec, set, 0);
+    produce(&stage->source, "a", "event", "a");
+    WAIT_UNTIL(stage_counts(subscription).dead == 1);
+    static const char *const lines[] = {"event", "event", "2", "event", "3"};
+    assert_int_equal(record_count(&stage->record), COUNT_OF(lines));
+    for (size_t i = 0; i < COUNT_OF(lines); i++) {
+        assert_string_equal(stage->record.lines[i], lines[i]);
+    }
+    stop_and_free(stage, &exec, set);
+}
+
 static void an_event_that_succeeds_later_is_handled_once(void **state) {
     (void)state;
     struct stage *stage = stage_new(NULL);
@@ -297,8 +315,8 @@ static void bytes_are_bounded_but_one_event_is_always_let_in(void **state) {
     stop_and_free(stage, &exec, set);
 }
 
-// Many subscriptions have run into a bound that they share, and one event of another makes room for all of them at
-// once. Theirs are not executed, so nothing else will wake them.
+// Many subscriptions have run into a bound that they share, and one event of another makes room for
+// all of them at once. Theirs are not executed, so nothing else will wake them.
 static void all_who_wait_for_the_common_bound_are_resumed(void **state) {
     (void)state;
     enum { SOURCES = 50, LARGE_BYTES = 64 * 1024 };
@@ -656,6 +674,7 @@ int main(void) {
         cmocka_unit_test(many_producers_lose_nothing_and_keep_their_order),
         cmocka_unit_test(a_failing_key_blocks_itself_only),
         cmocka_unit_test(each_way_to_fail_is_retried_so_often_and_then_given_up),
+        cmocka_unit_test(a_retry_says_which_one_it_is),
         cmocka_unit_test(an_event_that_succeeds_later_is_handled_once),
         cmocka_unit_test(retries_of_many_keys_all_come),
         cmocka_unit_test(a_full_queue_says_again_and_resumes_once_when_half_of_it_is_free),

@@ -55,6 +55,12 @@
   (func $handle (param $event i32) (result i32) (local $command i32)
     (call $print (i32.load offset=24 (local.get $event)) (i32.load offset=28 (local.get $event)))
     (local.set $command (call $command (local.get $event)))
+    (if (i32.eq (local.get $command) (i32.const 97))  ;; a
+      (then
+        (if (i32.eqz (call $is_first (local.get $event)))
+          (then (call $print (i32.load offset=8 (i32.load offset=96 (local.get $event)))
+                             (i32.load offset=12 (i32.load offset=96 (local.get $event))))))
+        (return (call $err))))
     (if (i32.eq (local.get $command) (i32.const 101)) (then (return (call $err))))  ;; e
     (if (i32.eq (i32.or (local.get $command) (i32.const 32)) (i32.const 102))  ;; f, F
       (then (if (call $is_first (local.get $event)) (then (return (call $err))))

@@ -6,6 +6,7 @@
 //
 // The handler prints the event's id, then looks at the body's first byte:
 //   e  err("no")                    t  traps
+//   a  prints the value of the first extension attribute, if there is one; err("no")
 //   f  err before attempt 2         l  never ends
 //   s  ok(some): the event itself   F  as f, then as s
 //   m  takes all memory, traps      c  calls resources.open, prints "open" where it is refused

@@ -47,8 +47,7 @@ static void the_clock_ticks(void **state) {
     struct weir_str wasm =
         small_guest_wasm("(module (func $start (loop $ever (br $ever))) (start $start))");
     wasmtime_module_t *module;
-    assert_null(
-        wasmtime_module_new(engine->wasm, (const uint8_t *)wasm.data, wasm.size, &module));
+    assert_null(wasmtime_module_new(engine->wasm, (const uint8_t *)wasm.data, wasm.size, &module));
     wasmtime_store_t *store = wasmtime_store_new(engine->wasm, NULL, NULL);
     wasmtime_context_t *context = wasmtime_store_context(store);
     wasmtime_context_set_epoch_deadline(context, TICKS);

@@ -24,7 +24,7 @@
 // The body of a handler that returns what stands at 1024: zeros, which are ok(none).
 #define HANDLER(body)                                                                          \
     "(func (export \"" HANDLE_EVENT "\") (param $event i32) (result i32) " body " (i32.const " \
-                                                                                "1024))"
+    "1024))"
 
 // ---- an event, and what a handler made of it
 
@@ -588,6 +588,7 @@ struct test_host {
     char calls[2048];
     int references; // of its one set
     weir_status answer;
+    const char *refused; // calls that begin so get the answer; NULL: all do
 };
 
 static weir_status noted(struct test_host *host, struct weir_error *err, const char *format, ...)
@@ -599,7 +600,11 @@ static weir_status noted(struct test_host *host, struct weir_error *err, const c
     va_start(args, format);
     vsnprintf(host->calls + used, sizeof host->calls - used, format, args);
     va_end(args);
-    return host->answer == WEIR_OK ? WEIR_OK : weir_fail(err, host->answer, "%s", "as it was told");
+    bool is_refused =
+        !host->refused || strncmp(host->calls + used, host->refused, strlen(host->refused)) == 0;
+    return host->answer == WEIR_OK || !is_refused
+               ? WEIR_OK
+               : weir_fail(err, host->answer, "%s", "as it was told");
 }
 
 static weir_status host_open(void *session, struct weir_str name, struct weir_error *err) {
@@ -781,6 +786,21 @@ static void a_listen_that_is_refused_subscribes_to_nothing(void **state) {
     assert_null(strstr(host.calls, "listen"));
 }
 
+// Nor does a listen that the host refuses keep a handle: this one is refused ten times.
+static void a_listen_that_the_host_refuses_keeps_no_handle(void **state) {
+    (void)state;
+    struct test_host host = {.answer = WEIR_UNAVAILABLE, .refused = "listen"};
+    struct weir_error err;
+    assert_int_equal(
+        run_main(MAIN("(local $count i32)" GET "(loop $again"
+                      " (call $listen (local.get $set) " OBSERVABLE " (i32.const 2048))"
+                      " (local.set $count (i32.add (local.get $count) (i32.const 1)))"
+                      " (br_if $again (i32.lt_u (local.get $count) (i32.const 10))))" CHECK),
+                 &host, &err),
+        WEIR_OTHER);
+    assert_message_has(&err, "main returned the error \"as it was told\"");
+}
+
 static void wild_pointers_of_a_main_trap_it(void **state) {
     (void)state;
     static const struct {
@@ -899,6 +919,45 @@ static void what_a_guest_prints_comes_in_lines_with_its_name(void **state) {
     weir_guest_destroy(guest);
 }
 
+// A main that writes and traps unless it is told what it has to be: the vectors at 512 are "ab", ""
+// and "c\n", and one that is wild.
+#define WRITES(fd, vectors, count, ret, code, written)                                          \
+    "(if (i32.ne (call $write (i32.const " fd ") (i32.const " vectors ") (i32.const " count ")" \
+    "            (i32.const " ret ")) (i32.const " code ")) (then unreachable))"                \
+    "(if (i32.ne (i32.load (i32.const 600)) (i32.const " written ")) (then unreachable))"       \
+    "(i32.store (i32.const 600) (i32.const 0))"
+
+static void writes_are_told_what_became_of_them(void **state) {
+    (void)state;
+    struct printed printed = {0};
+    struct weir_guest_args args = small_guest_args("main");
+    args.output = (struct weir_guest_output){note_line, &printed};
+    struct weir_guest *guest = small_guest_of(
+        &args,
+        "(module (import \"wasi_snapshot_preview1\" \"fd_write\""
+        "   (func $write (param i32 i32 i32 i32) (result i32)))"
+        " (memory (export \"memory\") 1) (data (i32.const 256) \"abc\\n\")"
+        " (data (i32.const 512) \"\\00\\01\\00\\00\\02\\00\\00\\00\" "
+        "\"\\ff\\ff\\00\\00\\00\\00\\00\\00\""
+        "   \"\\02\\01\\00\\00\\02\\00\\00\\00\" \"\\ff\\ff\\ff\\ff\\02\\00\\00\\00\")"
+        " (func (export \"run\") (result i32)" WRITES("1", "512", "3", "600", "0", "4") // stdout
+        WRITES("2", "528", "1", "600", "0", "2")                                        // stderr
+        WRITES("1", "512", "0", "600", "0", "0") WRITES("0", "512", "1", "600", "8", "0") WRITES(
+            "3", "512", "1", "600", "8", "0") WRITES("-1", "512", "1", "600", "8", "0")
+            WRITES("1", "-8", "1", "600", "21", "0") WRITES("1", "65532", "1", "600", "21", "0")
+                WRITES("1", "514", "1", "600", "21", "0") WRITES("1", "512", "1", "-4", "21", "0")
+                    WRITES("1", "536", "1", "600", "21", "0")
+                        WRITES("1", "512", "1025", "600", "28", "0")
+                            WRITES("1", "512", "-1", "600", "28", "0") " (i32.const 3072)))");
+    struct weir_call call = {0};
+    struct weir_error err = {.message = ""};
+    if (weir_guest_run(guest, guest, &call, &err) != WEIR_OK) {
+        fail_msg("%s", err.message);
+    }
+    assert_string_equal(printed.text, "main: abc;main: c;");
+    weir_guest_destroy(guest);
+}
+
 int main(void) {
     small_guest_engine();
     const struct CMUnitTest tests[] = {
@@ -927,11 +986,13 @@ int main(void) {
         cmocka_unit_test(a_wrong_handle_traps_its_guest),
         cmocka_unit_test(handles_have_a_bound),
         cmocka_unit_test(a_listen_that_is_refused_subscribes_to_nothing),
+        cmocka_unit_test(a_listen_that_the_host_refuses_keeps_no_handle),
         cmocka_unit_test(wild_pointers_of_a_main_trap_it),
         cmocka_unit_test(a_start_function_may_not_call_the_host),
         cmocka_unit_test(a_command_ends_with_its_exit_code),
         cmocka_unit_test(a_guest_without_a_main_is_not_run),
         cmocka_unit_test(a_main_fails_without_anybody_asking_why),
+        cmocka_unit_test(writes_are_told_what_became_of_them),
         cmocka_unit_test(what_a_guest_prints_comes_in_lines_with_its_name),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
