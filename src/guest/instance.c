@@ -18,6 +18,7 @@
 #include "base/clock.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 // The engine gives a memory that one instance has left to another under a lock of its own, which
@@ -68,25 +69,32 @@ static wasmtime_error_t *epoch_passed(const wasmtime_context_t *context, void *d
     return weir_instance_is_over(data) ? wasmtime_error_new("cut by weir") : NULL;
 }
 
-static void describe_trap(struct weir_instance *instance, bool is_stack_overflow,
-                          struct weir_error *err) {
+// Adds what a trap has to do with weir's bounds. `unreachable` is how most guests give up when
+// memory.grow was refused, which the engine tells nobody else: they may have asked for much more
+// than they had, so the memory is told with every such trap.
+static void describe_trap(struct weir_instance *instance, int code, struct weir_error *err) {
     if (!err) {
         return;
     }
-    if (is_stack_overflow) {
+    if (code == WASMTIME_TRAP_CODE_STACK_OVERFLOW) {
         weir_error_prefix(err, WEIR_TRAPPED,
                           "it used more stack than host.stack allows (%" PRIu64 " bytes)",
                           instance->guest->engine->config.stack_bytes);
     }
-    if (instance->is_ready) {
-        uint64_t used = wasmtime_memory_data_size(instance->context, &instance->memory);
-        uint64_t most = instance->guest->args.memory_bytes;
-        if (is_nearly_full(used, most)) {
-            weir_error_prefix(err, WEIR_TRAPPED,
-                              "it used %" PRIu64 " of the %" PRIu64
-                              " bytes that bounds.memory allows",
-                              used, most);
-        }
+    if (!instance->is_ready) {
+        return;
+    }
+    uint64_t used = wasmtime_memory_data_size(instance->context, &instance->memory);
+    uint64_t most = instance->guest->args.memory_bytes;
+    if (is_nearly_full(used, most)) {
+        weir_error_prefix(err, WEIR_TRAPPED,
+                          "it used %" PRIu64 " of the %" PRIu64 " bytes that bounds.memory allows",
+                          used, most);
+    } else if (code == WASMTIME_TRAP_CODE_UNREACHABLE_CODE_REACHED) {
+        size_t length = strlen(err->message);
+        snprintf(err->message + length, sizeof err->message - length,
+                 "; it had %" PRIu64 " of the %" PRIu64 " bytes that bounds.memory allows", used,
+                 most);
     }
 }
 
@@ -107,11 +115,10 @@ static weir_status trapped(struct weir_instance *instance, wasmtime_error_t *err
         }
         return instance->stopped.status;
     }
-    wasmtime_trap_code_t code;
-    bool is_stack_overflow =
-        trap && wasmtime_trap_code(trap, &code) && code == WASMTIME_TRAP_CODE_STACK_OVERFLOW;
+    wasmtime_trap_code_t trap_code;
+    int code = trap && wasmtime_trap_code(trap, &trap_code) ? (int)trap_code : -1;
     weir_engine_fail(error, trap, WEIR_TRAPPED, err);
-    describe_trap(instance, is_stack_overflow, err);
+    describe_trap(instance, code, err);
     return WEIR_TRAPPED;
 }
 

@@ -73,22 +73,39 @@ static inline int main_exec_one_second(void) {
     return subscribe("*") && exec(1) ? 0 : 1;
 }
 
+// The same; a body `loop` makes its handler never return.
+static inline int main_exec_hang(void) {
+    return main_exec_one_second();
+}
+
 static inline int main_listen_to(void) {
     return open("store") && watch("*") && get() && listen_to("on-other") && exec(0) ? 0 : 1;
 }
 
-// What changes between watch and exec is delivered: half a second, without a call of the host's, in
-// which the test changes something.
-static inline int main_late_exec(void) {
+// Half a second without a call of the host's, in which the test changes something.
+static inline void compute(void) {
     struct timespec from, now;
-    if (!subscribe("*"))
-        return 1;
     printf("computing\n");
     clock_gettime(CLOCK_MONOTONIC, &from);
     do
         clock_gettime(CLOCK_MONOTONIC, &now);
     while ((now.tv_sec - from.tv_sec) * 1000 + (now.tv_nsec - from.tv_nsec) / 1000000 < 500);
+}
+
+// What changes between listen and exec is delivered.
+static inline int main_late_exec(void) {
+    if (!subscribe("*"))
+        return 1;
+    compute();
     return exec(0) ? 0 : 1;
+}
+
+// What changes between watch and listen is delivered.
+static inline int main_late_listen(void) {
+    if (!open("store") || !watch("*"))
+        return 1;
+    compute();
+    return get() && listen() && exec(0) ? 0 : 1;
 }
 
 // ---- what is odd
@@ -343,6 +360,8 @@ int main(void) {
 
 static struct weir_result print(const char *handler, const struct weir_event *event) {
     printf("%s got %.*s\n", handler, WEIR_STR_ARG(event->subject.value));
+    for (volatile unsigned i = 0; weir_str_equal(weir_event_body(event), WEIR_STR("loop")); i++)
+        ;
     return weir_ok();
 }
 
