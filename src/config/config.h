@@ -64,7 +64,7 @@ struct weir_bounds {
                            // between
     uint64_t module_bytes; // `module`: size of the guest's file
     uint64_t handles;      // `handles`: resource handles alive in one instance
-    uint64_t watches;      // `watches`: watches alive of one run of main
+    uint64_t watches;      // `watches`: watches that one run of main makes
 };
 extern const struct weir_option_table weir_bounds_options;
 

@@ -77,7 +77,7 @@ static const struct weir_option bounds_rows[] = {
         .fallback = "256",
         .min = 1,
         .max = 1000000,
-        .help = "watches that one run of main may hold",
+        .help = "watches that one run of main may make",
     },
 };
 const struct weir_option_table weir_bounds_options = TABLE_OF(bounds_rows);
@@ -167,7 +167,7 @@ static const struct weir_option host_rows[] = {
         .offset = offsetof(struct weir_host_config, stack_bytes),
         .fallback = "512KiB",
         .min = 16 * KIB,
-        .max = 16 * MIB,
+        .max = 2 * MIB, // of the engine
         .help = "the WebAssembly stack of each call",
     },
     {

@@ -148,7 +148,8 @@ struct weir_provider {
                          struct weir_watch **ret_watch, struct weir_error *err);
     // Ends a watch and frees it. NULL is allowed.
     void (*unwatch)(struct weir_watch *watch);
-    // The sink that answered WEIR_AGAIN has room. Never blocks.
+    // The sink that answered WEIR_AGAIN has room; it may come before that `offer` has returned.
+    // Never blocks.
     void (*resume)(struct weir_watch *watch);
 };
 
