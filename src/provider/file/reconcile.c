@@ -36,12 +36,13 @@
 #include <stdlib.h>
 
 enum {
-    DELAY_FIRST_NS = 50000,      // before a delayed key is looked at again; doubles with each level
-    DELAY_LEVEL_SLOW = 11,       // where a key begins that cannot be ready at once: about 100 ms
-    NO_MEMORY_RESCAN_MS = 100,   // when a key could not even be noted
-    ROOM_RESCAN_MS = 1000,       // when there may be room for keys that were left out
-    DRAIN_SLICE_KEYS = 256,      // dirty keys before records are looked at again
-    DRAIN_TURN_KEYS = 32,        // of one watch before it is the next one's turn
+    DELAY_FIRST_NS = 50000,    // before a delayed key is looked at again; doubles with each level
+    EMPTY_YOUNG_NS = 2000000,  // how long an empty file may be one whose writer is still in open(2)
+    DELAY_LEVEL_SLOW = 11,     // where a key begins that cannot be ready at once: about 100 ms
+    NO_MEMORY_RESCAN_MS = 100, // when a key could not even be noted
+    ROOM_RESCAN_MS = 1000,     // when there may be room for keys that were left out
+    DRAIN_SLICE_KEYS = 256,    // dirty keys before records are looked at again
+    DRAIN_TURN_KEYS = 32,      // of one watch before it is the next one's turn
     BUFFER_BYTES_KEPT = 1 << 20, // a larger buffer for values is given back after use
     REVISION_BYTES = 96,
 };
@@ -217,6 +218,14 @@ static void look_end_errno(struct look *look, int code) {
     }
 }
 
+// open(2) with O_CREAT gives a file its name a moment before the kernel counts its writer, so that
+// a lease is granted on a file that is empty because nobody has come to write it yet.
+static bool is_being_made(const struct stat *st, int64_t wall_ns) {
+    int64_t age_ns =
+        wall_ns - ((int64_t)st->st_ctim.tv_sec * WEIR_NS_PER_S + (int64_t)st->st_ctim.tv_nsec);
+    return st->st_size == 0 && age_ns >= 0 && age_ns < EMPTY_YOUNG_NS;
+}
+
 // Looks, if that was not done yet.
 static void look_at(struct weir_file_watcher *watcher, struct look *look) {
     if (look->is_done) {
@@ -244,7 +253,7 @@ static void look_at(struct weir_file_watcher *watcher, struct look *look) {
         look_end(look, FAILED, errno);
     } else if (!S_ISREG(st.st_mode)) {
         look_end(look, ABSENT, 0);
-    } else if (look->lease == WEIR_FILE_LEASE_BUSY) {
+    } else if (look->lease == WEIR_FILE_LEASE_BUSY || is_being_made(&st, look->looked_ns)) {
         look_end(look, BUSY, 0);
     } else {
         look->presence = PRESENT;
