@@ -46,76 +46,27 @@ static bool total_bytes(const struct weir_event_fields *fields, struct weir_str 
     return fits;
 }
 
-// Where the event's texts go.
-struct writer {
-    char *end;
-    bool checks_long_texts;
-    bool is_valid; // no long text was other than UTF-8
-};
-
-// Copies a text to the writer's end and returns the view of the copy, whose pointer is never NULL.
-// Not inlined: gcc would copy a piece by "rep movs", which is slower than the C library.
-static __attribute__((noinline)) struct weir_str put(struct writer *writer, struct weir_str text) {
-    struct weir_str copy = {.data = writer->end, .size = text.size};
+// Copies a text to *end, moves *end behind it, and returns the view of the copy. It never has a
+// NULL pointer.
+static struct weir_str put(char **end, struct weir_str text) {
+    struct weir_str copy = {.data = *end, .size = text.size};
     if (text.size > 0) {
-        memcpy(writer->end, text.data, text.size);
+        memcpy(*end, text.data, text.size);
     }
-    writer->end += text.size;
+    *end += text.size;
     return copy;
 }
 
-// How many bytes of a long text to take next: a whole number of characters, where it is UTF-8.
-static size_t piece_bytes(struct weir_str text) {
-    enum { PIECE_BYTES = WEIR_LONG_TEXT_BYTES, CHARACTER_BYTES_MAX = 4 };
-    if (text.size <= PIECE_BYTES) {
-        return text.size;
-    }
-    size_t size = PIECE_BYTES;
-    while (size > PIECE_BYTES - CHARACTER_BYTES_MAX &&
-           ((unsigned char)text.data[size] & 0xC0) == 0x80) {
-        size--;
-    }
-    return size;
-}
-
-static struct weir_str put_text(struct writer *writer, struct weir_str text) {
-    if (!writer->checks_long_texts || text.size < WEIR_LONG_TEXT_BYTES) {
-        return put(writer, text);
-    }
-    struct weir_str copy = {.data = writer->end, .size = text.size};
-    while (text.size > 0) {
-        struct weir_str piece = {.data = text.data, .size = piece_bytes(text)};
-        writer->is_valid = weir_utf8_valid(put(writer, piece)) && writer->is_valid;
-        text.data += piece.size;
-        text.size -= piece.size;
-    }
-    return copy;
-}
-
-static struct weir_optional_str put_optional(struct writer *writer,
-                                             const struct weir_optional_str *text) {
+static struct weir_optional_str put_optional(char **end, const struct weir_optional_str *text) {
     struct weir_optional_str copy = {.is_some = text->is_some};
     if (text->is_some) {
-        copy.value = put_text(writer, text->value);
+        copy.value = put(end, text->value);
     }
     return copy;
 }
 
-static struct weir_optional_payload put_payload(struct writer *writer,
-                                                const struct weir_optional_payload *data) {
-    struct weir_optional_payload copy = {.is_some = data->is_some};
-    if (data->is_some) {
-        copy.value.kind = data->value.kind;
-        copy.value.bytes = data->value.kind == WEIR_PAYLOAD_TEXT
-                               ? put_text(writer, data->value.bytes)
-                               : put(writer, data->value.bytes);
-    }
-    return copy;
-}
-
-static weir_status make(const struct weir_event_fields *fields, struct weir_str key,
-                        bool checks_long_texts, struct weir_event **ret_event,
-                        struct weir_error *err) {
+weir_status weir_event_new(const struct weir_event_fields *fields, struct weir_str key,
+                           struct weir_event **ret_event, struct weir_error *err) {
     *ret_event = NULL;
     size_t bytes;
     if (fields->extensions.count > WEIR_EXTENSIONS_MAX) {
@@ -130,44 +81,31 @@ static weir_status make(const struct weir_event_fields *fields, struct weir_str 
         return weir_fail_no_memory(err, "an event");
     }
     atomic_init(&made->references, 1);
-    struct writer writer = {.end = (char *)(made->extensions + fields->extensions.count),
-                            .checks_long_texts = checks_long_texts,
-                            .is_valid = true};
+    char *end = (char *)(made->extensions + fields->extensions.count);
     struct weir_event *event = &made->event;
     struct weir_event_fields *copy = &event->fields;
     event->size_bytes = bytes;
-    event->key = put(&writer, key);
-    copy->specversion = put_text(&writer, fields->specversion);
-    copy->ty = put_text(&writer, fields->ty);
-    copy->source = put_text(&writer, fields->source);
-    copy->id = put_text(&writer, fields->id);
-    copy->data = put_payload(&writer, &fields->data);
-    copy->datacontenttype = put_optional(&writer, &fields->datacontenttype);
-    copy->dataschema = put_optional(&writer, &fields->dataschema);
-    copy->subject = put_optional(&writer, &fields->subject);
-    copy->time = put_optional(&writer, &fields->time);
+    event->key = put(&end, key);
+    copy->specversion = put(&end, fields->specversion);
+    copy->ty = put(&end, fields->ty);
+    copy->source = put(&end, fields->source);
+    copy->id = put(&end, fields->id);
+    copy->data.is_some = fields->data.is_some;
+    copy->data.value.kind = fields->data.value.kind;
+    copy->data.value.bytes =
+        put(&end, fields->data.is_some ? fields->data.value.bytes : (struct weir_str){0});
+    copy->datacontenttype = put_optional(&end, &fields->datacontenttype);
+    copy->dataschema = put_optional(&end, &fields->dataschema);
+    copy->subject = put_optional(&end, &fields->subject);
+    copy->time = put_optional(&end, &fields->time);
     for (size_t i = 0; i < fields->extensions.count; i++) {
-        made->extensions[i].name = put_text(&writer, fields->extensions.items[i].name);
-        made->extensions[i].value = put_text(&writer, fields->extensions.items[i].value);
+        made->extensions[i].name = put(&end, fields->extensions.items[i].name);
+        made->extensions[i].value = put(&end, fields->extensions.items[i].value);
     }
     copy->extensions =
         (struct weir_attributes){.items = made->extensions, .count = fields->extensions.count};
-    if (!writer.is_valid) {
-        free(made);
-        return weir_fail(err, WEIR_INVALID, "a text of the event is not UTF-8");
-    }
     *ret_event = event;
     return WEIR_OK;
-}
-
-weir_status weir_event_new(const struct weir_event_fields *fields, struct weir_str key,
-                           struct weir_event **ret_event, struct weir_error *err) {
-    return make(fields, key, false, ret_event, err);
-}
-
-weir_status weir_event_new_checked(const struct weir_event_fields *fields, struct weir_str key,
-                                   struct weir_event **ret_event, struct weir_error *err) {
-    return make(fields, key, true, ret_event, err);
 }
 
 struct weir_event *weir_event_ref(struct weir_event *event) {

@@ -29,7 +29,6 @@
 enum {
     WEIR_EXTENSIONS_MAX = 64,           // extension attributes of one event
     WEIR_EXTENSION_NAME_BYTES_MAX = 64, // CloudEvents advises 20
-    WEIR_LONG_TEXT_BYTES = 4096,        // from this size on weir_event_new_checked checks a text
 };
 
 struct weir_optional_str {
@@ -82,13 +81,6 @@ struct weir_event {
 // extensions than WEIR_EXTENSIONS_MAX). Any thread.
 weir_status weir_event_new(const struct weir_event_fields *fields, struct weir_str key,
                            struct weir_event **ret_event, struct weir_error *err);
-
-// As weir_event_new, for fields whose texts of WEIR_LONG_TEXT_BYTES and more were not checked for
-// UTF-8 yet: each is checked a piece at a time while it is copied, when the piece is in the
-// processor's cache anyway. (A pass of its own over a body of a megabyte costs a quarter of the
-// whole call that brought it.) Also WEIR_INVALID: one is not UTF-8.
-weir_status weir_event_new_checked(const struct weir_event_fields *fields, struct weir_str key,
-                                   struct weir_event **ret_event, struct weir_error *err);
 
 // One more reference; returns the event. Any thread.
 struct weir_event *weir_event_ref(struct weir_event *event);

@@ -221,8 +221,7 @@ static inline weir_status lift_bytes(struct allowance *allowance, bool is_text, 
     }
     allowance->bytes_left -= size;
     struct weir_str text = {.data = (const char *)memory->base + pointer, .size = size};
-    bool is_checked = is_text && (memory->unchecked_from == 0 || size < memory->unchecked_from);
-    if (is_checked && !weir_utf8_valid(text)) {
+    if (is_text && !weir_utf8_valid(text)) {
         return weir_fail(err, WEIR_TRAPPED, "the string at 0x%" PRIx32 " is not UTF-8", pointer);
     }
     memcpy(ret_host, &text, sizeof text);

@@ -32,9 +32,6 @@ struct weir_linear_memory {
     void *context;           // for `allocate`
     uint64_t bytes_max;      // texts and lists of one value, in sum
     const char *bytes_bound; // the configuration key of bytes_max, for messages
-    // Texts of this size and more are lifted without the check for UTF-8, which is then the
-    // caller's to make; 0: every text is checked.
-    uint32_t unchecked_from;
 };
 
 // Whether `bytes` bytes at `address` are aligned (to a power of two) and inside the memory.

@@ -340,13 +340,8 @@ static weir_status read_result(struct weir_instance *instance, uint32_t address,
     scratch.used = 0;
     struct weir_wit_handled result;
     refresh_size(instance);
-    instance->linear.unchecked_from = WEIR_LONG_TEXT_BYTES; // those are checked below
     weir_status status =
         weir_canon_lift(&instance->linear, &weir_wit_handled, address, &result, &scratch, err);
-    instance->linear.unchecked_from = 0;
-    if (status == WEIR_OK && result.is_err && !weir_utf8_valid(result.err)) {
-        status = weir_fail(err, WEIR_TRAPPED, "err: the string is not UTF-8");
-    }
     if (status != WEIR_OK) {
         return weir_error_prefix(err, status, "its result");
     }
@@ -368,8 +363,7 @@ static weir_status read_result(struct weir_instance *instance, uint32_t address,
     }
     struct weir_str key =
         result.ok.value.subject.is_some ? result.ok.value.subject.value : (struct weir_str){0};
-    status = weir_event_new_checked(&result.ok.value, key, &verdict->derived, err);
-    return status == WEIR_OK ? status : weir_error_prefix(err, status, "its result");
+    return weir_event_new(&result.ok.value, key, &verdict->derived, err);
 }
 
 // Lets the guest free a result that was read. `err` is left alone where that succeeds: it may hold
