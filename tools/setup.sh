@@ -267,7 +267,7 @@ engine_fill_source() {
     local dir=$1 crate features
     crate=$(engine_crate) || return 1
     # cargo writes beside what it builds, and the fetched copy is everybody's.
-    cp -r "$crate" "$dir/source" && mkdir "$dir/lib" || return 1
+    engine_headers "$dir" && cp -r "$crate" "$dir/source" && mkdir "$dir/lib" || return 1
     # The features that are on by default are listed for CMake only.
     # shellcheck disable=SC2016 # it is CMake's variable
     printf 'cmake_policy(VERSION 3.12)\ninclude("%s")\nfile(WRITE "%s" "${WASMTIME_FEATURES}")\n' \
@@ -280,7 +280,7 @@ engine_fill_source() {
         --crate-type cdylib -j "$(nproc)" || return 1
     patchelf --set-soname libwasmtime.so --output "$dir/lib/libwasmtime.so" \
         "$dir"/target/release/libwasmtime*.so || return 1
-    engine_headers "$dir" && rm -rf "$dir/source" "$dir/target" "$dir"/features*
+    rm -rf "$dir/source" "$dir/target" "$dir"/features*
 }
 
 # ---- Rust ----------------------------------------------------------------------------------------
