@@ -35,6 +35,7 @@ readonly packages_build=(
     "ca-certificates true"
     "libyaml-dev     pkg-config yaml-0.1"
     "libjansson-dev  pkg-config jansson"
+    "libsqlite3-dev  pkg-config sqlite3"
     "libxxhash-dev   pkg-config libxxhash"
     "uthash-dev      test -e /usr/include/uthash.h"
     "clang-19        command -v clang-19"

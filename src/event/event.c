@@ -25,11 +25,12 @@ static bool add_size(size_t *total, size_t more) {
     return !__builtin_add_overflow(*total, more, total);
 }
 
-static bool total_bytes(const struct weir_event_fields *fields, struct weir_str key,
-                        size_t *ret_bytes) {
+static bool total_bytes(const struct weir_event_fields *fields,
+                        const struct weir_event_origin *origin, size_t *ret_bytes) {
     size_t bytes =
         sizeof(struct counted_event) + fields->extensions.count * sizeof(struct weir_attribute);
-    bool fits = add_size(&bytes, key.size) && add_size(&bytes, fields->specversion.size) &&
+    bool fits = add_size(&bytes, origin->key.size) && add_size(&bytes, origin->position.size) &&
+                add_size(&bytes, fields->specversion.size) &&
                 add_size(&bytes, fields->ty.size) && add_size(&bytes, fields->source.size) &&
                 add_size(&bytes, fields->id.size) &&
                 add_size(&bytes, fields->data.is_some ? fields->data.value.bytes.size : 0);
@@ -65,15 +66,20 @@ static struct weir_optional_str put_optional(char **end, const struct weir_optio
     return copy;
 }
 
-weir_status weir_event_new(const struct weir_event_fields *fields, struct weir_str key,
-                           struct weir_event **ret_event, struct weir_error *err) {
+weir_status weir_event_make(const struct weir_event_fields *fields,
+                            const struct weir_event_origin *origin, struct weir_event **ret_event,
+                            struct weir_error *err) {
     *ret_event = NULL;
     size_t bytes;
     if (fields->extensions.count > WEIR_EXTENSIONS_MAX) {
         return weir_fail(err, WEIR_LIMIT, "an event has %zu extension attributes, the most is %d",
                          fields->extensions.count, WEIR_EXTENSIONS_MAX);
     }
-    if (!total_bytes(fields, key, &bytes)) {
+    if (origin->position.size > WEIR_POSITION_BYTES_MAX) {
+        return weir_fail(err, WEIR_LIMIT, "an event's position has %zu bytes, the most is %d",
+                         origin->position.size, WEIR_POSITION_BYTES_MAX);
+    }
+    if (!total_bytes(fields, origin, &bytes)) {
         return weir_fail(err, WEIR_LIMIT, "an event is larger than the address space");
     }
     struct counted_event *made = malloc(bytes);
@@ -85,7 +91,9 @@ weir_status weir_event_new(const struct weir_event_fields *fields, struct weir_s
     struct weir_event *event = &made->event;
     struct weir_event_fields *copy = &event->fields;
     event->size_bytes = bytes;
-    event->key = put(&end, key);
+    event->key = put(&end, origin->key);
+    event->position = put(&end, origin->position);
+    event->is_gap = origin->is_gap;
     copy->specversion = put(&end, fields->specversion);
     copy->ty = put(&end, fields->ty);
     copy->source = put(&end, fields->source);
@@ -108,6 +116,11 @@ weir_status weir_event_new(const struct weir_event_fields *fields, struct weir_s
     return WEIR_OK;
 }
 
+weir_status weir_event_new(const struct weir_event_fields *fields, struct weir_str key,
+                           struct weir_event **ret_event, struct weir_error *err) {
+    return weir_event_make(fields, &(struct weir_event_origin){.key = key}, ret_event, err);
+}
+
 struct weir_event *weir_event_ref(struct weir_event *event) {
     atomic_fetch_add_explicit(&counted(event)->references, 1, memory_order_relaxed);
     return event;
@@ -126,4 +139,14 @@ void weir_event_unref(struct weir_event *event) {
 struct weir_payload weir_payload_of(struct weir_str bytes) {
     return (struct weir_payload){
         .kind = weir_utf8_valid(bytes) ? WEIR_PAYLOAD_TEXT : WEIR_PAYLOAD_BINARY, .bytes = bytes};
+}
+
+struct weir_str weir_event_extension(const struct weir_event_fields *fields, const char *name) {
+    struct weir_str wanted = weir_str_of(name);
+    for (size_t i = 0; i < fields->extensions.count; i++) {
+        if (weir_str_equal(fields->extensions.items[i].name, wanted)) {
+            return fields->extensions.items[i].value;
+        }
+    }
+    return (struct weir_str){0};
 }

@@ -19,16 +19,25 @@
 // Event types of key-value sources.
 #define WEIR_TYPE_KEYVALUE_SET     "dev.weir.keyvalue.set"
 #define WEIR_TYPE_KEYVALUE_DELETED "dev.weir.keyvalue.deleted"
+// A source's history is gone: changes between two positions will never be told one by one.
+#define WEIR_TYPE_GAP "dev.weir.watch.gap"
 
 // Extension attributes that weir adds.
 #define WEIR_EXTENSION_REVISION \
     "revision" // the source's position of this change; opaque, equal for the same change
 #define WEIR_EXTENSION_ATTEMPT \
     "attempt" // how often this event was handed to the handler, from "2" on
+#define WEIR_EXTENSION_SNAPSHOT \
+    "snapshot" // "true": found by comparison behind a gap, not seen happening
+// Of an event that a handler returned, so that a chain of events can be followed.
+#define WEIR_EXTENSION_CAUSATION   "causationid"   // the id of the event that was handled
+#define WEIR_EXTENSION_CORRELATION "correlationid" // the id of the first event of the chain
+#define WEIR_EXTENSION_HOPS        "hops"          // how many handlers the chain has passed, from "1" on
 
 enum {
     WEIR_EXTENSIONS_MAX = 64,           // extension attributes of one event
     WEIR_EXTENSION_NAME_BYTES_MAX = 64, // CloudEvents advises 20
+    WEIR_POSITION_BYTES_MAX = 1024,     // of an event in its source
 };
 
 struct weir_optional_str {
@@ -68,19 +77,50 @@ struct weir_event_fields {
     struct weir_attributes extensions;
 };
 
-// Immutable once made. The views in `fields` and `key` point into the event itself and live as long
-// as it does.
-struct weir_event {
-    size_t size_bytes;   // of the whole allocation: what a queue's bound counts
+// What a source says of an event beside the CloudEvent itself.
+struct weir_event_origin {
     struct weir_str key; // what the source calls the thing that changed; orders delivery; any bytes
+    // Where the source goes on behind this event after a stop, in bytes that only the source
+    // understands; empty where it keeps no such thing. See `enum weir_capability` for the two kinds.
+    struct weir_str position;
+    bool is_gap; // the event tells of a gap; see WEIR_TYPE_GAP
+};
+
+// Immutable once made. Every view points into the event itself and lives as long as it does.
+struct weir_event {
+    size_t size_bytes; // of the whole allocation: what a queue's bound counts
+    struct weir_str key, position;
+    bool is_gap;
     struct weir_event_fields fields;
 };
 
-// Copies the fields and the key into a new event with one reference, which the caller owns.
+// Copies the fields and the origin into a new event with one reference, which the caller owns.
 // Checks nothing but sizes; see weir_event_fields_check. WEIR_NO_MEMORY, WEIR_LIMIT (more
-// extensions than WEIR_EXTENSIONS_MAX). Any thread.
+// extensions than WEIR_EXTENSIONS_MAX, a longer position than WEIR_POSITION_BYTES_MAX). Any thread.
+weir_status weir_event_make(const struct weir_event_fields *fields,
+                            const struct weir_event_origin *origin, struct weir_event **ret_event,
+                            struct weir_error *err);
+
+// As weir_event_make, of a source that keeps no position.
 weir_status weir_event_new(const struct weir_event_fields *fields, struct weir_str key,
                            struct weir_event **ret_event, struct weir_error *err);
+
+// A source's history that is gone.
+struct weir_gap {
+    struct weir_str source;   // of the event: the resource's
+    struct weir_str pattern;  // of the watch, as it was asked for
+    struct weir_str from, to; // the last position that was told, the first one that will be; as text
+    struct weir_str reason;   // what became of it, for a person
+    struct weir_str position; // behind which the watch goes on; may be empty
+};
+
+// The event that tells of a gap: the key is empty, `data` is JSON with from, to and reason, and the
+// id is made of source, pattern, from and to. WEIR_NO_MEMORY, WEIR_LIMIT. Any thread.
+weir_status weir_event_of_gap(const struct weir_gap *gap, struct weir_event **ret_event,
+                              struct weir_error *err);
+
+// The value of an extension attribute; an empty view where there is none. It lives as the fields do.
+struct weir_str weir_event_extension(const struct weir_event_fields *fields, const char *name);
 
 // One more reference; returns the event. Any thread.
 struct weir_event *weir_event_ref(struct weir_event *event);

@@ -28,8 +28,21 @@ enum weir_capability {
     WEIR_CAN_SET = 1 << 1, // set and remove
     WEIR_CAN_LIST = 1 << 2,
     WEIR_CAN_WATCH = 1 << 3,
-    WEIR_CAN_REPLAY = 1 << 4, // can start a watch at a position of the past
-    WEIR_CAN_ACK = 1 << 5,    // the source keeps the position, and moves it when told
+    // How a watch goes on after a stop. At most one of the first two; a source with neither tells
+    // what changes while it is watched and nothing else, so weir journals it.
+    WEIR_CAN_REPLAY = 1 << 4,  // an event's position is its place in the source's history, ascending:
+                               // a watch can start behind it, and is told everything since
+    WEIR_CAN_COMPARE = 1 << 5, // an event's position is a fingerprint of its key's new state, empty
+                               // where the key is gone: a watch can start with the fingerprints that
+                               // were told, and is told what differs. States in between are gone,
+                               // so weir journals it too
+    WEIR_CAN_ACK = 1 << 6,     // the source keeps what was not acknowledged and tells it again
+    // What a sink without room does to the source.
+    WEIR_CAN_PAUSE = 1 << 7,    // WEIR_AGAIN stops it, and nothing is lost by that; without it, what
+                                // finds no room is journaled or dropped
+    WEIR_SHARES_PAUSE = 1 << 8, // a watch that is paused holds up the resource's other watches, so
+                                // weir journals before it pauses
+    WEIR_CAN_PUBLISH = 1 << 9,
 };
 
 // What a watch promises; a fact of the provider and the key.
@@ -70,6 +83,26 @@ static inline bool weir_pattern_matches(const struct weir_pattern *pattern, stru
 // - WEIR_STOPPED: the watch is ending; drop it.
 struct weir_sink {
     weir_status (*offer)(void *context, struct weir_event *event);
+    // Notes the fingerprint of a key without an event, for a source that can compare: what is there
+    // when the watch begins. Called within `watch` only, on any thread; may wait for the disk, at
+    // most WEIR_REMEMBER_WAIT_MS. NULL where nothing is kept. WEIR_NO_MEMORY, WEIR_UNAVAILABLE:
+    // `watch` fails with it.
+    weir_status (*remember)(void *context, struct weir_str key, struct weir_str fingerprint);
+    void *context;
+};
+enum { WEIR_REMEMBER_WAIT_MS = 30000 };
+
+// Where a watch goes on after a stop.
+struct weir_resume {
+    // Of a source that can replay: the position behind which to start.
+    struct weir_str position;
+    // Of a source that can compare: calls `each` for every key that was told and its fingerprint, in
+    // the order of the keys' bytes, until it returns false. Called within `watch` only, on any
+    // thread.
+    weir_status (*recall)(void *context,
+                          bool (*each)(void *each_context, struct weir_str key,
+                                       struct weir_str fingerprint),
+                          void *each_context, struct weir_error *err);
     void *context;
 };
 
@@ -83,6 +116,7 @@ struct weir_watch_args {
     struct weir_pattern pattern;
     struct weir_sink sink;
     uint64_t event_bytes_max; // a value above it is reported without data; see the provider's page
+    const struct weir_resume *resume; // valid during the call; NULL: what changes from now on
 };
 
 enum {
@@ -151,7 +185,18 @@ struct weir_provider {
     // The sink that answered WEIR_AGAIN has room; it may come before that `offer` has returned.
     // Never blocks.
     void (*resume)(struct weir_watch *watch);
+    // What came of an event that this watch offered is durable. In the order of the offers unless
+    // several are in flight; never blocks. NULL without WEIR_CAN_ACK.
+    void (*acknowledge)(struct weir_watch *watch, struct weir_event *event);
+
+    // Publishes an event, durably when it returns. Called by one thread at a time for a resource;
+    // may block up to WEIR_PUBLISH_WAIT_MS. WEIR_AGAIN (no room), WEIR_UNAVAILABLE, WEIR_NO_MEMORY
+    // and WEIR_OTHER: call it again later with the same event, before any other. Everything else:
+    // the event cannot be published, ever. NULL without WEIR_CAN_PUBLISH.
+    weir_status (*publish)(struct weir_resource *resource, struct weir_event *event,
+                           struct weir_error *err);
 };
+enum { WEIR_PUBLISH_WAIT_MS = 5000 };
 
 // The providers of this build, in the order in which `weir help` lists them; ended by NULL.
 extern const struct weir_provider *const weir_providers[];

@@ -23,18 +23,22 @@ ROOMS = {
     "config": ["base", "provider"],
     "guest": ["base", "event", "observe", "config"],
     # provider.c is the list of all providers.
-    "provider": ["base", "event", "observe", "config", "provider/file"],
+    "provider": ["base", "event", "observe", "config", "provider/file", "provider/topic"],
     "provider/file": ["base", "event", "observe", "config", "provider"],
-    "flow": ["base", "event", "observe", "config", "guest", "provider"],
+    "provider/topic": ["base", "event", "observe", "config", "provider"],
+    "state": ["base", "event", "observe"],
+    "flow": ["base", "event", "observe", "config", "guest", "provider", "state"],
     # The commands wire everything, and nothing includes them.
-    "cli": ["base", "event", "observe", "config", "guest", "provider", "provider/file", "flow"],
+    "cli": ["base", "event", "observe", "config", "guest", "provider", "provider/file", "flow",
+            "state"],
 }
 
 # Foreign headers, and the folders (of the whole tree) that may include them.
 FOREIGN = {
     r"(wasm|wasi|wasmtime)\.h|wasmtime/.*": ["src/guest", "tests/unit/guest", "bench"],
     r"yaml\.h": ["src/config"],
-    r"jansson\.h": ["src/event", "src/observe", "src/cli"],
+    r"sqlite3\.h": ["src/state", "tests/unit/state", "bench"],
+    r"jansson\.h": ["src/event", "src/observe", "src/state", "src/cli"],
     r"sys/(inotify|fanotify)\.h": ["src/provider/file", "bench", "tests"],
     r"linux/openat2\.h": ["src/provider/file"],
 }
