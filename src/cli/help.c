@@ -48,6 +48,8 @@ void weir_help_config(FILE *out) {
             "sizes 512, 64KiB, 16MiB, 1GiB.\n");
     print_title(out, "host:", "what holds for weir as a whole");
     print_options(out, 2, &weir_host_options);
+    print_title(out, "state:", "what is written down so that nothing is lost over a stop");
+    print_options(out, 2, &weir_state_options);
     print_title(out, "bounds:",
                 "what a guest may use; at the top level the default of all guests, "
                 "in a guest its own");
@@ -58,14 +60,18 @@ void weir_help_config(FILE *out) {
               "its own options, which stand beside it");
     print_title(out, "guests: NAME:", "the programs that handle events");
     print_options(out, 2, &weir_guest_options);
+    print_options(out, 2, &weir_delivery_options);
     print_sections(out, 2, &weir_guest_sections);
     print_title(out, "subscriptions: -", "whose changes go to which handler; a list");
     print_options(out, 2, &weir_subscription_options);
+    print_options(out, 2, &weir_delivery_options);
     print_sections(out, 2, &weir_subscription_sections);
     print_title(out, "retry:", "of a guest or a subscription: how a failed event is tried again");
     print_options(out, 2, &weir_retry_options);
-    print_title(out, "queue:", "of a guest or a subscription: how much may wait for a handler");
+    print_title(out, "queue:", "of a guest or a subscription: how much may wait in memory");
     print_options(out, 2, &weir_queue_options);
+    print_title(out, "journal:", "of a guest or a subscription: how much may wait on disk");
+    print_options(out, 2, &weir_journal_options);
 }
 
 static void print_capabilities(FILE *out, uint32_t capabilities) {
@@ -74,7 +80,8 @@ static void print_capabilities(FILE *out, uint32_t capabilities) {
         const char *name;
     } rows[] = {
         {WEIR_CAN_GET, "get"},     {WEIR_CAN_SET, "set"},       {WEIR_CAN_LIST, "list"},
-        {WEIR_CAN_WATCH, "watch"}, {WEIR_CAN_REPLAY, "replay"}, {WEIR_CAN_ACK, "acknowledge"},
+        {WEIR_CAN_WATCH, "watch"}, {WEIR_CAN_REPLAY, "replay"}, {WEIR_CAN_COMPARE, "compare"},
+        {WEIR_CAN_ACK, "acknowledge"}, {WEIR_CAN_PUBLISH, "publish"},
     };
     const char *joint = "";
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

@@ -79,7 +79,8 @@ weir_status weir_config_init(struct weir_config *config, struct weir_error *err)
     if (!config->path || !config->folder) {
         return weir_fail_no_memory(err, "the configuration");
     }
-    return weir_options_init(&weir_host_options, &config->host, err);
+    weir_status status = weir_options_init(&weir_host_options, &config->host, err);
+    return status == WEIR_OK ? weir_options_init(&weir_state_options, &config->state, err) : status;
 }
 
 static void finish_resource(struct weir_resource_config *resource) {
@@ -98,6 +99,7 @@ static void finish_guest(struct weir_guest_config *guest) {
     }
     free(guest->grants);
     weir_options_finish(&weir_guest_options, guest);
+    weir_options_finish(&weir_delivery_options, &guest->delivery);
     *guest = (struct weir_guest_config){0};
 }
 
@@ -110,7 +112,9 @@ void weir_config_finish(struct weir_config *config) {
     }
     for (size_t i = 0; i < config->subscription_count; i++) {
         weir_options_finish(&weir_subscription_options, &config->subscriptions[i]);
+        weir_options_finish(&weir_delivery_options, &config->subscriptions[i].delivery);
     }
+    weir_options_finish(&weir_state_options, &config->state);
     free(config->resources);
     free(config->guests);
     free(config->subscriptions);
@@ -412,6 +416,12 @@ static weir_status make_guest(struct weir_config *config, const char *wasm,
     }
     if (status == WEIR_OK) {
         status = weir_options_init(&weir_queue_options, &guest->queue, err);
+    }
+    if (status == WEIR_OK) {
+        status = weir_options_init(&weir_journal_options, &guest->journal, err);
+    }
+    if (status == WEIR_OK) {
+        status = weir_options_init(&weir_delivery_options, &guest->delivery, err);
     }
     guest->run = true;
     for (size_t i = 0; i < config->resource_count && status == WEIR_OK; i++) {

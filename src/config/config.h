@@ -84,12 +84,42 @@ struct weir_queue_bounds {
 };
 extern const struct weir_option_table weir_queue_options;
 
+// What a subscription may keep in the state database beyond its queue. Described by
+// weir_journal_options.
+struct weir_journal_bounds {
+    uint64_t events; // `events`
+    uint64_t bytes;  // `bytes`
+};
+extern const struct weir_option_table weir_journal_options;
+
+enum weir_on_gap { WEIR_GAP_DELIVER, WEIR_GAP_SKIP, WEIR_GAP_STOP };
+enum weir_overflow { WEIR_OVERFLOW_JOURNAL, WEIR_OVERFLOW_DROP_OLDEST, WEIR_OVERFLOW_DROP_NEWEST };
+
+// How a subscription's events are delivered. Described by weir_delivery_options.
+struct weir_delivery_policy {
+    uint64_t concurrency; // `concurrency`: handlers at a time; 0: as many as there are workers
+    int on_gap;           // `on_gap`: enum weir_on_gap
+    int overflow;         // `overflow`: enum weir_overflow
+    char *to;             // `to`: the resource where returned events are published; NULL: nowhere
+};
+extern const struct weir_option_table weir_delivery_options;
+
+// `state:`, what is written down so that nothing is lost over a stop. Described by
+// weir_state_options.
+struct weir_state_config {
+    char *path;             // `path`: the directory; default: .weir beside the configuration
+    int64_t commit_ns;      // `commit`: how long an outcome may wait for others to be written with it
+    uint64_t commit_events; // `commit_events`: how many may wait
+};
+extern const struct weir_option_table weir_state_options;
+
 // `host:`, what holds for weir as a whole. Described by weir_host_options.
 struct weir_host_config {
     uint64_t workers; // `workers`: threads that call handlers; 0: one for each core
     int64_t grace_ns; // `grace`: how long handlers in flight may go on after a deadline or a stop
     uint64_t stack_bytes; // `stack`: wasm stack of each instance
     uint64_t queue_bytes; // `queue`: bytes of all queues together
+    uint64_t hops;        // `hops`: handlers that a chain of returned events may pass
 };
 extern const struct weir_option_table weir_host_options;
 
@@ -110,8 +140,11 @@ struct weir_guest_config {
     char **grants; // names of resources; default: those of its own subscriptions
     size_t grant_count;
     struct weir_bounds bounds;
-    struct weir_retry retry;        // of the subscriptions that its main makes
-    struct weir_queue_bounds queue; // likewise
+    // Of the subscriptions that its main makes; the default of those in the configuration.
+    struct weir_retry retry;
+    struct weir_queue_bounds queue;
+    struct weir_journal_bounds journal;
+    struct weir_delivery_policy delivery;
     struct weir_place place;
 };
 
@@ -121,8 +154,11 @@ struct weir_subscription_config {
     char *key;                      // `key`
     char *guest;                    // `guest`
     char *handler;                  // `handler`, default "handle-event"
-    struct weir_retry retry;        // default: the guest's
-    struct weir_queue_bounds queue; // default: the guest's
+    // Default: the guest's.
+    struct weir_retry retry;
+    struct weir_queue_bounds queue;
+    struct weir_journal_bounds journal;
+    struct weir_delivery_policy delivery;
     struct weir_place place;
 };
 
@@ -134,6 +170,7 @@ struct weir_config {
     char *path;   // of the file, as given; "command line" where there is none
     char *folder; // where relative paths start
     struct weir_host_config host;
+    struct weir_state_config state;
     struct weir_resource_config *resources;
     size_t resource_count;
     struct weir_guest_config *guests;

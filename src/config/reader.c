@@ -124,6 +124,7 @@ static void list_name(struct name_list *list, struct weir_str name) {
 // The keys that a mapping may have.
 struct known_keys {
     const struct weir_option_table *options; // may be NULL
+    const struct weir_option_table *more;    // likewise
     const struct weir_sections *sections;    // may be NULL
 };
 
@@ -139,6 +140,7 @@ static const struct weir_section *find_section(const struct weir_sections *secti
 
 static bool is_known(const struct known_keys *known, struct weir_str key) {
     return (known->options && weir_option_find(known->options, key)) ||
+           (known->more && weir_option_find(known->more, key)) ||
            find_section(known->sections, key);
 }
 
@@ -151,9 +153,12 @@ static void unknown_key(struct reader *reader, const struct weir_node *key,
     struct weir_nearest nearest;
     struct name_list all = {.size = 0};
     weir_nearest_init(&nearest, key->text);
-    for (size_t i = 0; known->options && i < known->options->count; i++) {
-        weir_nearest_offer(&nearest, known->options->rows[i].name);
-        list_name(&all, weir_str_of(known->options->rows[i].name));
+    const struct weir_option_table *tables[] = {known->options, known->more};
+    for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++) {
+        for (size_t i = 0; tables[t] && i < tables[t]->count; i++) {
+            weir_nearest_offer(&nearest, tables[t]->rows[i].name);
+            list_name(&all, weir_str_of(tables[t]->rows[i].name));
+        }
     }
     for (size_t i = 0; known->sections && i < known->sections->count; i++) {
         weir_nearest_offer(&nearest, known->sections->rows[i].name);
@@ -569,6 +574,32 @@ static void read_resources(struct reader *reader, const struct weir_node *root) 
 
 // ---- guests ----
 
+// A guest is read before a resource's mistakes are known, so that the name alone is looked at.
+static void read_delivery(struct reader *reader, const struct weir_node *mapping,
+                          struct weir_delivery_policy *policy) {
+    read_options(reader, mapping, &weir_delivery_options, policy);
+    const struct weir_node *to = find(mapping, WEIR_STR("to"));
+    if (!to || !policy->to) {
+        return;
+    }
+    size_t before = path_enter_key(reader, WEIR_STR("to"));
+    check_reference(reader, to->place, reader->resources, "resource", policy->to);
+    const struct weir_resource_config *resource =
+        weir_config_resource(reader->config, weir_str_of(policy->to));
+    if (resource && !(resource->provider->capabilities & WEIR_CAN_PUBLISH)) {
+        problem(reader, to->place, "\"%s\" is of kind %s, to which nothing can be published",
+                policy->to, resource->provider->kind);
+    }
+    path_leave(reader, before);
+}
+
+static void inherit_delivery(struct reader *reader, const struct weir_delivery_policy *from,
+                             struct weir_delivery_policy *policy) {
+    weir_options_finish(&weir_delivery_options, policy);
+    *policy = *from;
+    policy->to = from->to ? copy_of(reader, weir_str_of(from->to)) : NULL;
+}
+
 static bool has_grant(const struct weir_guest_config *guest, const char *resource) {
     for (size_t i = 0; i < guest->grant_count; i++) {
         if (strcmp(guest->grants[i], resource) == 0) {
@@ -638,7 +669,9 @@ static void read_guest(struct reader *reader, const struct weir_entry *entry) {
     reader->config->guest_count++;
     if (!guest->name || weir_options_init(&weir_guest_options, guest, reader->err) != WEIR_OK ||
         weir_options_init(&weir_retry_options, &guest->retry, reader->err) != WEIR_OK ||
-        weir_options_init(&weir_queue_options, &guest->queue, reader->err) != WEIR_OK) {
+        weir_options_init(&weir_queue_options, &guest->queue, reader->err) != WEIR_OK ||
+        weir_options_init(&weir_journal_options, &guest->journal, reader->err) != WEIR_OK ||
+        weir_options_init(&weir_delivery_options, &guest->delivery, reader->err) != WEIR_OK) {
         give_up_no_memory(reader);
         return;
     }
@@ -650,15 +683,19 @@ static void read_guest(struct reader *reader, const struct weir_entry *entry) {
         }
         return;
     }
-    struct known_keys known = {.options = &weir_guest_options, .sections = &weir_guest_sections};
+    struct known_keys known = {.options = &weir_guest_options,
+                               .more = &weir_delivery_options,
+                               .sections = &weir_guest_sections};
     check_known(reader, entry->value, &known);
     read_options(reader, entry->value, &weir_guest_options, guest);
+    read_delivery(reader, entry->value, &guest->delivery);
     size_t before = path_enter_key(reader, WEIR_STR("grants"));
     read_grants(reader, find(entry->value, WEIR_STR("grants")), guest);
     path_leave(reader, before);
     read_table(reader, entry->value, "bounds", &weir_bounds_options, &guest->bounds);
     read_retry(reader, entry->value, &guest->retry);
     read_table(reader, entry->value, "queue", &weir_queue_options, &guest->queue);
+    read_table(reader, entry->value, "journal", &weir_journal_options, &guest->journal);
 }
 
 static void read_guests(struct reader *reader, const struct weir_node *root) {
@@ -724,7 +761,10 @@ static void read_subscription(struct reader *reader, const struct weir_node *nod
     config->subscription_count++;
     if (weir_options_init(&weir_subscription_options, subscription, reader->err) != WEIR_OK ||
         weir_options_init(&weir_retry_options, &subscription->retry, reader->err) != WEIR_OK ||
-        weir_options_init(&weir_queue_options, &subscription->queue, reader->err) != WEIR_OK) {
+        weir_options_init(&weir_queue_options, &subscription->queue, reader->err) != WEIR_OK ||
+        weir_options_init(&weir_journal_options, &subscription->journal, reader->err) != WEIR_OK ||
+        weir_options_init(&weir_delivery_options, &subscription->delivery, reader->err) !=
+            WEIR_OK) {
         give_up_no_memory(reader);
         return;
     }
@@ -737,6 +777,7 @@ static void read_subscription(struct reader *reader, const struct weir_node *nod
         return;
     }
     struct known_keys known = {.options = &weir_subscription_options,
+                               .more = &weir_delivery_options,
                                .sections = &weir_subscription_sections};
     check_known(reader, node, &known);
     read_options(reader, node, &weir_subscription_options, subscription);
@@ -745,9 +786,13 @@ static void read_subscription(struct reader *reader, const struct weir_node *nod
     if (guest) {
         subscription->retry = guest->retry;
         subscription->queue = guest->queue;
+        subscription->journal = guest->journal;
+        inherit_delivery(reader, &guest->delivery, &subscription->delivery);
     }
     read_retry(reader, node, &subscription->retry);
     read_table(reader, node, "queue", &weir_queue_options, &subscription->queue);
+    read_table(reader, node, "journal", &weir_journal_options, &subscription->journal);
+    read_delivery(reader, node, &subscription->delivery);
     check_subscription(reader, node, subscription);
 }
 
@@ -845,6 +890,7 @@ static void read_root(struct reader *reader) {
     }
     check_known(reader, root, &(struct known_keys){.sections = &weir_config_sections});
     read_table(reader, root, "host", &weir_host_options, &reader->config->host);
+    read_table(reader, root, "state", &weir_state_options, &reader->config->state);
     read_table(reader, root, "bounds", &weir_bounds_options, &reader->bounds);
     read_resources(reader, root);
     read_guests(reader, root);

@@ -128,7 +128,7 @@ static const struct weir_option queue_rows[] = {
         .fallback = "1024",
         .min = 1,
         .max = 1000000,
-        .help = "events that may wait; when it is full, the source is no longer read",
+        .help = "events that may wait in memory; when it is full, the source is no longer read",
     },
     {
         .name = "bytes",
@@ -137,10 +137,110 @@ static const struct weir_option queue_rows[] = {
         .fallback = "64MiB",
         .min = KIB,
         .max = 64 * GIB,
-        .help = "bytes of the events that may wait",
+        .help = "bytes of the events that may wait in memory",
     },
 };
 const struct weir_option_table weir_queue_options = TABLE_OF(queue_rows);
+
+static const struct weir_option journal_rows[] = {
+    {
+        .name = "events",
+        .type = WEIR_OPTION_COUNT,
+        .offset = offsetof(struct weir_journal_bounds, events),
+        .fallback = "1000000",
+        .min = 1,
+        .max = 1000000000,
+        .help = "events that may wait on disk behind a full queue",
+    },
+    {
+        .name = "bytes",
+        .type = WEIR_OPTION_SIZE,
+        .offset = offsetof(struct weir_journal_bounds, bytes),
+        .fallback = "1GiB",
+        .min = KIB,
+        .max = 1024 * GIB,
+        .help = "bytes of the events that may wait on disk",
+    },
+};
+const struct weir_option_table weir_journal_options = TABLE_OF(journal_rows);
+
+static const char *const on_gap_choices[] = {
+    [WEIR_GAP_DELIVER] = "deliver",
+    [WEIR_GAP_SKIP] = "skip",
+    [WEIR_GAP_STOP] = "stop",
+    NULL,
+};
+static const char *const overflow_choices[] = {
+    [WEIR_OVERFLOW_JOURNAL] = "journal",
+    [WEIR_OVERFLOW_DROP_OLDEST] = "drop-oldest",
+    [WEIR_OVERFLOW_DROP_NEWEST] = "drop-newest",
+    NULL,
+};
+
+static const struct weir_option delivery_rows[] = {
+    {
+        .name = "concurrency",
+        .type = WEIR_OPTION_COUNT,
+        .offset = offsetof(struct weir_delivery_policy, concurrency),
+        .fallback = "0",
+        .min = 0,
+        .max = 1024,
+        .help = "handlers that run at a time; 1: strictly one after the other; 0: host.workers",
+    },
+    {
+        .name = "to",
+        .type = WEIR_OPTION_TEXT,
+        .offset = offsetof(struct weir_delivery_policy, to),
+        .min = 1,
+        .max = WEIR_NAME_BYTES_MAX,
+        .help = "the resource where events that the handler returns are published",
+    },
+    {
+        .name = "on_gap",
+        .type = WEIR_OPTION_CHOICE,
+        .offset = offsetof(struct weir_delivery_policy, on_gap),
+        .fallback = "deliver",
+        .choices = on_gap_choices,
+        .help = "where a source's history is gone: tell the handler, do not, or stop",
+    },
+    {
+        .name = "overflow",
+        .type = WEIR_OPTION_CHOICE,
+        .offset = offsetof(struct weir_delivery_policy, overflow),
+        .fallback = "journal",
+        .choices = overflow_choices,
+        .help = "when the queue is full and the source cannot be stopped; journal: up to its bound",
+    },
+};
+const struct weir_option_table weir_delivery_options = TABLE_OF(delivery_rows);
+
+static const struct weir_option state_rows[] = {
+    {
+        .name = "path",
+        .type = WEIR_OPTION_PATH,
+        .offset = offsetof(struct weir_state_config, path),
+        .help = "the directory of the state database; default: .weir beside the configuration",
+    },
+    {
+        .name = "commit",
+        .type = WEIR_OPTION_DURATION,
+        .offset = offsetof(struct weir_state_config, commit_ns),
+        .fallback = "2ms",
+        .min = 0,
+        .max = 10 * WEIR_NS_PER_S,
+        .help = "how long outcomes wait so that many are written with one flush of the disk",
+    },
+    {
+        .name = "commit_events",
+        .type = WEIR_OPTION_COUNT,
+        .offset = offsetof(struct weir_state_config, commit_events),
+        .fallback = "4096",
+        .min = 1,
+        .max = 1000000,
+        .help = "outcomes after which they no longer wait",
+    },
+};
+const struct weir_option_table weir_state_options = TABLE_OF(state_rows);
 
 static const struct weir_option host_rows[] = {
     {
@@ -178,6 +278,15 @@ static const struct weir_option host_rows[] = {
         .min = KIB,
         .max = 1024 * GIB,
         .help = "bytes of the events that may wait in all queues together",
+    },
+    {
+        .name = "hops",
+        .type = WEIR_OPTION_COUNT,
+        .offset = offsetof(struct weir_host_config, hops),
+        .fallback = "16",
+        .min = 1,
+        .max = 10000,
+        .help = "handlers that a chain of returned events may pass before it is cut",
     },
 };
 const struct weir_option_table weir_host_options = TABLE_OF(host_rows);
@@ -223,7 +332,7 @@ static const struct weir_option subscription_rows[] = {
         .offset = offsetof(struct weir_subscription_config, name),
         .min = 1,
         .max = WEIR_NAME_BYTES_MAX,
-        .help = "its name in logs; unique",
+        .help = "under which its progress is kept; unique; default: from guest, resource, key, handler",
     },
     {
         .name = "watch",
@@ -263,6 +372,11 @@ const struct weir_option_table weir_subscription_options = TABLE_OF(subscription
 static const struct weir_section top_rows[] = {
     {.name = "host", .help = "what holds for weir as a whole", .table = &weir_host_options},
     {
+        .name = "state",
+        .help = "what is written down so that nothing is lost over a stop",
+        .table = &weir_state_options,
+    },
+    {
         .name = "bounds",
         .help = "what a guest may use; here the default of every guest's own bounds",
         .table = &weir_bounds_options,
@@ -289,12 +403,14 @@ static const struct weir_section guest_section_rows[] = {
         .help = "how a failed event is tried again",
         .table = &weir_retry_options,
     },
-    {.name = "queue", .help = "how much may wait for it", .table = &weir_queue_options},
+    {.name = "queue", .help = "how much may wait in memory", .table = &weir_queue_options},
+    {.name = "journal", .help = "how much may wait on disk", .table = &weir_journal_options},
 };
 const struct weir_sections weir_guest_sections = TABLE_OF(guest_section_rows);
 
 static const struct weir_section subscription_section_rows[] = {
     {.name = "retry", .help = "default: its guest's", .table = &weir_retry_options},
     {.name = "queue", .help = "default: its guest's", .table = &weir_queue_options},
+    {.name = "journal", .help = "default: its guest's", .table = &weir_journal_options},
 };
 const struct weir_sections weir_subscription_sections = TABLE_OF(subscription_section_rows);

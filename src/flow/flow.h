@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The way of an event between a provider and a guest: subscriptions, their queues, the workers that
-// call handlers, and what follows from a handler's verdict.
+// call handlers, what follows from a handler's verdict, and what of all that is written down.
 //
-//   watch --> intake --> lanes --> dispatch --> guest --> verdict --> settle
+//   watch --> intake --> lanes --> dispatch --> guest --> verdict --> settle --> commit --> publish
 //
 // A flow owns the workers and the bounds that hold for all. A set is what a guest's `events`
 // resource stands for, or what the configuration subscribes to: subscriptions that are executed
 // together. A subscription is one watch, one handler and a lane for each key.
 //
-// Threads. Everything here may be called from any thread but a worker or a resource's thread;
-// weir_subscription's sink is called on resources' threads. One lock (flow->lock) guards all
-// queues; it is never held while a guest, a provider or the log is called.
+// Threads. Everything here may be called from any thread but a worker, a resource's thread or the
+// flow's own; a subscription's sink is called on resources' threads. One lock (flow->lock) guards
+// all queues; it is never held while a guest, a provider, the store or the log is called.
 //
-// This room keeps what it knows in memory. A journal belongs between intake and lanes (intake.c),
-// the commit of an outcome into settle.c: both are marked there.
+// Without a store a flow keeps what it knows in memory, and a stop loses it.
 #ifndef WEIR_FLOW_FLOW_H
 #define WEIR_FLOW_FLOW_H
 
 #include "base/error.h"
 #include "config/config.h"
 #include "provider/provider.h"
+#include "state/store.h"
 
 #include <stdint.h>
 
@@ -37,54 +37,92 @@ enum {
     WEIR_SUBSCRIPTION_NAME_BYTES_MAX = 512,
     WEIR_LANES_KEPT_MAX =
         256, // empty lanes that a subscription keeps for the next event of their keys
-    WEIR_CUT_WAIT_MS = 2000, // how long a guest that was cut may take to be gone
+    WEIR_CUT_WAIT_MS = 2000,        // how long a guest that was cut may take to be gone
+    WEIR_PENDING_EVENTS_MAX = 65536, // that only wait for the disk; then nothing more is taken
+    WEIR_OUTBOX_WAITING_MAX = 1024,  // of one target; then its handlers wait
+    WEIR_COMMIT_RETRY_MS_MAX = 1000, // between two attempts to write what the disk refuses
+};
+
+// What happened to one delivery, for whoever looks on.
+struct weir_tap_event {
+    const char *subscription, *guest, *handler;
+    const struct weir_event_fields *event;
+    uint32_t attempt;
+    const char *outcome; // "handled", "derived", "retry", "dead"
+    const char *reason;  // of a failure, else ""
+    int64_t took_ns;     // of the handler's call
 };
 
 struct weir_flow_config {
-    uint32_t workers;     // threads that call handlers; 1 to WEIR_WORKERS_MAX
+    uint32_t workers;     // threads that call handlers; 0 to WEIR_WORKERS_MAX
     int64_t grace_ns;     // for handlers in flight at a deadline or a stop
     uint64_t queue_bytes; // of all queues together
     uint64_t stack_bytes; // wasm stack that a worker's thread must have room for
+    uint64_t hops_max;    // handlers that a chain may pass; 0: 16
     struct weir_log *log; // may be NULL
+    // What is written down, and how long it may wait for company; NULL: nothing is.
+    const struct weir_store *store;
+    void *store_context; // must outlive the flow
+    int64_t commit_ns;
+    uint64_t commit_events; // 0: WEIR_PENDING_EVENTS_MAX
+    // Called on workers after each delivery while weir_flow_tap says so; must not block. May be
+    // NULL.
+    void (*tap)(void *context, const struct weir_tap_event *event);
+    void *tap_context;
 };
 
-// Starts the workers. WEIR_NO_MEMORY, WEIR_LIMIT (threads).
+// Reads what is kept and starts the threads. WEIR_NO_MEMORY, WEIR_LIMIT (threads), and what the
+// store answers.
 weir_status weir_flow_create(const struct weir_flow_config *config, struct weir_flow **ret_flow,
                              struct weir_error *err);
-// Every set must be gone. NULL is allowed. Joins the workers.
+// Every set must be gone. NULL is allowed. Writes what still waits, if the store lets it, and joins
+// the threads.
 void weir_flow_destroy(struct weir_flow *flow);
 // Orderly stop: every exec ends as if its deadline had come, and none begins. May be called more
 // than once.
 void weir_flow_stop(struct weir_flow *flow);
 // Ends the grace period: what still runs is cut now. After weir_flow_stop.
 void weir_flow_cut(struct weir_flow *flow);
+// Waits until everything that was settled or taken so far is durable, until the moment at the
+// latest. WEIR_UNAVAILABLE where it is not.
+weir_status weir_flow_flush(struct weir_flow *flow, int64_t until_ns, struct weir_error *err);
+// Whether config.tap is called.
+void weir_flow_tap(struct weir_flow *flow, bool is_on);
 
-// What one subscription is made of. Everything is copied but the resource and the guest, which must
-// outlive it.
+// What one subscription is made of. Everything is copied but the resources and the guest, which
+// must outlive it.
 struct weir_subscription_args {
-    const char *name; // unique in the log; NULL: derived from the rest
+    const char *name; // under which it is kept; NULL: derived from the rest
     struct weir_resource *resource;
     struct weir_str key;      // a key or a prefix with "*"
     uint64_t event_bytes_max; // larger values come without data
-    struct weir_guest *guest;
+    struct weir_guest *guest; // a reference is taken
+    const char *handler;      // its name, for the derived name; NULL: not known yet
     struct weir_retry retry;
     struct weir_queue_bounds queue;
+    struct weir_journal_bounds journal; // zeros: no bound
+    uint64_t concurrency;               // 0: as many as there are workers
+    enum weir_on_gap on_gap;
+    enum weir_overflow overflow;
+    struct weir_resource *to; // where returned events go; NULL: nowhere
 };
 
-// What happened to a subscription's events so far.
+// What happened to a subscription's events since it began.
 struct weir_subscription_counts {
-    uint64_t received, handled, failed, dead, dropped; // events, but `failed`: attempts
-    uint64_t queued, queued_bytes, in_flight;          // now
+    uint64_t received, handled, failed, dead, dropped, derived; // events, but `failed`: attempts
+    uint64_t queued, queued_bytes, in_flight;                   // now, in memory
+    uint64_t behind; // now, in the journal alone
 };
 
 // Starts to capture: from the return on, every change is queued. It belongs to no set yet and calls
-// no handler.
+// no handler. One that is kept under this name goes on where it was. WEIR_INVALID: there is one of
+// that name already; and what the provider answers.
 weir_status weir_subscription_create(struct weir_flow *flow,
                                      const struct weir_subscription_args *args,
                                      struct weir_subscription **ret_subscription,
                                      struct weir_error *err);
-// Ends a subscription that is in no set. What is queued is dropped, counted and logged. NULL is
-// allowed.
+// Ends a subscription that is in no set. What is queued stays for the next one of its name where
+// there is a store, else it is dropped, counted and logged. NULL is allowed.
 void weir_subscription_destroy(struct weir_subscription *subscription);
 void weir_subscription_counts(struct weir_subscription *subscription,
                               struct weir_subscription_counts *ret_counts);
@@ -98,11 +136,66 @@ void weir_set_ref(struct weir_set *set);
 void weir_set_unref(struct weir_set *set);
 // Puts a subscription, which the set owns from then on, into the set, with a handler of its guest.
 void weir_set_add(struct weir_set *set, struct weir_subscription *subscription, uint32_t handler);
+// Takes the subscription of that name out of the set and ends it, as weir_set_unref does; handlers
+// in flight get the grace period. False: there is none.
+bool weir_set_remove(struct weir_set *set, const char *name);
+// Gives the set's subscriptions of `before` the guest `after`, whose handlers of the same names are
+// used from the next event on. WEIR_NOT_FOUND, WEIR_INVALID: a handler is missing there; nothing
+// was changed then.
+weir_status weir_set_swap_guest(struct weir_set *set, struct weir_guest *before,
+                                struct weir_guest *after, struct weir_error *err);
 // Delivers events for `duration_ns` in all (0: until the flow stops), then lets handlers in flight
 // finish within the grace period and cuts the rest. What is still queued stays for the next exec.
 // Returns WEIR_OK at the deadline and at a stop; WEIR_OTHER where a cut handler did not end within
 // WEIR_CUT_WAIT_MS.
 weir_status weir_set_exec(struct weir_set *set, int64_t duration_ns, struct weir_error *err);
+
+// ---- looking, and what a person may do ----
+
+// What is told of a subscription. The texts live during the call.
+struct weir_subscription_status {
+    const char *name, *resource, *guest, *handler, *to; // `to`, `guest`, `handler` may be ""
+    struct weir_str key, cursor;
+    // "running"; "waiting": its set does not execute; "paused": its source is; "behind": it reads
+    // from the journal; "stopped": see `error`; "kept": nobody runs it now.
+    const char *state;
+    struct weir_subscription_counts counts;
+    int64_t oldest_ns; // age of the oldest event in memory that is not settled; 0: none
+    uint64_t retrying; // keys that wait for another attempt
+    uint64_t next_seq; // of the next event
+    const char *error; // the last one; "" for none
+    int64_t error_wall_ns;
+};
+
+struct weir_target_status {
+    const char *name;
+    uint64_t waiting, published;
+    const char *error; // why nothing is published now; "" for none
+};
+
+struct weir_flow_status {
+    bool is_state_failing;
+    const char *state_error; // "" for none
+    int64_t state_failing_since_wall_ns;
+    uint64_t commits;
+};
+
+// Calls for the flow, then for each subscription, running ones first, then for each target.
+// Everything of one kind is of one moment. WEIR_NO_MEMORY.
+struct weir_status_calls {
+    void (*flow)(void *context, const struct weir_flow_status *status);
+    void (*subscription)(void *context, const struct weir_subscription_status *status);
+    void (*target)(void *context, const struct weir_target_status *status);
+    void *context;
+};
+weir_status weir_flow_look(struct weir_flow *flow, const struct weir_status_calls *calls,
+                           struct weir_error *err);
+
+// Removes a dead letter, and with `again` gives its event once more to its subscription, behind what
+// waits there, or to the outbox. Durable when it returns. WEIR_NOT_FOUND; WEIR_UNAVAILABLE: the
+// subscription does not run, or the store cannot write.
+weir_status weir_flow_undead(struct weir_flow *flow, uint64_t id, bool again,
+                             struct weir_error *err);
 
 // What a guest's main may reach.
 struct weir_session_args {
@@ -116,6 +209,11 @@ struct weir_session_args {
     uint64_t event_bytes_max;
     struct weir_retry retry;
     struct weir_queue_bounds queue;
+    struct weir_journal_bounds journal;
+    uint64_t concurrency;
+    enum weir_on_gap on_gap;
+    enum weir_overflow overflow;
+    struct weir_resource *to;
 };
 
 // The `session` of weir_guest_run, and the functions that go with it. Used on the thread that runs
