@@ -37,6 +37,9 @@ EXIT_S = 20
 # Of a failed test's processes so many of the last lines are shown.
 LINES_SHOWN = 25
 
+# What weir says when a handler failed.
+AGAIN = "the handler failed and will be called again"
+GIVEN_UP = "the handler failed and the event is given up"
 # How a sanitizer begins what it has to say.
 SANITIZER = re.compile(r"ERROR: \w+Sanitizer|WARNING: \w+Sanitizer|: runtime error: ")
 
@@ -146,6 +149,23 @@ class Weir:
         return self.wait_for(lambda: len(events := self.events(guest)) >= count and events,
                              f"event number {count} of {guest}")
 
+    def traces(self, guest="trace", key=None):
+        """What the guest `trace` was told, a dict of attributes each; `outcome` is one of them.
+
+        Also where several workers call it: a line is an event.
+        """
+        traces = []
+        for line in self.printed(guest):
+            outcome, *attributes = line.split("\t")
+            event = dict(attribute.split("=", 1) for attribute in attributes)
+            traces.append(event | {"outcome": outcome})
+        return [each for each in traces if key is None or each.get("subject") == key]
+
+    def wait_traces(self, count, guest="trace", key=None):
+        """Waits until there are COUNT of them, and returns all."""
+        return self.wait_for(lambda: len(events := self.traces(guest, key)) >= count and events,
+                             f"event number {count} of {guest}")
+
     def logs(self, message=None, **fields):
         """The records of weir's log (in JSON) with that message and those fields.
 
@@ -243,6 +263,11 @@ class Weir:
                 f"  stderr, {len(self.err())} lines:\n{last(self.err())}")
 
     # ---- what the system knows of it ----
+
+    def kill(self):
+        """Kills it as no program can notice."""
+        self.process.kill()
+        self.wait_exit()
 
     def status(self, name):
         """A number of /proc/PID/status, such as VmRSS in KiB, or Threads."""
@@ -389,6 +414,12 @@ class ForeignProcess:
 
     def show(self):
         return f"a writer: exit status {self.process.returncode}"
+
+
+# ---- named steps ----
+
+# The builds that die where WEIR_DIE_AT says; see src/base/step.h.
+HAS_STEPS = os.environ.get("WEIR_BUILD") in ("asan", "tsan")
 
 
 # ---- configurations ----
