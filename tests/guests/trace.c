@@ -3,7 +3,8 @@
 // Prints one line for each event, of attributes between tabs, and returns an event that follows
 // from it: the same subject and data, or, of a deletion, "gone ID". The crash harness reads the
 // lines and compares them with what was written. A body with the word "fail-once" fails at the
-// first attempt, one with "slow" takes a while.
+// first attempt, one with "slow" takes a while, what follows from one with "no-subject" has no
+// subject.
 //
 // Proves: every event is handed over, in order and whole, whenever weir was killed.
 #include <stdio.h>
@@ -99,6 +100,8 @@ static struct weir_result handle_event(const struct weir_event *event) {
     };
     if (!event->data.is_some)
         next.data = weir_text(weir_format("gone %.*s", WEIR_STR_ARG(event->id)));
+    if (has_word(weir_event_body(event), "no-subject"))
+        next.subject = (struct weir_optional_str){.is_some = false};
     return weir_ok_event(&next);
 }
 WEIR_EVENT_HANDLER(handle_event)

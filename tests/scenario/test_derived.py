@@ -29,7 +29,9 @@ def start(site, config, **options):
 
 
 def dead_letters(site):
-    return site.command("dlq", "ls", "weir.yaml").stdout.decode()
+    """The dead letters of the site, as `weir dlq ls --json` has them, a line each."""
+    lines = site.command("dlq", "ls", "--json").stdout.decode().splitlines()
+    return [json.loads(line) for line in lines]
 
 
 @pytest.mark.tsan
@@ -122,27 +124,64 @@ def test_a_chain_that_feeds_itself_is_cut(site):
     site.put("key", "again")
     weir.wait_for(lambda: len([each for each in weir.traces("loop")
                                if each["data"] == "again"]) >= 4, "the second round")
+    weir.wait_for(lambda: len(dead_letters(site)) == 2, "both chains' ends")
     assert weir.stop() == 0
-    assert [each["+hops"] for each in weir.traces("loop")
-            if each["data"] == "round and round"] == ["1", "2", "3", "4", "5"][:len(
-                [each for each in weir.traces("loop") if each["data"] == "round and round"])]
-    assert 4 <= len([each for each in weir.traces("loop")
-                     if each["data"] == "round and round"]) <= 5
-    assert "hop" in dead_letters(site)
+    for value in "round and round", "again":
+        hops = [each["+hops"] for each in weir.traces("loop") if each["data"] == value]
+        assert hops == [str(hop) for hop in range(1, len(hops) + 1)]
+        assert 4 <= len(hops) <= 5
+    letters = dead_letters(site)
+    assert len(letters) == 2
+    assert all("hop" in letter["reason"] for letter in letters)
 
 
-def test_what_cannot_be_published_is_put_aside_and_others_go_on(site):
-    """`out/name` is a file, so nothing can be a key below it."""
-    config = chained([("first", "store", "out")], topics=())
-    (site.root / "out").mkdir()
-    (site.root / "out/name").write_text("a file", encoding="ascii")
-    weir = start(site, config)
-    site.put("name/below", "cannot be")
+def test_what_can_never_be_published_is_put_aside_and_others_go_on(site):
+    """A directory cannot have a value without a key."""
+    weir = start(site, chained([("first", "store", "out")], topics=()))
+    site.put("bad", "no-subject")
     site.put("fine", "can be")
     weir.wait_for(lambda: (site.root / "out/fine").exists(), "the other key")
+    weir.wait_for(lambda: [letter for letter in dead_letters(site)
+                           if "subject" in letter["reason"]], "a dead letter")
     assert weir.stop() == 0
-    assert "name/below" in dead_letters(site)
-    assert (site.root / "out/name").read_text() == "a file"
+    assert [letter["target"] for letter in dead_letters(site)] == ["out"]
+
+
+def test_what_cannot_be_published_now_waits_and_is_published_then(site):
+    """`out/name` is a file, so nothing can be a key below it, until it is one no more."""
+    (site.root / "out").mkdir()
+    (site.root / "out/name").write_text("a file", encoding="ascii")
+    weir = start(site, chained([("first", "store", "out")], topics=()))
+    site.put("name/below", "value")
+    weir.wait_traces(1, "first")
+    (site.root / "out/name").unlink()
+    weir.wait_for(lambda: (site.root / "out/name/below").exists(), "the key")
+    assert (site.root / "out/name/below").read_text() == "value"
+    assert not dead_letters(site)
+
+
+def test_a_removal_removes(site):
+    """`echo` returns the event as it is."""
+    config = configuration({"echo": {}}, [{"key": "*", "guest": "echo", "to": "out"}],
+                           resources=("store", "out"))
+    weir = start(site, config)
+    path = site.root / "out/key"
+    site.put("key", "value")
+    weir.wait_for(path.exists, "the key")
+    site.shell("rm key")
+    weir.wait_for(lambda: not path.exists(), "its removal")
+
+
+def test_a_chain_goes_on_through_a_directory(site):
+    weir = start(site, chained([("first", "store", "out"), ("second", "out", None)], topics=()))
+    site.put("key", "value")
+    second = weir.wait_traces(1, "second")[0]
+    first = weir.traces("first")[0]
+    assert second["+causationid"] == second["+correlationid"] == first["id"]
+    assert second["+hops"] == "1"
+    # Who writes there by himself begins a chain of his own.
+    (site.root / "out/key").write_text("by hand", encoding="ascii")
+    assert "+hops" not in weir.wait_traces(2, "second")[1]
 
 
 def test_what_is_returned_without_a_target_is_no_fault(site):

@@ -102,6 +102,12 @@ def test_states_that_were_overwritten_may_be_left_out():
     assert rules(history) == set()
 
 
+def test_what_the_run_before_published_may_come_again():
+    history = good()
+    deliveries(history, 2)[:0] = [follows(told("k 1", 1)), follows(told("k 1", 1))]
+    assert rules(history) == set()
+
+
 def lose_the_last_value(history):
     for stage in STAGES:
         del deliveries(history, 3)[find(history, 3, stage, at=-1)]
@@ -142,6 +148,10 @@ def tell_again_after_an_orderly_stop(history):
 
 def handle_twice_in_a_run(history):
     deliveries(history, 3).append(deliveries(history, 3)[find(history, 3, "first", at=-1)])
+
+
+def publish_twice_in_a_run(history):
+    deliveries(history, 3).append(deliveries(history, 3)[find(history, 3, "second", at=-1)])
 
 
 def tell_a_value_that_nobody_wrote(history):
@@ -227,6 +237,7 @@ def repeat_what_was_long_done(history):
     (tell_again_what_was_settled, "twice"),
     (tell_again_after_an_orderly_stop, "twice"),
     (handle_twice_in_a_run, "twice"),
+    (publish_twice_in_a_run, "twice"),
     (tell_a_value_that_nobody_wrote, "foreign"),
     (tell_half_a_value, "foreign"),
     (tell_another_key, "foreign"),
