@@ -173,36 +173,12 @@ def test_killed_before_the_outcome_is_durable_the_same_event_comes_again(site, s
     site.put("key", "value")
     weir.wait_exit()
     before = weir.traces(key="key")
-    assert len(before) == (1 if step in ("after-verdict", "before-commit") else len(before))
     weir = start(site, watching("trace"))
     again = weir.wait_traces(1)[0]
     put_sentinel(site, weir)
     assert told(weir.traces()) == [("key", "set", "value"), ("zz-last", "set", "the last one")]
     for each in before:
         assert bytes_of(each) == bytes_of(again)
-
-
-@pytest.mark.skipif(not HAS_STEPS, reason="this build does not die at steps")
-def test_killed_after_the_commit_it_does_not_come_again(site):
-    """Each start commits things of its own: it dies at later and later commits, until one had it."""
-    start(site, watching("trace")).stop()
-    for number in range(1, 20):
-        weir = site.run(watching("trace"), env={"WEIR_DIE_AT": f"after-commit:{number}"})
-        weir.wait_for(lambda weir=weir: weir.has_ended() or weir.logs("listening"), "a start",
-                      even_if_ended=True)
-        site.put(f"key-{number}", "value")
-        if not weir.has_ended():
-            weir.wait_for(lambda weir=weir, number=number: weir.has_ended() or
-                          weir.traces(key=f"key-{number}"), "an end", even_if_ended=True)
-            weir.wait_exit() if not weir.traces(key=f"key-{number}") else None
-        if weir.traces(key=f"key-{number}"):
-            break
-    assert weir.traces(key=f"key-{number}"), "it always died before"
-    weir.process.kill()
-    weir.wait_exit()
-    weir = start(site, watching("trace"))
-    put_sentinel(site, weir)
-    assert len(weir.traces(key=f"key-{number}")) <= 1
 
 
 # ---- attempts ----

@@ -4,6 +4,7 @@
 import os
 import shutil
 import signal
+import time
 
 import pytest
 
@@ -116,7 +117,7 @@ def test_a_changed_guest_takes_over(site):
     weir.wait_printed("it", "wait: end")
 
     def is_new():
-        site.put("probe", "x" if "probe" else "")
+        site.put("probe", str(time.monotonic()))
         return [line for line in weir.printed("it") if line.startswith("handled\t")]
 
     weir.wait_for(is_new, "the new guest")
