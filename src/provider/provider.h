@@ -84,7 +84,8 @@ static inline bool weir_pattern_matches(const struct weir_pattern *pattern, stru
 struct weir_sink {
     weir_status (*offer)(void *context, struct weir_event *event);
     // Notes the fingerprint of a key without an event, for a source that can compare: what is there
-    // when the watch begins. Called within `watch` only, on any thread; may wait for the disk, at
+    // when the watch begins. Of a source that can replay: with an empty key, the position behind
+    // which the watch begins. Called within `watch` only, on any thread; may wait for the disk, at
     // most WEIR_REMEMBER_WAIT_MS. NULL where nothing is kept. WEIR_NO_MEMORY, WEIR_UNAVAILABLE:
     // `watch` fails with it.
     weir_status (*remember)(void *context, struct weir_str key, struct weir_str fingerprint);
