@@ -6,10 +6,11 @@
 // never one.
 //
 // The law of threads. A resource has one thread of its own, started by its first watch at the
-// latest and ended by close. `offer` is called on that thread only and never blocks. Every other
-// function here may be called from any thread, by several at once. unwatch and close wait for the
-// resource's thread, so they are never called from `offer`; once they have returned, nothing of
-// that watch or resource is called again.
+// latest and ended by close. `offer` is called on that thread only and never blocks; where a source
+// is in this process and has no thread (the topic), on the one that publishes. Every other function
+// here may be called from any thread, by several at once. unwatch and close wait for an `offer` that
+// is under way, so they are never called from `offer`; once they have returned, nothing of that
+// watch or resource is called again.
 #ifndef WEIR_PROVIDER_PROVIDER_H
 #define WEIR_PROVIDER_PROVIDER_H
 
