@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The other direction of what the file provider does when it makes a subject of a key. An event that
-// one resource told and another one publishes names the same key in both. A '%' in a subject without
-// the extension is a '%': people write "50%off". Pure functions, any thread.
+// The other direction of what the file provider does when it makes a subject of a key. An event
+// that one resource told and another one publishes names the same key in both. A '%' in a subject
+// without the extension is a '%': people write "50%off". Pure functions, any thread.
 #include "provider/subject.h"
 
 #include "base/show.h"
@@ -43,7 +43,8 @@ static bool decode_percent(struct weir_str text, struct weir_subject_buffer *buf
 weir_status weir_subject_key(const struct weir_event_fields *fields,
                              struct weir_subject_buffer *buffer, struct weir_str *ret_key,
                              struct weir_error *err) {
-    struct weir_str subject = fields->subject.is_some ? fields->subject.value : (struct weir_str){0};
+    struct weir_str subject =
+        fields->subject.is_some ? fields->subject.value : (struct weir_str){0};
     struct weir_str key = subject;
     char shown[WEIR_SHOW_BYTES];
     *ret_key = (struct weir_str){0};

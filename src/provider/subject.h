@@ -17,8 +17,9 @@ struct weir_subject_buffer {
 };
 
 // The key that the subject stands for: decoded where the extension says that it is coded, else as
-// it is. A view of the subject or of the buffer; empty where the event has no subject. WEIR_INVALID:
-// it is longer than a key may be, has a NUL byte, or is not coded as the extension says.
+// it is. A view of the subject or of the buffer; empty where the event has no subject.
+// WEIR_INVALID: it is longer than a key may be, has a NUL byte, or is not coded as the extension
+// says.
 weir_status weir_subject_key(const struct weir_event_fields *fields,
                              struct weir_subject_buffer *buffer, struct weir_str *ret_key,
                              struct weir_error *err);

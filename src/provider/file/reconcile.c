@@ -27,6 +27,7 @@
 
 #include "base/clock.h"
 #include "base/show.h"
+#include "provider/subject.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -183,7 +184,10 @@ struct look {
     bool is_read;
     struct weir_str content; // in watcher->buffer
     uint64_t hash;
-    struct weir_event *events[2]; // without and with data; made when first wanted
+    bool is_chain_read; // whatever was found
+    bool has_chain;
+    struct weir_file_chain_record chain; // in watcher->chain
+    struct weir_event *events[2];        // without and with data; made when first wanted
 };
 
 static struct look look_of(struct weir_str key) {
@@ -276,6 +280,14 @@ static bool make_room(struct weir_file_watcher *watcher, size_t size) {
     return true;
 }
 
+// Reads the chain of a present file, if that was not done yet.
+static void look_chain(struct weir_file_watcher *watcher, struct look *look) {
+    if (!look->is_chain_read && look->fd >= 0) {
+        look->is_chain_read = true;
+        look->has_chain = weir_file_chain_read(look->fd, watcher->chain, &look->chain);
+    }
+}
+
 // Reads the content of a present file, if that was not done yet. The presence tells how it went.
 static void look_read(struct weir_file_watcher *watcher, struct look *look) {
     if (look->is_read) {
@@ -312,6 +324,7 @@ static void look_read(struct weir_file_watcher *watcher, struct look *look) {
         look_end(look, BUSY, 0);
         return;
     }
+    look_chain(watcher, look);  // belongs to this content: the same descriptor, the same lease
     weir_file_close(&look->fd); // a writer may be waiting
     look->is_read = true;
     look->content = (struct weir_str){.data = watcher->buffer, .size = size};
@@ -386,9 +399,27 @@ struct change {
     struct weir_str key;
     struct weir_str revision;
     int64_t wall_ns;
-    const struct weir_str *data;  // NULL: there is none
-    const uint64_t *size_omitted; // the bytes that were too many for an event, else NULL
+    const struct weir_str *data;         // NULL: there is none
+    const struct weir_file_chain *chain; // NULL: there is none
+    const uint64_t *size_omitted;        // the bytes that were too many for an event, else NULL
 };
+
+// Appends the extensions of a chain; returns how many there are.
+static size_t put_chain(const struct weir_file_chain *chain,
+                        struct weir_attribute ret_extensions[static 3]) {
+    const struct weir_attribute rows[] = {
+        {WEIR_STR(WEIR_EXTENSION_CAUSATION), chain->causation},
+        {WEIR_STR(WEIR_EXTENSION_CORRELATION), chain->correlation},
+        {WEIR_STR(WEIR_EXTENSION_HOPS), chain->hops},
+    };
+    size_t count = 0;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (rows[i].value.size > 0) {
+            ret_extensions[count++] = rows[i];
+        }
+    }
+    return count;
+}
 
 static weir_status make_event(struct weir_file_watcher *watcher, const struct change *change,
                               struct weir_event **ret_event) {
@@ -399,18 +430,21 @@ static weir_status make_event(struct weir_file_watcher *watcher, const struct ch
     end = put_text(end, change->revision);
     char time[WEIR_TIME_BYTES], size[24];
     weir_time_format(change->wall_ns, time);
-    struct weir_attribute extensions[4];
+    struct weir_attribute extensions[7];
     size_t count = 0;
     extensions[count++] =
         (struct weir_attribute){WEIR_STR(WEIR_EXTENSION_REVISION), change->revision};
     if (is_coded) {
         extensions[count++] =
-            (struct weir_attribute){WEIR_STR("subjectencoding"), WEIR_STR("percent")};
+            (struct weir_attribute){WEIR_STR(WEIR_EXTENSION_SUBJECT_ENCODING), WEIR_STR("percent")};
     }
     if (change->size_omitted) {
         snprintf(size, sizeof size, "%" PRIu64, *change->size_omitted);
         extensions[count++] = (struct weir_attribute){WEIR_STR("dataomitted"), WEIR_STR("size")};
         extensions[count++] = (struct weir_attribute){WEIR_STR("datasize"), weir_str_of(size)};
+    }
+    if (change->chain) {
+        count += put_chain(change->chain, extensions + count);
     }
     struct weir_event_fields fields = {
         .specversion = WEIR_STR(WEIR_CLOUDEVENTS_VERSION),
@@ -440,12 +474,17 @@ static struct weir_event *set_event(struct weir_file_watcher *watcher, struct lo
     struct weir_event **event = &look->events[has_data];
     if (!*event) {
         char buffer[REVISION_BYTES];
+        look_chain(watcher, look);
+        bool is_chained =
+            look->has_chain && (has_data ? look->chain.hash == look->hash
+                                         : look->chain.mtime_ns == look->stamp.mtime_ns);
         struct change change = {
             .type = WEIR_STR(WEIR_TYPE_KEYVALUE_SET),
             .key = look->key,
             .revision = format_revision(&look->stamp, has_data ? &look->hash : NULL, false, buffer),
             .wall_ns = look->stamp.mtime_ns,
             .data = has_data ? &look->content : NULL,
+            .chain = is_chained ? &look->chain.chain : NULL,
             .size_omitted = has_data ? NULL : &look->stamp.size,
         };
         make_event(watcher, &change, event);

@@ -19,6 +19,7 @@
 #include "base/table.h"
 #include "observe/log.h"
 #include "provider/file/access.h"
+#include "provider/file/chain.h"
 #include "provider/file/key.h"
 #include "provider/file/resource.h"
 
@@ -197,7 +198,8 @@ struct weir_file_watcher {
 
     char *buffer; // for values; buffer_size bytes
     size_t buffer_size;
-    _Alignas(8) char records[64 * 1024]; // of inotify
+    _Alignas(8) char records[64 * 1024];   // of inotify
+    char chain[WEIR_FILE_CHAIN_BYTES_MAX]; // the attribute of the file that is looked at
     // For the texts of an event: a subject may be three times as long as its key.
     char subject[3 * WEIR_KEY_BYTES_MAX];
     char id[3 * WEIR_KEY_BYTES_MAX + 128];

@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A topic is nothing but its watches. It keeps no event: an event is handed to each watch that wants
-// it before publish returns, and a watch that has no room makes the publisher wait. So a topic needs
-// no queue, no bound of one, and no thread; whoever needs what was published to outlast the process
-// has it in the journal of its own subscription.
+// A topic is nothing but its watches. It keeps no event: an event is handed to each watch that
+// wants it before publish returns, and a watch that has no room makes the publisher wait. So a
+// topic needs no queue, no bound of one, and no thread; whoever needs what was published to outlast
+// the process has it in the journal of its own subscription.
 //
-// An event that some watches have taken and others have no room for is the event under way. It stays
-// so when publish gives up with WEIR_AGAIN, so that the next call with the same source and id offers
-// it only to those that lack it. A call with another event ends it: its publisher has given up.
+// An event that some watches have taken and others have no room for is the event under way. It
+// stays so when publish gives up with WEIR_AGAIN, so that the next call with the same source and id
+// offers it only to those that lack it. A call with another event ends it: its publisher has given
+// up.
 //
-// Threads. One lock guards everything, and is never held over a call of a sink. A watch whose sink is
-// being called is held in the list by is_offering: unwatch waits for that to end, so the publisher
-// finds its place in the list again. What was left: a thread of the topic's own with a queue in
-// front of it. It would make an event that publish has answered for live in memory only, which is
-// what publish must not do.
+// Threads. One lock guards everything, and is never held over a call of a sink. A watch whose sink
+// is being called is held in the list by is_offering: unwatch waits for that to end, so the
+// publisher finds its place in the list again. What was left: a thread of the topic's own with a
+// queue in front of it. It would make an event that publish has answered for live in memory only,
+// which is what publish must not do.
 //
 // Sinks are called on the publisher's thread. A sink that published into the same topic would wait
 // for itself; no sink publishes.
@@ -193,7 +194,7 @@ static void topic_unwatch(struct weir_watch *base) {
     struct topic_watch *watch = (struct topic_watch *)base;
     struct topic *topic = (struct topic *)base->resource;
     pthread_mutex_lock(&topic->lock);
-    watch->is_stopped = true; // no further offer begins
+    watch->is_stopped = true;    // no further offer begins
     while (watch->is_offering) { // ends: a sink does not block
         pthread_cond_wait(&topic->changed, &topic->lock);
     }
@@ -281,9 +282,8 @@ static weir_status offer(struct topic *topic, struct topic_watch *watch, struct 
     struct weir_event *event = topic->under_way;
     if (event->fields.data.is_some &&
         event->fields.data.value.bytes.size > watch->event_bytes_max) {
-        weir_status status = topic->without_data
-                                 ? WEIR_OK
-                                 : strip_data(event, &topic->without_data, err);
+        weir_status status =
+            topic->without_data ? WEIR_OK : strip_data(event, &topic->without_data, err);
         if (status) {
             return status;
         }
