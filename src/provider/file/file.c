@@ -176,8 +176,8 @@ const struct weir_provider weir_file_provider = {
     .summary = "a directory: its files are the keys, their content the values",
     .options = {.rows = option_rows, .count = sizeof option_rows / sizeof option_rows[0]},
     .options_bytes = sizeof(struct weir_file_options),
-    .capabilities = WEIR_CAN_GET | WEIR_CAN_SET | WEIR_CAN_LIST | WEIR_CAN_WATCH | WEIR_CAN_PAUSE |
-                    WEIR_CAN_PUBLISH,
+    .capabilities = WEIR_CAN_GET | WEIR_CAN_SET | WEIR_CAN_LIST | WEIR_CAN_WATCH |
+                    WEIR_CAN_COMPARE | WEIR_CAN_PAUSE | WEIR_CAN_PUBLISH,
     .open = file_open,
     .close = file_close,
     .get = weir_file_get,
