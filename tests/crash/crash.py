@@ -38,7 +38,7 @@ STEPS = ("after-intake", "after-journal", "handler", "after-verdict", "before-co
 STAGES = ("first", "second", "third")
 
 START_S = 30  # from the start to the first line, at the latest
-DRAIN_S = 30  # from the writers' end to rest
+DRAIN_S = 20  # from the writers' end to rest
 STOP_S = 30  # from SIGTERM to the end
 MOMENT_S = 0.15  # a process lives so long on average, from when it listens
 STEP_S = 2.0  # a step comes within that time, or not at all
@@ -57,6 +57,7 @@ class Process:
 
     def __init__(self, site, number, die_at=None, env=None):
         self.number, self.die_at = number, die_at
+        self.root, self.keeps_state = site.root, site.keeps_state
         self.out, self.err = (site.root / f"run-{number:04}.{end}" for end in ("out", "err"))
         self.written = site.written()
         env = os.environ | site.env | (env or {}) | ({"WEIR_DIE_AT": die_at} if die_at else {})
@@ -66,6 +67,7 @@ class Process:
                  "weir.yaml", "--log-format", "json", *site.arguments],
                 cwd=site.root, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
         self.ended_s, self.was_orderly, self.problem = None, False, None
+        self.end = ""  # how it came to it
 
     def wait(self, predicate, seconds):
         """Until the predicate is true; False: the process ended, or so many seconds went by."""
@@ -94,6 +96,8 @@ class Process:
     def reap(self):
         code = self.process.wait()
         self.ended_s = time.time()
+        if self.keeps_state:
+            shutil.copytree(self.root / ".weir", self.out.with_suffix(".state"))
         if code not in (0, -signal.SIGKILL) and not self.problem:
             self.problem = f"run {self.number} ended with {code}"
 
@@ -149,6 +153,7 @@ class Site:
         self.configure()
         self.runs, self.writers = [], []
         self.repeat_window_s = REPEAT_WINDOW_S
+        self.keeps_state = False  # a copy of the state as each run left it
         self.has_steps, self.unrest = None, []  # has_steps: None: not known yet
 
     def choose(self):
@@ -376,9 +381,11 @@ def plan_of(chooser, kills):
     return plan
 
 
-def crash(root, weir, guests, kills, seed, settings=None, tell=lambda text: None):
+def crash(root, weir, guests, kills, seed, settings=None, keeps_state=False,
+          tell=lambda text: None):
     """Returns what was wrong and what was covered."""
     site = Site(root, weir, guests, seed, settings)
+    site.keeps_state = keeps_state
     ends = collections.Counter()
     begin_s = time.monotonic()
     try:
@@ -387,15 +394,16 @@ def crash(root, weir, guests, kills, seed, settings=None, tell=lambda text: None
             site.start_writers()
             end_at_random(site, first)
             for number, (end, step) in enumerate(plan_of(site.random, kills - 1), 2):
-                ends[end(site, site.start(step))] += 1
+                process = site.start(step)
+                process.end = end(site, process)
+                ends[process.end] += 1
                 if number % 50 == 0:
                     tell(f"{number} kills, {time.monotonic() - begin_s:.0f} s")
                 if site.runs[-1].problem:
                     break
             site.stop_writers()
-            if not site.runs[-1].problem:
-                site.drain()
-                # After an orderly stop there is nothing left to tell.
+            # After the orderly stop of the first one there is nothing left to tell.
+            if not site.runs[-1].problem and site.drain() is not None:
                 site.drain()
     finally:
         site.finish()
@@ -423,6 +431,8 @@ def main():
     parser.add_argument("--weir", default="build/weir")
     parser.add_argument("--guests", default="build/guests")
     parser.add_argument("--keep", help="a folder for what is left of it; must not be there yet")
+    parser.add_argument("--keep-state", action="store_true",
+                        help="keep a copy of the state as each run left it")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
                         help="a setting, such as workers=1, in place of the seed's")
     args = parser.parse_args()
@@ -432,7 +442,7 @@ def main():
                 for name, _, value in (each.partition("=") for each in args.set)}
     root = pathlib.Path(args.keep or tempfile.mkdtemp(prefix="weir-crash-"))
     problems, covered, site = crash(root, args.weir, args.guests, args.kills, seed, settings,
-                                    lambda text: print(text, flush=True))
+                                    args.keep_state, lambda text: print(text, flush=True))
     print(show(problems, covered, site))
     if problems:
         print(f"{len(problems)} problems; what ran is in {root}")

@@ -228,7 +228,8 @@ class _Check:
             differs = {name: (before.get(name), body.get(name)) for name in before | body
                        if before.get(name) != body.get(name)}
             self._tell("id", f"{delivery.id!r} is not what it was: {differs}", run, delivery)
-        if not self._is_copy(delivery):
+        # A removal is told by the value that went, and which one weir knew of last may differ.
+        if not self._is_copy(delivery) and self.states.values[delivery.key][place] is not None:
             first = self.ids.setdefault((stage, delivery.key, place), delivery.id)
             if first != delivery.id:
                 self._tell("id", f"the same state of {delivery.key!r} was {first!r} and is "
