@@ -57,6 +57,25 @@ static weir_status check_row(const struct weir_state *state, uint64_t subscripti
                      state->paths.database, seq, subscription);
 }
 
+// Another subscription may have had this name; the batch gives it one of its own.
+static weir_status make_way(struct weir_state *state,
+                            const struct weir_subscription_record *record,
+                            struct weir_error *err) {
+    sqlite3_stmt *statement;
+    weir_status status = weir_connection_statement(
+        &state->connection, WEIR_SQL_SUBSCRIPTION_MAKE_WAY, &statement, err);
+    if (status != WEIR_OK) {
+        return status;
+    }
+    struct weir_cell name = weir_cell_text(record->name);
+    int code = sqlite3_bind_text64(statement, 1, name.bytes.data, name.bytes.size, SQLITE_STATIC,
+                                   SQLITE_UTF8);
+    if (code == SQLITE_OK) {
+        code = sqlite3_bind_int64(statement, 2, (int64_t)record->id);
+    }
+    return weir_connection_run(&state->connection, statement, code, err);
+}
+
 static weir_status write_subscription(struct weir_state *state,
                                       const struct weir_subscription_record *record,
                                       struct weir_error *err) {
@@ -76,7 +95,8 @@ static weir_status write_subscription(struct weir_state *state,
             write_row(state, WEIR_SQL_SUBSCRIPTION_UPDATE, WEIR_TABLE_SUBSCRIPTION, cells, err);
     }
     if (status == WEIR_OK && sqlite3_changes(state->connection.db) == 0) {
-        status = write_row(state, WEIR_SQL_SUBSCRIPTION_WRITE, WEIR_TABLE_SUBSCRIPTION, cells, err);
+        status = make_way(state, record, err);
+        status = status != WEIR_OK ? status : write_row(state, WEIR_SQL_SUBSCRIPTION_WRITE, WEIR_TABLE_SUBSCRIPTION, cells, err);
     }
     return status;
 }
@@ -234,6 +254,9 @@ static weir_status apply_batch(struct weir_state *state, const void *context,
     for (const struct weir_subscription_record *each = batch->subscriptions;
          each && status == WEIR_OK; each = each->next) {
         status = write_subscription(state, each, err);
+    }
+    if (status == WEIR_OK) {
+        status = remove_rows(state, WEIR_SQL_FORGET_NOTES, batch->forgotten, err);
     }
     for (const struct weir_note *each = batch->notes; each && status == WEIR_OK;
          each = each->next) {

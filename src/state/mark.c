@@ -163,7 +163,7 @@ static weir_status lock(const char *path, int *ret_fd, struct weir_error *err) {
 
 weir_status weir_mark_take(struct weir_mark *mark, const char *path, struct weir_error *err) {
     *mark = (struct weir_mark){.fd = -1};
-    int fd;
+    int fd = -1;
     weir_status status = lock(path, &fd, err);
     if (status != WEIR_OK) {
         return status;

@@ -390,7 +390,7 @@ static weir_status open_to_write(struct weir_state *state, struct weir_error *er
 
 weir_status weir_state_open(const char *dir, struct weir_log *log, struct weir_state **ret_state,
                             struct weir_error *err) {
-    struct weir_state *state;
+    struct weir_state *state = NULL;
     *ret_state = NULL;
     weir_status status = make_directory(dir, err);
     if (status == WEIR_OK) {
@@ -458,7 +458,7 @@ static weir_status open_to_read(struct weir_state *state, struct weir_error *err
 
 weir_status weir_state_read(const char *dir, struct weir_state **ret_state,
                             struct weir_error *err) {
-    struct weir_state *state;
+    struct weir_state *state = NULL;
     *ret_state = NULL;
     weir_status status = create(true, NULL, &state, err);
     if (status != WEIR_OK) {
