@@ -18,6 +18,7 @@
 #define WEIR_CONTROL_CONTROL_H
 
 #include "base/error.h"
+#include "base/str.h"
 
 #include <jansson.h>
 #include <stdint.h>
@@ -87,5 +88,11 @@ int weir_control_fd(const struct weir_control_link *link);
 // weir has ended the connection.
 weir_status weir_control_next(struct weir_control_link *link, json_t **ret_line,
                               struct weir_error *err);
+
+// ---- what both sides are written with ----
+
+// A text of anybody's as a JSON string: as it is where it is UTF-8 and not longer, else shown by
+// weir_show, and cut. NULL without memory.
+json_t *weir_control_text(struct weir_str text, size_t bytes_max);
 
 #endif

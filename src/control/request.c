@@ -7,6 +7,7 @@
 #include "control/request.h"
 
 #include "base/show.h"
+#include "control/control.h"
 
 #include <stdlib.h>
 

@@ -36,8 +36,4 @@ json_t *weir_control_error_json(const struct weir_error *err);
 // Reads it back: WEIR_OK where the answer is no error.
 weir_status weir_control_error_of(const json_t *answer, struct weir_error *err);
 
-// A text of anybody's as a JSON string: as it is where it is UTF-8 and not longer, else shown by
-// weir_show, and cut. NULL without memory.
-json_t *weir_control_text(struct weir_str text, size_t bytes_max);
-
 #endif

@@ -11,7 +11,7 @@
 #include "control/status.h"
 
 #include "base/clock.h"
-#include "control/request.h"
+#include "control/control.h"
 #include "flow/flow.h"
 
 #include <stdlib.h>
