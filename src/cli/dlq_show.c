@@ -73,7 +73,7 @@ static weir_status print_json(const struct printing *printing, const struct weir
         json_decref(json);
         json = NULL;
     }
-    return weir_cli_json(json, err);
+    return weir_cli_json(stdout, json, err);
 }
 
 // ---- for people ----
@@ -81,26 +81,26 @@ static weir_status print_json(const struct printing *printing, const struct weir
 static void print_line(const struct weir_dead_letter *letter) {
     const struct weir_event_fields *fields = &letter->event->fields;
     char age[WEIR_AGE_BYTES], reason[WEIR_CELL_BYTES];
-    weir_cli_cell_number(letter->id, ID_COLUMNS);
-    weir_cli_cell(weir_cli_age(weir_clock_wall_ns() - letter->wall_ns, age), AGE_COLUMNS);
-    weir_cli_cell_number(letter->attempts, TRIES_COLUMNS);
+    weir_cli_cell_number(stdout, letter->id, ID_COLUMNS);
+    weir_cli_cell(stdout, weir_cli_age(weir_clock_wall_ns() - letter->wall_ns, age), AGE_COLUMNS);
+    weir_cli_cell_number(stdout, letter->attempts, TRIES_COLUMNS);
     printf("  ");
-    weir_cli_cell_shown(letter->subscription, SUBSCRIPTION_COLUMNS);
+    weir_cli_cell_shown(stdout, letter->subscription, SUBSCRIPTION_COLUMNS);
     printf("  ");
-    weir_cli_cell_shown(fields->subject.is_some ? fields->subject.value : fields->id,
+    weir_cli_cell_shown(stdout, fields->subject.is_some ? fields->subject.value : fields->id,
                         SUBJECT_COLUMNS);
     printf("  ");
     printf("%s\n", weir_cli_shown(letter->reason, REASON_COLUMNS, reason));
 }
 
 static void print_head(void) {
-    weir_cli_cell("ID", ID_COLUMNS);
-    weir_cli_cell("AGE", AGE_COLUMNS);
-    weir_cli_cell("TRIES", TRIES_COLUMNS);
+    weir_cli_cell(stdout, "ID", ID_COLUMNS);
+    weir_cli_cell(stdout, "AGE", AGE_COLUMNS);
+    weir_cli_cell(stdout, "TRIES", TRIES_COLUMNS);
     printf("  ");
-    weir_cli_cell("SUBSCRIPTION", SUBSCRIPTION_COLUMNS);
+    weir_cli_cell(stdout, "SUBSCRIPTION", SUBSCRIPTION_COLUMNS);
     printf("  ");
-    weir_cli_cell("SUBJECT", SUBJECT_COLUMNS);
+    weir_cli_cell(stdout, "SUBJECT", SUBJECT_COLUMNS);
     printf("  REASON\n");
 }
 

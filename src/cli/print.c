@@ -21,20 +21,20 @@ size_t weir_cli_width(const char *text) {
     return width;
 }
 
-void weir_cli_cell(const char *text, int width) {
+void weir_cli_cell(FILE *out, const char *text, int width) {
     size_t wanted = (size_t)(width < 0 ? -width : width), has = weir_cli_width(text);
     int blanks = wanted > has ? (int)(wanted - has) : 0;
     if (width < 0) {
-        printf("%*s%s", blanks, "", text);
+        fprintf(out, "%*s%s", blanks, "", text);
     } else {
-        printf("%s%*s", text, blanks, "");
+        fprintf(out, "%s%*s", text, blanks, "");
     }
 }
 
-void weir_cli_cell_number(uint64_t number, int width) {
+void weir_cli_cell_number(FILE *out, uint64_t number, int width) {
     char text[24];
     snprintf(text, sizeof text, "%llu", (unsigned long long)number);
-    weir_cli_cell(text, width);
+    weir_cli_cell(out, text, width);
 }
 
 // Cuts a text at that many columns, "..." included.
@@ -59,9 +59,9 @@ const char *weir_cli_shown(struct weir_str text, size_t columns,
     return buffer;
 }
 
-void weir_cli_cell_shown(struct weir_str text, int width) {
+void weir_cli_cell_shown(FILE *out, struct weir_str text, int width) {
     char shown[WEIR_CELL_BYTES];
-    weir_cli_cell(weir_cli_shown(text, (size_t)(width < 0 ? -width : width), shown), width);
+    weir_cli_cell(out, weir_cli_shown(text, (size_t)(width < 0 ? -width : width), shown), width);
 }
 
 const char *weir_cli_age(int64_t ns, char buffer[static WEIR_AGE_BYTES]) {
@@ -87,7 +87,7 @@ const char *weir_cli_age(int64_t ns, char buffer[static WEIR_AGE_BYTES]) {
     return buffer;
 }
 
-weir_status weir_cli_json(json_t *json, struct weir_error *err) {
+weir_status weir_cli_json(FILE *out, json_t *json, struct weir_error *err) {
     char *text = json ? json_dumps(json, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
     json_decref(json);
     if (!text) {
@@ -96,14 +96,14 @@ weir_status weir_cli_json(json_t *json, struct weir_error *err) {
     // What JSON leaves as it is and is still no character to print.
     for (const char *at = text; *at;) {
         size_t plain = strcspn(at, "\x7F");
-        fwrite(at, 1, plain, stdout);
+        fwrite(at, 1, plain, out);
         at += plain;
         if (*at) {
-            fputs("\\u007f", stdout);
+            fputs("\\u007f", out);
             at++;
         }
     }
-    putchar('\n');
+    fputc('\n', out);
     free(text);
     return WEIR_OK;
 }

@@ -10,7 +10,6 @@
 #include "base/show.h"
 #include "cli/command.h"
 #include "cli/state_dir.h"
-#include "control/control.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -15,6 +15,7 @@
 #include "control/control.h"
 #include "state/state.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { TEXT_BYTES_MAX = 4096 }; // of keys and cursors; as in the answers of a weir that runs
@@ -251,7 +252,7 @@ static int print(const struct weir_cli *cli, const char *dir, bool is_json, json
         weir_status_print(json);
         return WEIR_EXIT_DONE;
     }
-    return weir_cli_json(json_incref(json), &err) == WEIR_OK
+    return weir_cli_json(stdout, json_incref(json), &err) == WEIR_OK
                ? WEIR_EXIT_DONE
                : weir_cli_failed(cli, "status: %s", err.message);
 }

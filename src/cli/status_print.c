@@ -46,16 +46,16 @@ static const char *shown(const char *value, char buffer[static SHOWN_BYTES]) {
 static void cell(const json_t *json, const char *name, int width) {
     const json_t *value = json_object_get(json, name);
     if (json_is_integer(value)) {
-        weir_cli_cell_number((uint64_t)json_integer_value(value), width);
+        weir_cli_cell_number(stdout, (uint64_t)json_integer_value(value), width);
     } else {
-        weir_cli_cell("-", width);
+        weir_cli_cell(stdout, "-", width);
     }
 }
 
 static void cell_age(const json_t *json, const char *name, int width) {
     char age[WEIR_AGE_BYTES];
     json_int_t ms = number(json, name);
-    weir_cli_cell(ms > 0 ? weir_cli_age(ms * WEIR_NS_PER_MS, age) : "-", width);
+    weir_cli_cell(stdout, ms > 0 ? weir_cli_age(ms * WEIR_NS_PER_MS, age) : "-", width);
 }
 
 static void cell_rate(const json_t *json, const char *name, int width) {
@@ -63,7 +63,7 @@ static void cell_rate(const json_t *json, const char *name, int width) {
     char rate[32];
     double number_of = json_number_value(value);
     snprintf(rate, sizeof rate, number_of > 0 && number_of < 100 ? "%.1f" : "%.0f", number_of);
-    weir_cli_cell(json_is_number(value) ? rate : "-", width);
+    weir_cli_cell(stdout, json_is_number(value) ? rate : "-", width);
 }
 
 // A name in the first column, or on a line of its own.
@@ -71,7 +71,7 @@ static void cell_name(const char *name) {
     char buffer[SHOWN_BYTES];
     shown(name, buffer);
     if (weir_cli_width(buffer) < NAME_COLUMNS) {
-        weir_cli_cell(buffer, NAME_COLUMNS);
+        weir_cli_cell(stdout, buffer, NAME_COLUMNS);
     } else {
         printf("%s\n%*s", buffer, NAME_COLUMNS, "");
     }
@@ -86,7 +86,7 @@ static void print_detail(const char *title, const char *value) {
 
 static void print_subscription(const json_t *subscription) {
     cell_name(text(subscription, "name"));
-    weir_cli_cell(text(subscription, "state"), STATE_COLUMNS);
+    weir_cli_cell(stdout, text(subscription, "state"), STATE_COLUMNS);
     cell(subscription, "lag_events", LAG_COLUMNS);
     cell_age(subscription, "oldest_age_ms", AGE_COLUMNS);
     cell(subscription, "in_flight_events", FLIGHT_COLUMNS);
@@ -113,14 +113,14 @@ static void print_subscriptions(const json_t *subscriptions) {
         return;
     }
     putchar('\n');
-    weir_cli_cell("SUBSCRIPTION", NAME_COLUMNS);
-    weir_cli_cell("STATE", STATE_COLUMNS);
-    weir_cli_cell("LAG", LAG_COLUMNS);
-    weir_cli_cell("AGE", AGE_COLUMNS);
-    weir_cli_cell("FLIGHT", FLIGHT_COLUMNS);
-    weir_cli_cell("RATE/S", RATE_COLUMNS);
-    weir_cli_cell("RETRY", RETRY_COLUMNS);
-    weir_cli_cell("DEAD", DEAD_COLUMNS);
+    weir_cli_cell(stdout, "SUBSCRIPTION", NAME_COLUMNS);
+    weir_cli_cell(stdout, "STATE", STATE_COLUMNS);
+    weir_cli_cell(stdout, "LAG", LAG_COLUMNS);
+    weir_cli_cell(stdout, "AGE", AGE_COLUMNS);
+    weir_cli_cell(stdout, "FLIGHT", FLIGHT_COLUMNS);
+    weir_cli_cell(stdout, "RATE/S", RATE_COLUMNS);
+    weir_cli_cell(stdout, "RETRY", RETRY_COLUMNS);
+    weir_cli_cell(stdout, "DEAD", DEAD_COLUMNS);
     putchar('\n');
     json_array_foreach(subscriptions, i, subscription) {
         print_subscription(subscription);
@@ -134,9 +134,9 @@ static void print_targets(const json_t *targets) {
         return;
     }
     putchar('\n');
-    weir_cli_cell("PUBLISHED TO", NAME_COLUMNS);
-    weir_cli_cell("WAITING", WAITING_COLUMNS);
-    weir_cli_cell("PUBLISHED", PUBLISHED_COLUMNS);
+    weir_cli_cell(stdout, "PUBLISHED TO", NAME_COLUMNS);
+    weir_cli_cell(stdout, "WAITING", WAITING_COLUMNS);
+    weir_cli_cell(stdout, "PUBLISHED", PUBLISHED_COLUMNS);
     putchar('\n');
     json_array_foreach(targets, i, target) {
         cell_name(text(target, "name"));
