@@ -119,8 +119,8 @@ static void weir_init(struct weir *weir, struct weir_engine *engine, struct weir
 }
 
 static void weir_finish(struct weir *weir) {
-    weir_guest_destroy(weir->warm);
-    weir_guest_destroy(weir->fresh);
+    weir_guest_unref(weir->warm);
+    weir_guest_unref(weir->fresh);
 }
 
 // An event as the file provider makes one. The guest returns it if it has a subject.

@@ -168,7 +168,7 @@ static void weir_stop(struct weir *weir) {
     weir_set_unref(weir->set);
     weir_flow_destroy(weir->flow);
     weir->resource->provider->close(weir->resource);
-    weir_guest_destroy(weir->guest);
+    weir_guest_unref(weir->guest);
     weir_engine_destroy(weir->engine);
 }
 

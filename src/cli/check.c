@@ -181,7 +181,7 @@ static weir_status look(struct check *check, struct weir_error *err) {
 
 static void finish(struct check *check) {
     for (size_t i = 0; check->guests && i < check->config.guest_count; i++) {
-        weir_guest_destroy(check->guests[i]);
+        weir_guest_unref(check->guests[i]);
     }
     for (size_t i = 0; check->resources && i < check->config.resource_count; i++) {
         check->config.resources[i].provider->close(check->resources[i]);

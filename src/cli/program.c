@@ -342,7 +342,7 @@ void weir_program_destroy(struct weir_program *program) {
         }
     }
     for (size_t i = 0; program->guests && i < program->config->guest_count; i++) {
-        weir_guest_destroy(program->guests[i]);
+        weir_guest_unref(program->guests[i]);
     }
     free(program->resources);
     free(program->guests);

@@ -4,9 +4,13 @@
 // settles what came of it. A worker calls one handler at a time, so the number of workers is the
 // number of handlers that run at once. A lane that is RUNNING belongs to its worker: nobody else
 // takes it, frees it or touches its first delivery.
+//
+// One hold of the lock settles an event and takes the next one: the lock is what workers and
+// sources meet at, and this halves how often.
 #include "flow/flow_private.h"
 
 #include "base/clock.h"
+#include "base/step.h"
 
 #include <inttypes.h>
 #include <limits.h>
@@ -18,12 +22,11 @@
 enum { THREAD_STACK_BYTES = 1024 * 1024 };
 
 // The event as the handler gets it: from the second attempt on, with the attempt's number.
-static void call_handler(struct weir_subscription *subscription,
-                         const struct weir_delivery *delivery, struct weir_call *call,
-                         struct weir_verdict *ret_verdict) {
-    const struct weir_event_fields *fields = &delivery->event->fields;
+static void call_handler(struct weir_worker *worker, const struct weir_delivery *delivery) {
+    const struct weir_event_fields *fields = &delivery->entry.event->fields;
     if (delivery->attempts == 0 || fields->extensions.count == WEIR_EXTENSIONS_MAX) {
-        weir_guest_handle(subscription->guest, subscription->handler, fields, call, ret_verdict);
+        weir_guest_handle(worker->guest, worker->handler, fields, &worker->call,
+                          &worker->verdict);
         return;
     }
     struct weir_event_fields again = *fields;
@@ -37,19 +40,51 @@ static void call_handler(struct weir_subscription *subscription,
         .name = WEIR_STR(WEIR_EXTENSION_ATTEMPT), .value = {.data = number, .size = (size_t)size}};
     again.extensions =
         (struct weir_attributes){.items = extensions, .count = fields->extensions.count + 1};
-    weir_guest_handle(subscription->guest, subscription->handler, &again, call, ret_verdict);
+    weir_guest_handle(worker->guest, worker->handler, &again, &worker->call, &worker->verdict);
 }
 
-// Waits for a ready lane. NULL: the flow ends.
-static struct weir_lane *next_lane(struct weir_worker *worker) {
+void weir_dispatch_call(struct weir_worker *worker) {
+    bool is_tapped = atomic_load_explicit(&worker->flow->is_tapped, memory_order_relaxed);
+    int64_t began_ns = is_tapped ? weir_clock_monotonic_ns() : 0;
+    weir_step("handler");
+    call_handler(worker, worker->lane->first);
+    weir_step("after-verdict");
+    worker->took_ns = is_tapped ? weir_clock_monotonic_ns() - began_ns : 0;
+}
+
+bool weir_dispatch_take(struct weir_worker *worker, int64_t *ret_wait_ns) {
+    struct weir_lane *lane = weir_lanes_take(worker->flow, ret_wait_ns);
+    worker->lane = lane;
+    if (!lane) {
+        return false;
+    }
+    if (worker->guest != lane->subscription->guest) { // rarely: guests are few
+        worker->retired = worker->guest;
+        worker->guest = weir_guest_ref(lane->subscription->guest);
+    }
+    worker->handler = lane->subscription->handler;
+    atomic_store_explicit(&worker->call.is_cut, false, memory_order_relaxed);
+    if (worker->flow->wakes > 0) {
+        worker->flow->wakes--; // this one is served
+    }
+    return true;
+}
+
+// Under lock: waits for a ready lane. False: the flow ends.
+static bool await_lane(struct weir_worker *worker) {
     struct weir_flow *flow = worker->flow;
-    struct weir_lane *lane = NULL;
-    pthread_mutex_lock(&flow->lock);
+    int64_t wait_ns;
     while (!flow->is_ending) {
-        int64_t wait_ns;
-        lane = weir_lanes_take(flow, &wait_ns);
-        if (lane) {
-            break;
+        if (weir_dispatch_take(worker, &wait_ns)) {
+            return true;
+        }
+        if (worker->guest) { // nobody calls it: do not hold it any longer
+            struct weir_guest *guest = worker->guest;
+            worker->guest = NULL;
+            weir_flow_unlock(flow);
+            weir_guest_unref(guest);
+            pthread_mutex_lock(&flow->lock);
+            continue;
         }
         flow->idle_workers++;
         if (wait_ns == INT64_MAX) {
@@ -60,23 +95,41 @@ static struct weir_lane *next_lane(struct weir_worker *worker) {
         }
         flow->idle_workers--;
     }
-    if (lane) {
-        worker->lane = lane;
-        atomic_store_explicit(&worker->call.is_cut, false, memory_order_relaxed);
-        lane->subscription->counts.in_flight++;
-        lane->subscription->set->in_flight++;
-    }
-    weir_flow_unlock(flow);
-    return lane;
+    return false;
 }
 
 static void *work(void *argument) {
     struct weir_worker *worker = argument;
-    struct weir_lane *lane;
-    while ((lane = next_lane(worker))) {
-        call_handler(lane->subscription, lane->first, &worker->call, &worker->verdict);
-        weir_settle(worker);
+    struct weir_flow *flow = worker->flow;
+    pthread_mutex_lock(&flow->lock);
+    bool goes_on = await_lane(worker);
+    weir_flow_unlock(flow);
+    while (goes_on) {
+        struct weir_settlement settlement;
+        struct weir_subscription *resumes[WEIR_RESUMES_MAX];
+        weir_dispatch_call(worker);
+        weir_settle_prepare(worker, &settlement);
+        pthread_mutex_lock(&flow->lock);
+        weir_settle_apply(worker, &settlement);
+        size_t resume_count = weir_intake_collect_resumes(flow, resumes, WEIR_RESUMES_MAX);
+        int64_t wait_ns;
+        bool has_next = !flow->is_ending && weir_dispatch_take(worker, &wait_ns);
+        weir_flow_unlock(flow);
+        weir_delivery_free(settlement.over);
+        weir_guest_unref(worker->retired);
+        worker->retired = NULL;
+        weir_intake_resume(flow, resumes, resume_count);
+        if (resume_count == WEIR_RESUMES_MAX) {
+            weir_intake_resume_all(flow);
+        }
+        if (!has_next) {
+            pthread_mutex_lock(&flow->lock);
+            goes_on = await_lane(worker);
+            weir_flow_unlock(flow);
+        }
     }
+    weir_guest_unref(worker->retired);
+    weir_guest_unref(worker->guest);
     return NULL;
 }
 
@@ -87,7 +140,7 @@ static void name_thread(pthread_t thread, uint32_t number) {
 }
 
 weir_status weir_dispatch_start(struct weir_flow *flow, struct weir_error *err) {
-    flow->workers = calloc(flow->config.workers, sizeof *flow->workers);
+    flow->workers = calloc(flow->config.workers + 1, sizeof *flow->workers);
     if (!flow->workers) {
         return weir_fail_no_memory(err, "the workers");
     }
@@ -122,6 +175,8 @@ void weir_dispatch_join(struct weir_flow *flow) {
         pthread_join(flow->workers[i].thread, NULL);
     }
     free(flow->workers);
+    flow->workers = NULL;
+    flow->worker_count = 0;
 }
 
 void weir_dispatch_cut(struct weir_set *set, const struct weir_subscription *subscription) {

@@ -5,6 +5,21 @@
 
 #include <stdlib.h>
 
+// Reads what is kept, and starts the thread that writes.
+static weir_status begin_store(struct weir_flow *flow, struct weir_error *err) {
+    flow->has_store = flow->config.store != NULL;
+    if (!flow->has_store) {
+        return WEIR_OK;
+    }
+    void *context = flow->config.store_context;
+    weir_status status =
+        flow->config.store->last_ids(context, &flow->last_outbox_id, &flow->last_dead_id, err);
+    status = status == WEIR_OK ? weir_kept_load(flow, err) : status;
+    status = status == WEIR_OK ? weir_target_load(flow, err) : status;
+    // Without workers a flow is driven by hand, turn by turn.
+    return status == WEIR_OK && flow->config.workers > 0 ? weir_commit_start(flow, err) : status;
+}
+
 weir_status weir_flow_create(const struct weir_flow_config *config, struct weir_flow **ret_flow,
                              struct weir_error *err) {
     *ret_flow = NULL;
@@ -13,10 +28,15 @@ weir_status weir_flow_create(const struct weir_flow_config *config, struct weir_
         return weir_fail_no_memory(err, "the flow");
     }
     flow->config = *config;
+    if (flow->config.commit_events == 0) {
+        flow->config.commit_events = WEIR_PENDING_EVENTS_MAX;
+    }
     pthread_mutex_init(&flow->lock, NULL);
     pthread_cond_init(&flow->work, NULL);
     pthread_cond_init(&flow->changed, NULL);
-    weir_status status = weir_dispatch_start(flow, err);
+    pthread_cond_init(&flow->commit, NULL);
+    weir_status status = begin_store(flow, err);
+    status = status == WEIR_OK ? weir_dispatch_start(flow, err) : status;
     if (status != WEIR_OK) {
         weir_flow_destroy(flow);
         return status;
@@ -30,7 +50,16 @@ void weir_flow_destroy(struct weir_flow *flow) {
         return;
     }
     weir_dispatch_join(flow);
+    weir_target_join_all(flow);
+    weir_commit_join(flow);
+    while (flow->orphans) {
+        struct weir_out *out = flow->orphans;
+        flow->orphans = out->next;
+        weir_out_free(out);
+    }
+    weir_kept_free_all(flow);
     free(flow->delayed);
+    pthread_cond_destroy(&flow->commit);
     pthread_cond_destroy(&flow->changed);
     pthread_cond_destroy(&flow->work);
     pthread_mutex_destroy(&flow->lock);
@@ -50,4 +79,8 @@ void weir_flow_cut(struct weir_flow *flow) {
     flow->is_cutting = true;
     pthread_cond_broadcast(&flow->changed);
     pthread_mutex_unlock(&flow->lock);
+}
+
+void weir_flow_tap(struct weir_flow *flow, bool is_on) {
+    atomic_store(&flow->is_tapped, is_on && flow->config.tap);
 }

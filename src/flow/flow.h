@@ -34,7 +34,7 @@ struct weir_subscription;
 
 enum {
     WEIR_WORKERS_MAX = 1024,
-    WEIR_SUBSCRIPTION_NAME_BYTES_MAX = 512,
+    WEIR_SUBSCRIPTION_NAME_BYTES_MAX = 1024,
     WEIR_LANES_KEPT_MAX =
         256, // empty lanes that a subscription keeps for the next event of their keys
     WEIR_CUT_WAIT_MS = 2000,        // how long a guest that was cut may take to be gone

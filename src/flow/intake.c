@@ -3,16 +3,24 @@
 // Where a provider's events enter. Runs on resources' threads; never blocks but for the flow's
 // lock.
 //
-// Backpressure: a subscription whose queue is full answers WEIR_AGAIN and is marked paused;
-// settle.c tells the provider to resume when half of the queue is free again, so that a slow
-// handler costs one pause for each half queue and not one for each event. One event is always let
-// in to an empty queue, whatever its size.
+// An event goes into its key's lane where the queue has room. Where it has none, the source is
+// paused (WEIR_AGAIN) if it can be, and told to resume when half of the queue is free again, so
+// that a slow handler costs one pause for each half queue and not one for each event. A source that
+// cannot be paused, or whose pause would hold up others, has its events put behind: into the
+// journal, up to its bound; past that, and where the configuration says so instead, events are
+// dropped, and counted. One event is always let in to an empty queue, whatever its size.
 //
-// The journal's place is here: a source that cannot replay has its event written before WEIR_OK is
-// answered.
+// A gap is no event of a key: it waits until everything before it is settled, and nothing is taken
+// until it is settled itself.
 #include "flow/flow_private.h"
 
+#include "base/clock.h"
+#include "base/step.h"
+
+#include <stdlib.h>
 #include <utlist.h>
+
+enum { NOTES_MAX = 65536 }; // fingerprints that wait to be written; then remember waits
 
 static bool has_room(const struct weir_subscription *subscription, uint64_t bytes) {
     const struct weir_flow *flow = subscription->flow;
@@ -25,25 +33,318 @@ static bool has_room(const struct weir_subscription *subscription, uint64_t byte
            flow->queued_bytes + bytes <= flow->config.queue_bytes;
 }
 
+// Whether the journal has room for one more that goes behind.
+static bool has_room_behind(const struct weir_subscription *subscription, uint64_t bytes) {
+    const struct weir_journal_bounds *bounds = &subscription->journal;
+    return subscription->flow->has_store &&
+           (bounds->events == 0 || subscription->counts.behind < bounds->events) &&
+           (bounds->bytes == 0 || subscription->behind_bytes + bytes <= bounds->bytes);
+}
+
+// Whether a full queue is answered by going behind, and not by a pause or a drop.
+static bool goes_behind(const struct weir_subscription *subscription) {
+    if (!subscription->flow->has_store) {
+        return false;
+    }
+    return weir_subscription_can(subscription, WEIR_CAN_PAUSE)
+               ? weir_subscription_can(subscription, WEIR_SHARES_PAUSE)
+               : subscription->overflow == WEIR_OVERFLOW_JOURNAL;
+}
+
+bool weir_intake_has_room_again(const struct weir_subscription *subscription) {
+    const struct weir_flow *flow = subscription->flow;
+    const struct weir_subscription_counts *counts = &subscription->counts;
+    if (weir_flow_is_clogged(flow) || subscription->is_gap_open) {
+        return false;
+    }
+    if (counts->behind > 0 && subscription->journal.events > 0 &&
+        counts->behind > subscription->journal.events / 2) {
+        return false;
+    }
+    return counts->queued == 0 || (counts->queued <= subscription->queue.events / 2 &&
+                                   counts->queued_bytes <= subscription->queue.bytes / 2 &&
+                                   flow->queued_bytes <= flow->config.queue_bytes / 2);
+}
+
+static void pause(struct weir_subscription *subscription) {
+    if (!subscription->is_paused) {
+        subscription->is_paused = true;
+        DL_APPEND2(subscription->flow->paused, subscription, prev_paused, next_paused);
+    }
+}
+
+// The event finds no room.
+static weir_status refuse(struct weir_subscription *subscription) {
+    if (weir_subscription_can(subscription, WEIR_CAN_PAUSE) || subscription->is_gap_open) {
+        pause(subscription);
+        return WEIR_AGAIN;
+    }
+    subscription->counts.dropped++;
+    return WEIR_OK;
+}
+
+static weir_status put_in_lane(struct weir_subscription *subscription,
+                               struct weir_delivery *delivery) {
+    struct weir_lane *lane = weir_lanes_obtain(subscription, delivery->entry.event->key);
+    if (!lane) {
+        return WEIR_NO_MEMORY;
+    }
+    weir_lanes_push(lane, delivery);
+    weir_ledger_append(delivery);
+    return WEIR_OK;
+}
+
+// `lane` is the one that it goes behind in; NULL: the whole subscription is behind from here on.
+static weir_status put_behind(struct weir_subscription *subscription, struct weir_lane *lane,
+                              struct weir_delivery *delivery) {
+    uint64_t bytes = delivery->entry.event->size_bytes;
+    if (!has_room_behind(subscription, bytes)) {
+        return WEIR_LIMIT;
+    }
+    subscription->counts.behind++;
+    subscription->behind_bytes += bytes;
+    uint64_t seq = subscription->kept->record.next_seq;
+    if (lane) {
+        lane->behind_seq = lane->behind == 0 ? seq : lane->behind_seq;
+        lane->behind++;
+    } else {
+        subscription->loaded_seq = subscription->spilled == 0 ? seq - 1 : subscription->loaded_seq;
+        subscription->spilled++;
+    }
+    weir_ledger_append(delivery);
+    return WEIR_OK;
+}
+
+// Makes room by dropping what has waited longest. False: nothing waits.
+static bool drop_oldest(struct weir_subscription *subscription, struct weir_delivery **ret_over) {
+    struct weir_delivery *oldest = weir_lanes_take_oldest(subscription);
+    if (!oldest) {
+        return false;
+    }
+    subscription->counts.dropped++;
+    *ret_over = weir_ledger_settle(oldest);
+    return true;
+}
+
+// *ret_over: a delivery that is to be freed.
+static weir_status put(struct weir_subscription *subscription, struct weir_delivery *delivery,
+                       struct weir_delivery **ret_over) {
+    const struct weir_event *event = delivery->entry.event;
+    struct weir_lane *lane = weir_lanes_find(subscription, event->key);
+    if (subscription->spilled > 0) {
+        return put_behind(subscription, NULL, delivery);
+    }
+    if (lane && weir_lanes_holds_back(lane)) {
+        return put_behind(subscription, lane, delivery);
+    }
+    if (has_room(subscription, event->size_bytes)) {
+        return put_in_lane(subscription, delivery);
+    }
+    if (goes_behind(subscription)) {
+        weir_status status = put_behind(subscription, NULL, delivery);
+        weir_backlog_want(subscription);
+        return status;
+    }
+    bool drops_oldest = !weir_subscription_can(subscription, WEIR_CAN_PAUSE) &&
+                        subscription->overflow == WEIR_OVERFLOW_DROP_OLDEST;
+    return drops_oldest && drop_oldest(subscription, ret_over)
+               ? put_in_lane(subscription, delivery)
+               : WEIR_LIMIT;
+}
+
+// ---- gaps ----
+
+// The gap is not for the handler; what comes behind it is. The cursor moves over it.
+static weir_status skip_gap(struct weir_delivery *delivery, struct weir_delivery **ret_over) {
+    weir_ledger_append(delivery);
+    *ret_over = weir_ledger_settle(delivery);
+    return WEIR_OK;
+}
+
+static weir_status take_gap(struct weir_subscription *subscription, struct weir_delivery *delivery,
+                            struct weir_delivery **ret_over) {
+    switch (subscription->on_gap) {
+    case WEIR_GAP_SKIP:
+        return skip_gap(delivery, ret_over);
+    case WEIR_GAP_STOP:
+        subscription->is_stopped = true;
+        weir_subscription_note_error(subscription,
+                                     "stopped by a gap in the source's history (on_gap: stop)");
+        return WEIR_STOPPED;
+    case WEIR_GAP_DELIVER:
+        break;
+    }
+    bool waits = subscription->counts.queued > 0 || subscription->counts.behind > 0 ||
+                 subscription->counts.in_flight > 0;
+    if (waits) {
+        pause(subscription);
+        return WEIR_AGAIN;
+    }
+    weir_status status = put_in_lane(subscription, delivery);
+    subscription->is_gap_open = status == WEIR_OK;
+    return status;
+}
+
+static void tell_gap(const struct weir_subscription *subscription, const struct weir_event *event) {
+    static const char *const what[] = {[WEIR_GAP_DELIVER] = "the handler is told",
+                                       [WEIR_GAP_SKIP] = "it is skipped",
+                                       [WEIR_GAP_STOP] = "the subscription stops"};
+    weir_log(subscription->flow->config.log, WEIR_LOG_WARN,
+             "a source's history is gone: changes were missed",
+             {"subscription", weir_str_of(subscription->name)},
+             {"gap", event->fields.data.value.bytes},
+             {"on_gap", weir_str_of(what[subscription->on_gap])});
+}
+
+// ---- the sink ----
+
+// Under lock.
+static weir_status take(struct weir_subscription *subscription, struct weir_delivery *delivery,
+                        struct weir_delivery **ret_over) {
+    struct weir_event *event = delivery->entry.event;
+    if (subscription->is_ending || subscription->is_stopped) {
+        return WEIR_STOPPED;
+    }
+    if (subscription->is_gap_open || weir_flow_is_clogged(subscription->flow)) {
+        return refuse(subscription);
+    }
+    weir_status status =
+        event->is_gap ? take_gap(subscription, delivery, ret_over)
+                      : put(subscription, delivery, ret_over);
+    if (status == WEIR_LIMIT) {
+        return refuse(subscription);
+    }
+    if (status == WEIR_OK) {
+        subscription->counts.received++;
+    }
+    return status;
+}
+
 weir_status weir_intake_offer(void *context, struct weir_event *event) {
     struct weir_subscription *subscription = context;
     struct weir_flow *flow = subscription->flow;
-    weir_status status = WEIR_OK;
+    struct weir_delivery *delivery = weir_delivery_new(subscription, event), *over = NULL;
+    if (!delivery) {
+        return WEIR_NO_MEMORY;
+    }
     pthread_mutex_lock(&flow->lock);
-    if (subscription->is_ending) {
-        status = WEIR_STOPPED;
-    } else if (!has_room(subscription, event->size_bytes)) {
-        if (!subscription->is_paused) {
-            subscription->is_paused = true;
-            DL_APPEND2(flow->paused, subscription, prev_paused, next_paused);
-        }
-        status = WEIR_AGAIN;
+    uint64_t received = subscription->counts.received;
+    weir_status status = take(subscription, delivery, &over);
+    bool is_taken = subscription->counts.received != received;
+    weir_flow_unlock(flow);
+    if (event->is_gap && (is_taken || status == WEIR_STOPPED)) {
+        tell_gap(subscription, event);
+    }
+    weir_delivery_free(over);
+    if (is_taken) {
+        weir_step("after-intake");
     } else {
-        status = weir_lanes_push(subscription, event, NULL);
-        if (status == WEIR_OK) {
-            subscription->counts.received++;
+        weir_delivery_free(delivery);
+    }
+    return status;
+}
+
+// Where a source that can replay begins: the cursor of a subscription that has settled nothing yet.
+static weir_status remember_position(struct weir_subscription *subscription,
+                                     struct weir_str position) {
+    struct weir_flow *flow = subscription->flow;
+    if (position.size > WEIR_POSITION_BYTES_MAX) {
+        return WEIR_LIMIT;
+    }
+    pthread_mutex_lock(&flow->lock);
+    weir_status status = weir_kept_set_cursor(flow, subscription->kept, position, NULL);
+    pthread_mutex_unlock(&flow->lock);
+    return status;
+}
+
+weir_status weir_intake_remember(void *context, struct weir_str key, struct weir_str fingerprint) {
+    struct weir_subscription *subscription = context;
+    struct weir_flow *flow = subscription->flow;
+    if (weir_subscription_can(subscription, WEIR_CAN_REPLAY)) {
+        return remember_position(subscription, fingerprint);
+    }
+    struct weir_kept_note *kept = malloc(sizeof *kept + key.size + fingerprint.size);
+    if (!kept) {
+        return WEIR_NO_MEMORY;
+    }
+    if (key.size > 0) {
+        memcpy(kept->bytes, key.data, key.size);
+    }
+    if (fingerprint.size > 0) {
+        memcpy(kept->bytes + key.size, fingerprint.data, fingerprint.size);
+    }
+    kept->note = (struct weir_note){.subscription = subscription->kept->record.id,
+                                    .key = {kept->bytes, key.size},
+                                    .fingerprint = {kept->bytes + key.size, fingerprint.size}};
+    int64_t until_ns = weir_clock_monotonic_ns() + WEIR_REMEMBER_WAIT_MS * WEIR_NS_PER_MS;
+    struct timespec until = weir_clock_timespec(until_ns);
+    pthread_mutex_lock(&flow->lock);
+    int code = 0;
+    while (flow->pending_notes >= NOTES_MAX && code == 0) {
+        code = pthread_cond_clockwait(&flow->changed, &flow->lock, CLOCK_MONOTONIC, &until);
+    }
+    bool is_taken = flow->pending_notes < NOTES_MAX;
+    if (is_taken) {
+        flow->pending_notes++;
+        LL_PREPEND(subscription->notes, &kept->note);
+        subscription->notes_last =
+            subscription->notes_last ? subscription->notes_last : &kept->note;
+        weir_ledger_touch(subscription);
+        if (flow->pending_notes == NOTES_MAX / 2) {
+            pthread_cond_signal(&flow->commit);
         }
     }
-    weir_flow_unlock(flow);
-    return status;
+    pthread_mutex_unlock(&flow->lock);
+    if (!is_taken) {
+        free(kept);
+    }
+    return is_taken ? WEIR_OK : WEIR_UNAVAILABLE;
+}
+
+// ---- room again ----
+
+size_t weir_intake_collect_resumes(struct weir_flow *flow, struct weir_subscription **ret_list,
+                                   size_t max) {
+    size_t count = 0;
+    struct weir_subscription *subscription, *next;
+    DL_FOREACH_SAFE2(flow->paused, subscription, next, next_paused) {
+        if (count == max) {
+            break;
+        }
+        if (subscription->watch && !subscription->is_ending &&
+            weir_intake_has_room_again(subscription)) {
+            DL_DELETE2(flow->paused, subscription, prev_paused, next_paused);
+            subscription->is_paused = false;
+            subscription->pins++;
+            ret_list[count++] = subscription;
+        }
+    }
+    return count;
+}
+
+void weir_intake_resume(struct weir_flow *flow, struct weir_subscription *const *list,
+                        size_t count) {
+    if (count == 0) {
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        list[i]->resource->provider->resume(list[i]->watch);
+    }
+    pthread_mutex_lock(&flow->lock);
+    for (size_t i = 0; i < count; i++) {
+        list[i]->pins--;
+    }
+    pthread_cond_broadcast(&flow->changed);
+    pthread_mutex_unlock(&flow->lock);
+}
+
+void weir_intake_resume_all(struct weir_flow *flow) {
+    size_t count;
+    do {
+        struct weir_subscription *list[WEIR_RESUMES_MAX];
+        pthread_mutex_lock(&flow->lock);
+        count = weir_intake_collect_resumes(flow, list, WEIR_RESUMES_MAX);
+        pthread_mutex_unlock(&flow->lock);
+        weir_intake_resume(flow, list, count);
+    } while (count == WEIR_RESUMES_MAX);
 }

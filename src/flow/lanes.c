@@ -4,13 +4,20 @@
 // A lane is in one of four places, which its state names; every function here moves it between
 // them. All under flow->lock.
 //
-//   IDLE --(an event, and its set executes)--> READY --(a worker)--> RUNNING
-//   RUNNING --> READY (more to deliver), IDLE (nothing, or exec is over), DELAYED (to be retried)
+//   IDLE --(an event)--> READY --(a worker)--> RUNNING
+//   RUNNING --> READY (more to deliver), IDLE (nothing), DELAYED (to be retried)
 //
-// Ready lanes are served in turn, one event each, so that a busy key cannot starve the others.
-// Delayed lanes are in a binary heap, since retries come due in no order. An empty lane is kept for
-// its key's next event while the subscription has no more than WEIR_LANES_KEPT_MAX lanes: busy keys
-// then cost no allocation.
+// A subscription has its ready lanes in a list, and is itself in the flow's list while it may be
+// served: its set executes, it has fewer handlers running than its concurrency, its returned events
+// have somewhere to go. Both lists are served in turn, one event each, so that neither a busy key
+// nor a busy subscription can starve the others. Delayed lanes are in a binary heap, since retries
+// come due in no order.
+//
+// A lane that is delayed keeps its first delivery in memory and nothing else: the rest goes behind,
+// into the journal, so that keys that fail do not fill the queue that the others need.
+//
+// An empty lane is kept for its key's next event while the subscription has no more than
+// WEIR_LANES_KEPT_MAX lanes: busy keys then cost no allocation.
 #include "flow/flow_private.h"
 
 #include "base/clock.h"
@@ -19,16 +26,51 @@
 #include <string.h>
 #include <utlist.h>
 
-static bool may_run(const struct weir_lane *lane) {
-    const struct weir_subscription *subscription = lane->subscription;
-    return subscription->set && subscription->set->is_executing && !subscription->is_ending;
+static bool may_be_served(const struct weir_subscription *subscription) {
+    return subscription->ready && subscription->set && subscription->set->is_executing &&
+           !subscription->is_ending && subscription->counts.in_flight < subscription->concurrency &&
+           !(subscription->target && subscription->target->waiting >= WEIR_OUTBOX_WAITING_MAX);
+}
+
+void weir_lanes_update(struct weir_subscription *subscription) {
+    struct weir_flow *flow = subscription->flow;
+    bool is_ready = may_be_served(subscription);
+    if (is_ready && !subscription->is_ready) {
+        DL_APPEND2(flow->ready, subscription, prev_ready, next_ready);
+    } else if (!is_ready && subscription->is_ready) {
+        DL_DELETE2(flow->ready, subscription, prev_ready, next_ready);
+    }
+    subscription->is_ready = is_ready;
+}
+
+// As many workers are woken as could have something to do by this.
+static void update_and_wake(struct weir_subscription *subscription) {
+    weir_lanes_update(subscription);
+    if (subscription->is_ready) {
+        subscription->flow->wakes = subscription->flow->worker_count;
+    }
+}
+
+void weir_lanes_update_set(struct weir_set *set) {
+    for (struct weir_subscription *subscription = set->subscriptions; subscription;
+         subscription = subscription->next) {
+        update_and_wake(subscription);
+    }
 }
 
 static void make_ready(struct weir_lane *lane) {
-    struct weir_flow *flow = lane->subscription->flow;
+    struct weir_subscription *subscription = lane->subscription;
     lane->state = WEIR_LANE_READY;
-    DL_APPEND(flow->ready, lane);
-    flow->wakes++;
+    DL_APPEND(subscription->ready, lane);
+    weir_lanes_update(subscription);
+    if (subscription->is_ready) {
+        subscription->flow->wakes++;
+    }
+}
+
+static void leave_ready(struct weir_lane *lane) {
+    DL_DELETE(lane->subscription->ready, lane);
+    weir_lanes_update(lane->subscription);
 }
 
 // The heap of delayed lanes.
@@ -89,9 +131,17 @@ static void heap_remove(struct weir_flow *flow, struct weir_lane *lane) {
     }
 }
 
-static struct weir_lane *lane_of(struct weir_subscription *subscription, struct weir_str key) {
+// ---- lanes ----
+
+struct weir_lane *weir_lanes_find(const struct weir_subscription *subscription,
+                                  struct weir_str key) {
     struct weir_lane *lane;
     HASH_FIND(hh, subscription->lanes, key.data, key.size, lane);
+    return lane;
+}
+
+struct weir_lane *weir_lanes_obtain(struct weir_subscription *subscription, struct weir_str key) {
+    struct weir_lane *lane = weir_lanes_find(subscription, key);
     if (lane) {
         return lane;
     }
@@ -101,7 +151,9 @@ static struct weir_lane *lane_of(struct weir_subscription *subscription, struct 
     }
     lane->subscription = subscription;
     lane->key_size = key.size;
-    memcpy(lane->key, key.data, key.size);
+    if (key.size > 0) {
+        memcpy(lane->key, key.data, key.size);
+    }
     HASH_ADD_KEYPTR(hh, subscription->lanes, lane->key, lane->key_size, lane);
     if (!lane->hh.tbl) {
         free(lane);
@@ -110,49 +162,53 @@ static struct weir_lane *lane_of(struct weir_subscription *subscription, struct 
     return lane;
 }
 
-static void forget_if_empty(struct weir_lane *lane) {
+void weir_lanes_forget_if_empty(struct weir_lane *lane) {
     struct weir_subscription *subscription = lane->subscription;
-    if (lane->first || HASH_COUNT(subscription->lanes) <= WEIR_LANES_KEPT_MAX) {
+    if (lane->state != WEIR_LANE_IDLE || lane->first || lane->behind > 0 || lane->is_loading ||
+        HASH_COUNT(subscription->lanes) <= WEIR_LANES_KEPT_MAX) {
         return;
     }
     HASH_DEL(subscription->lanes, lane);
     free(lane);
 }
 
-weir_status weir_lanes_push(struct weir_subscription *subscription, struct weir_event *event,
-                            struct weir_error *err) {
-    struct weir_delivery *delivery = malloc(sizeof *delivery);
-    struct weir_lane *lane = delivery ? lane_of(subscription, event->key) : NULL;
-    if (!lane) {
-        free(delivery);
-        return weir_fail_no_memory(err, "a delivery");
-    }
-    *delivery = (struct weir_delivery){.event = weir_event_ref(event)};
+bool weir_lanes_holds_back(const struct weir_lane *lane) {
+    return lane->behind > 0 ||
+           (lane->state == WEIR_LANE_DELAYED && lane->subscription->flow->has_store);
+}
+
+void weir_lanes_push(struct weir_lane *lane, struct weir_delivery *delivery) {
+    struct weir_subscription *subscription = lane->subscription;
+    delivery->next = NULL;
+    delivery->is_in_lane = true;
     if (lane->last) {
         lane->last->next = delivery;
     } else {
         lane->first = delivery;
     }
     lane->last = delivery;
+    if (subscription->overflow == WEIR_OVERFLOW_DROP_OLDEST) {
+        DL_APPEND2(subscription->order, delivery, order_prev, order_next);
+    }
+    size_t bytes = delivery->entry.event->size_bytes;
     subscription->counts.queued++;
-    subscription->counts.queued_bytes += event->size_bytes;
-    subscription->flow->queued_bytes += event->size_bytes;
-    if (lane->state == WEIR_LANE_IDLE && may_run(lane)) {
+    subscription->counts.queued_bytes += bytes;
+    subscription->flow->queued_bytes += bytes;
+    if (lane->state == WEIR_LANE_IDLE) {
         make_ready(lane);
     }
-    return WEIR_OK;
 }
 
-void weir_lanes_wake(struct weir_set *set) {
-    for (struct weir_subscription *subscription = set->subscriptions; subscription;
-         subscription = subscription->next) {
-        struct weir_lane *lane, *next;
-        HASH_ITER (hh, subscription->lanes, lane, next) {
-            if (lane->state == WEIR_LANE_IDLE && lane->first && may_run(lane)) {
-                make_ready(lane);
-            }
-        }
+// The delivery is in its lane no more.
+static void leave_lane(struct weir_subscription *subscription, struct weir_delivery *delivery) {
+    size_t bytes = delivery->entry.event->size_bytes;
+    delivery->is_in_lane = false;
+    if (subscription->overflow == WEIR_OVERFLOW_DROP_OLDEST) {
+        DL_DELETE2(subscription->order, delivery, order_prev, order_next);
     }
+    subscription->counts.queued--;
+    subscription->counts.queued_bytes -= bytes;
+    subscription->flow->queued_bytes -= bytes;
 }
 
 // Moves lanes whose time has come to the ready ones.
@@ -164,47 +220,61 @@ static void wake_due(struct weir_flow *flow) {
     while (flow->delayed_count > 0 && flow->delayed[0]->due_ns <= now_ns) {
         struct weir_lane *lane = flow->delayed[0];
         heap_remove(flow, lane);
-        lane->state = WEIR_LANE_IDLE;
-        if (may_run(lane)) {
-            make_ready(lane);
-        }
+        lane->subscription->blocked--;
+        make_ready(lane);
     }
 }
 
 struct weir_lane *weir_lanes_take(struct weir_flow *flow, int64_t *ret_wait_ns) {
     wake_due(flow);
     *ret_wait_ns = flow->delayed_count > 0 ? flow->delayed[0]->due_ns : INT64_MAX;
-    while (flow->ready) {
-        struct weir_lane *lane = flow->ready;
-        DL_DELETE(flow->ready, lane);
-        if (may_run(lane)) {
-            lane->state = WEIR_LANE_RUNNING;
-            return lane;
-        }
-        lane->state = WEIR_LANE_IDLE; // its set's time ran out while it waited
+    struct weir_subscription *subscription = flow->ready;
+    flow->is_held = subscription && weir_flow_is_clogged(flow);
+    if (!subscription || flow->is_held) {
+        return NULL;
     }
-    return NULL;
+    // To the end, so that the others have their turn first.
+    DL_DELETE2(flow->ready, subscription, prev_ready, next_ready);
+    subscription->is_ready = false;
+    struct weir_lane *lane = subscription->ready;
+    DL_DELETE(subscription->ready, lane);
+    lane->state = WEIR_LANE_RUNNING;
+    subscription->counts.in_flight++;
+    subscription->set->in_flight++;
+    weir_lanes_update(subscription);
+    return lane;
+}
+
+// The lane's handler has returned.
+static void leave_running(struct weir_lane *lane) {
+    struct weir_subscription *subscription = lane->subscription;
+    lane->state = WEIR_LANE_IDLE;
+    subscription->counts.in_flight--;
+    subscription->set->in_flight--;
 }
 
 static void after_running(struct weir_lane *lane) {
-    lane->state = WEIR_LANE_IDLE;
-    if (lane->first && may_run(lane)) {
+    struct weir_subscription *subscription = lane->subscription;
+    leave_running(lane);
+    if (lane->first) {
         make_ready(lane);
-    } else {
-        forget_if_empty(lane);
+        return;
     }
+    if (lane->behind > 0) {
+        weir_backlog_want_lane(lane);
+    }
+    weir_lanes_forget_if_empty(lane);
+    weir_lanes_update(subscription);
 }
 
 static struct weir_delivery *unlink_first(struct weir_lane *lane) {
-    struct weir_subscription *subscription = lane->subscription;
     struct weir_delivery *delivery = lane->first;
     lane->first = delivery->next;
     if (!lane->first) {
         lane->last = NULL;
     }
-    subscription->counts.queued--;
-    subscription->counts.queued_bytes -= delivery->event->size_bytes;
-    subscription->flow->queued_bytes -= delivery->event->size_bytes;
+    delivery->next = NULL;
+    leave_lane(lane->subscription, delivery);
     return delivery;
 }
 
@@ -217,11 +287,14 @@ struct weir_delivery *weir_lanes_pop(struct weir_lane *lane) {
 void weir_lanes_delay(struct weir_lane *lane, int64_t due_ns) {
     struct weir_flow *flow = lane->subscription->flow;
     lane->due_ns = due_ns;
-    if (!may_run(lane) || !heap_add(flow, lane)) {
+    if (!heap_add(flow, lane)) {
         after_running(lane);
         return;
     }
+    leave_running(lane);
     lane->state = WEIR_LANE_DELAYED;
+    lane->subscription->blocked++;
+    weir_lanes_update(lane->subscription);
     if (flow->delayed[0] == lane) {
         flow->wakes++; // somebody has to wait for the nearer time
     }
@@ -231,24 +304,88 @@ void weir_lanes_put_back(struct weir_lane *lane) {
     after_running(lane);
 }
 
-uint64_t weir_lanes_clear(struct weir_subscription *subscription) {
-    struct weir_flow *flow = subscription->flow;
-    uint64_t count = 0;
+struct weir_delivery *weir_lanes_unload(struct weir_lane *lane) {
+    struct weir_delivery *rest = lane->first ? lane->first->next : NULL;
+    if (lane->state != WEIR_LANE_DELAYED || !rest) {
+        return NULL;
+    }
+    for (const struct weir_delivery *delivery = rest; delivery; delivery = delivery->next) {
+        if (!delivery->has_row || delivery->is_in_batch || delivery->is_reattempted) {
+            return NULL; // the next commit comes to it
+        }
+    }
+    struct weir_subscription *subscription = lane->subscription;
+    lane->behind_seq = rest->entry.seq;
+    for (struct weir_delivery *delivery = rest; delivery; delivery = delivery->next) {
+        leave_lane(subscription, delivery);
+        lane->behind++;
+        subscription->counts.behind++;
+        subscription->behind_bytes += delivery->entry.event->size_bytes;
+    }
+    lane->first->next = NULL;
+    lane->last = lane->first;
+    return rest;
+}
+
+// Takes the delivery behind the one that is being handled.
+static struct weir_delivery *unlink_second(struct weir_lane *lane) {
+    struct weir_delivery *running = lane->first, *last = lane->last;
+    lane->first = running->next;
+    struct weir_delivery *taken = unlink_first(lane);
+    running->next = lane->first;
+    lane->first = running;
+    lane->last = running->next ? last : running;
+    return taken;
+}
+
+struct weir_delivery *weir_lanes_take_oldest(struct weir_subscription *subscription) {
+    struct weir_delivery *oldest;
+    DL_FOREACH2 (subscription->order, oldest, order_next) {
+        struct weir_lane *lane = weir_lanes_find(subscription, oldest->entry.event->key);
+        if (lane->state != WEIR_LANE_RUNNING) {
+            struct weir_delivery *taken = unlink_first(lane); // the oldest of all is so of its lane
+            if (lane->state == WEIR_LANE_DELAYED) {
+                heap_remove(subscription->flow, lane);
+                subscription->blocked--;
+                lane->state = WEIR_LANE_IDLE;
+                if (lane->first) {
+                    make_ready(lane);
+                }
+            } else if (!lane->first) {
+                leave_ready(lane);
+                lane->state = WEIR_LANE_IDLE;
+            }
+            weir_lanes_forget_if_empty(lane);
+            return taken;
+        }
+        if (oldest != lane->first) {
+            return unlink_second(lane);
+        }
+    }
+    return NULL;
+}
+
+struct weir_delivery *weir_lanes_clear(struct weir_subscription *subscription,
+                                       uint64_t *ret_count) {
+    struct weir_delivery *cleared = NULL;
+    *ret_count = 0;
     struct weir_lane *lane, *next;
     HASH_ITER (hh, subscription->lanes, lane, next) {
         if (lane->state == WEIR_LANE_READY) {
-            DL_DELETE(flow->ready, lane);
+            leave_ready(lane);
         } else if (lane->state == WEIR_LANE_DELAYED) {
-            heap_remove(flow, lane);
+            heap_remove(subscription->flow, lane);
+            subscription->blocked--;
         }
         while (lane->first) {
             struct weir_delivery *delivery = unlink_first(lane);
-            weir_event_unref(delivery->event);
-            free(delivery);
-            count++;
+            delivery->next = cleared;
+            cleared = delivery;
+            ++*ret_count;
         }
         HASH_DEL(subscription->lanes, lane);
         free(lane);
     }
-    return count;
+    subscription->load_lanes = NULL;
+    return cleared;
 }

@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <utlist.h>
 
+enum { FLUSH_WAIT_MS = 5000 }; // for the disk, of a watch
+
 // A subscription that was watched and not listened to yet.
 struct pending_watch {
     struct weir_subscription *subscription;
@@ -145,10 +147,23 @@ static weir_status start_watch(struct weir_session *session, struct weir_str rd,
         .guest = session->args.guest,
         .retry = session->args.retry,
         .queue = session->args.queue,
+        .journal = session->args.journal,
+        .concurrency = session->args.concurrency,
+        .on_gap = session->args.on_gap,
+        .overflow = session->args.overflow,
+        .to = session->args.to,
     };
     status = weir_subscription_create(session->args.flow, &args, ret_subscription, err);
-    if (status == WEIR_OK) {
-        session->watch_count++;
+    if (status != WEIR_OK) {
+        return status;
+    }
+    session->watch_count++;
+    // From the return on nothing is lost, also not by a stop that comes at once.
+    status = weir_flow_flush(session->args.flow,
+                             weir_clock_monotonic_ns() + FLUSH_WAIT_MS * WEIR_NS_PER_MS, err);
+    if (status != WEIR_OK) {
+        weir_subscription_destroy(*ret_subscription);
+        *ret_subscription = NULL;
     }
     return status;
 }
@@ -220,6 +235,11 @@ static weir_status session_set_listen(void *context, void *set, struct weir_str 
         if (status != WEIR_OK) {
             return status;
         }
+    }
+    weir_status status = weir_subscription_bind(subscription, handler, err);
+    if (status != WEIR_OK) {
+        weir_subscription_destroy(subscription);
+        return status;
     }
     weir_set_add(set, subscription, handler);
     return WEIR_OK;

@@ -60,10 +60,62 @@ void weir_set_add(struct weir_set *set, struct weir_subscription *subscription, 
     subscription->handler = handler;
     subscription->set = set;
     LL_APPEND(set->subscriptions, subscription);
-    if (set->is_executing) {
-        weir_lanes_wake(set);
-    }
+    weir_lanes_update_set(set);
     weir_flow_unlock(set->flow);
+}
+
+bool weir_set_remove(struct weir_set *set, const char *name) {
+    struct weir_flow *flow = set->flow;
+    struct weir_subscription *subscription;
+    pthread_mutex_lock(&flow->lock);
+    LL_FOREACH (set->subscriptions, subscription) {
+        if (strcmp(subscription->name, name) == 0) {
+            break;
+        }
+    }
+    pthread_mutex_unlock(&flow->lock);
+    if (!subscription) {
+        return false;
+    }
+    weir_subscription_end(subscription, weir_clock_monotonic_ns() + flow->config.grace_ns);
+    pthread_mutex_lock(&flow->lock);
+    LL_DELETE(set->subscriptions, subscription);
+    pthread_mutex_unlock(&flow->lock);
+    weir_subscription_destroy(subscription);
+    return true;
+}
+
+// Under lock: gives each subscription of `before` the handlers of `after`, or only looks whether
+// that can be done.
+static weir_status swap(struct weir_set *set, const struct weir_guest *before,
+                        struct weir_guest *after, bool is_trial, struct weir_error *err) {
+    struct weir_subscription *subscription;
+    LL_FOREACH (set->subscriptions, subscription) {
+        if (subscription->guest != before) {
+            continue;
+        }
+        uint32_t handler;
+        const char *name = weir_guest_handler_name(subscription->guest, subscription->handler);
+        weir_status status = weir_guest_handler_find(after, weir_str_of(name), &handler, err);
+        if (status != WEIR_OK) {
+            return weir_error_prefix(err, status, "subscription %s", subscription->name);
+        }
+        if (!is_trial) {
+            weir_guest_unref(subscription->guest); // whoever swaps holds it too: it is not the last
+            subscription->guest = weir_guest_ref(after);
+            subscription->handler = handler;
+        }
+    }
+    return WEIR_OK;
+}
+
+weir_status weir_set_swap_guest(struct weir_set *set, struct weir_guest *before,
+                                struct weir_guest *after, struct weir_error *err) {
+    pthread_mutex_lock(&set->flow->lock);
+    weir_status status = swap(set, before, after, true, err);
+    status = status == WEIR_OK ? swap(set, before, after, false, err) : status;
+    pthread_mutex_unlock(&set->flow->lock);
+    return status;
 }
 
 // Under lock: waits for the flow to stop or the deadline (INT64_MAX: none).
@@ -105,7 +157,7 @@ static struct totals total(const struct weir_set *set) {
         totals.handled += subscription->counts.handled;
         totals.failed += subscription->counts.failed;
         totals.dead += subscription->counts.dead;
-        totals.queued += subscription->counts.queued;
+        totals.queued += subscription->counts.queued + subscription->counts.behind;
     }
     return totals;
 }
@@ -133,6 +185,17 @@ static void tell_end(const struct weir_set *set, const struct totals *totals) {
              {"still_queued", weir_str_of(queued)});
 }
 
+// What was handled is written down within the grace period, so that whoever sees exec return may
+// rely on it.
+static void flush(struct weir_flow *flow, int64_t until_ns) {
+    struct weir_error err;
+    if (weir_flow_flush(flow, until_ns, &err) != WEIR_OK) {
+        weir_log(flow->config.log, WEIR_LOG_WARN,
+                 "what was handled last is not written down yet; it may come again",
+                 {"reason", weir_str_of(err.message)});
+    }
+}
+
 weir_status weir_set_exec(struct weir_set *set, int64_t duration_ns, struct weir_error *err) {
     struct weir_flow *flow = set->flow;
     int64_t begin_ns = weir_clock_monotonic_ns(), deadline_ns;
@@ -146,13 +209,15 @@ weir_status weir_set_exec(struct weir_set *set, int64_t duration_ns, struct weir
 
     pthread_mutex_lock(&flow->lock);
     set->is_executing = !flow->is_stopping; // none begins after a stop, not even for a moment
-    weir_lanes_wake(set);
+    weir_lanes_update_set(set);
     weir_flow_unlock(flow);
 
     pthread_mutex_lock(&flow->lock);
     wait_until(flow, deadline_ns);
     set->is_executing = false;
-    wait_for_handlers(set, weir_clock_monotonic_ns() + flow->config.grace_ns, true);
+    weir_lanes_update_set(set);
+    int64_t grace_end_ns = weir_clock_monotonic_ns() + flow->config.grace_ns;
+    wait_for_handlers(set, grace_end_ns, true);
     if (set->in_flight > 0) {
         weir_dispatch_cut(set, NULL);
         wait_for_handlers(set, weir_clock_monotonic_ns() + WEIR_CUT_WAIT_MS * WEIR_NS_PER_MS,
@@ -161,6 +226,7 @@ weir_status weir_set_exec(struct weir_set *set, int64_t duration_ns, struct weir
     uint32_t stuck = set->in_flight;
     totals = total(set);
     pthread_mutex_unlock(&flow->lock);
+    flush(flow, grace_end_ns);
     tell_end(set, &totals);
     if (stuck > 0) {
         return weir_fail(err, WEIR_OTHER,

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What follows from a verdict: the event is done with, tried again later, or given up; and room in
-// the queue wakes the source. Runs on the worker that called the handler.
+// What follows from a verdict: the event is done with, tried again later, or given up. Runs on the
+// worker that called the handler, in two steps. First, without the lock, everything is made that may
+// fail or take long: the returned event with its place in the chain, the dead letter. Then, under
+// the lock, the lane moves on and the outcome goes to the next commit: that the event is settled,
+// what it caused and what became of it are one transaction, because a commit takes everything that
+// was done under one hold of the lock.
 //
-// The commit's place is here: derived events, dead letters and the cursor go down in one
-// transaction before the delivery is popped. For now an event that is given up is told in the log,
-// and a derived event that has no sink is counted and dropped.
+// Where there is no memory for what has to be written down, the event is not settled: it is handed
+// to its handler once more after a while, and that is no attempt.
 #include "flow/flow_private.h"
 
 #include "base/clock.h"
@@ -15,51 +18,7 @@
 #include <stdlib.h>
 #include <utlist.h>
 
-// Sources that are woken between two looks at the list of those that wait.
-enum { RESUMES_MAX = 16 };
-
-static bool has_room_again(const struct weir_subscription *subscription) {
-    const struct weir_flow *flow = subscription->flow;
-    const struct weir_subscription_counts *counts = &subscription->counts;
-    return counts->queued == 0 || (counts->queued <= subscription->queue.events / 2 &&
-                                   counts->queued_bytes <= subscription->queue.bytes / 2 &&
-                                   flow->queued_bytes <= flow->config.queue_bytes / 2);
-}
-
-// Under lock: takes subscriptions that have room again out of the paused ones. Each is pinned, so
-// that its watch stays until the provider has been called.
-static size_t collect_resumes(struct weir_flow *flow,
-                              struct weir_subscription *ret_list[RESUMES_MAX]) {
-    size_t count = 0;
-    struct weir_subscription *subscription, *next;
-    DL_FOREACH_SAFE2(flow->paused, subscription, next, next_paused) {
-        if (count == RESUMES_MAX) {
-            break;
-        }
-        if (subscription->watch && !subscription->is_ending && has_room_again(subscription)) {
-            DL_DELETE2(flow->paused, subscription, prev_paused, next_paused);
-            subscription->is_paused = false;
-            subscription->pins++;
-            ret_list[count++] = subscription;
-        }
-    }
-    return count;
-}
-
-static void resume(struct weir_flow *flow, struct weir_subscription **list, size_t count) {
-    if (count == 0) {
-        return;
-    }
-    for (size_t i = 0; i < count; i++) {
-        list[i]->resource->provider->resume(list[i]->watch);
-    }
-    pthread_mutex_lock(&flow->lock);
-    for (size_t i = 0; i < count; i++) {
-        list[i]->pins--;
-    }
-    pthread_cond_broadcast(&flow->changed);
-    pthread_mutex_unlock(&flow->lock);
-}
+enum { LATER_MS = 100 }; // until a settlement without memory is tried again
 
 static void tell(const struct weir_subscription *subscription, const struct weir_event *event,
                  enum weir_decision decision, uint32_t attempt, const char *reason) {
@@ -75,71 +34,135 @@ static void tell(const struct weir_subscription *subscription, const struct weir
              {"attempt", weir_str_of(attempts)}, {"reason", weir_str_of(reason)});
 }
 
-// Under lock: moves the lane on. Returns the delivery where it is over, NULL where it stays.
-static struct weir_delivery *apply(struct weir_worker *worker, enum weir_decision decision) {
-    struct weir_lane *lane = worker->lane;
-    struct weir_subscription *subscription = lane->subscription;
-    struct weir_subscription_counts *counts = &subscription->counts;
-    switch (decision) {
-    case WEIR_DECIDE_PUT_BACK:
-        weir_lanes_put_back(lane);
-        return NULL;
-    case WEIR_DECIDE_RETRY: {
-        counts->failed++;
-        uint32_t attempt = ++lane->first->attempts;
-        int64_t wait_ns = weir_backoff_ns(&subscription->retry, attempt, erand48(worker->random));
-        weir_lanes_delay(lane, weir_clock_monotonic_ns() + wait_ns);
-        return NULL;
-    }
-    case WEIR_DECIDE_DEAD:
-        counts->failed++;
-        counts->dead++;
-        break;
-    case WEIR_DECIDE_SETTLE:
-        counts->handled++;
-        break;
-    }
-    return weir_lanes_pop(lane);
+static void look_on(const struct weir_worker *worker, const struct weir_event *event,
+                    uint32_t attempt, enum weir_decision decision) {
+    struct weir_flow *flow = worker->flow;
+    const struct weir_subscription *subscription = worker->lane->subscription;
+    static const char *const outcomes[] = {[WEIR_DECIDE_SETTLE] = "handled",
+                                           [WEIR_DECIDE_RETRY] = "retry",
+                                           [WEIR_DECIDE_DEAD] = "dead",
+                                           [WEIR_DECIDE_PUT_BACK] = "cut",
+                                           [WEIR_DECIDE_LATER] = "later"};
+    bool is_good = decision == WEIR_DECIDE_SETTLE;
+    const struct weir_tap_event tapped = {
+        .subscription = subscription->name,
+        .guest = weir_guest_name(worker->guest),
+        .handler = weir_guest_handler_name(worker->guest, worker->handler),
+        .event = &event->fields,
+        .attempt = attempt,
+        .outcome = is_good && worker->verdict.derived ? "derived" : outcomes[decision],
+        .reason = is_good ? "" : worker->verdict.error.message,
+        .took_ns = worker->took_ns,
+    };
+    flow->config.tap(flow->config.tap_context, &tapped);
 }
 
-void weir_settle(struct weir_worker *worker) {
+static struct weir_dead *make_dead(const struct weir_worker *worker, struct weir_event *event,
+                                   uint32_t attempt) {
+    struct weir_dead_args args = {
+        .subscription = weir_str_of(worker->lane->subscription->name),
+        .reason = weir_str_of(worker->verdict.error.message),
+        .guest_hash = weir_str_of(weir_guest_hash(worker->guest)),
+        .output = {worker->call.output_tail, worker->call.output_tail_size},
+        .attempts = attempt,
+        .event = event,
+    };
+    return weir_dead_new(&args);
+}
+
+void weir_settle_prepare(struct weir_worker *worker, struct weir_settlement *ret_settlement) {
     struct weir_flow *flow = worker->flow;
     struct weir_subscription *subscription = worker->lane->subscription;
-    struct weir_delivery *first = worker->lane->first;
+    const struct weir_delivery *first = worker->lane->first;
+    struct weir_event *event = first->entry.event;
     struct weir_verdict *verdict = &worker->verdict;
     uint32_t attempt = first->attempts + 1;
     enum weir_decision decision = weir_decide(verdict, &subscription->retry, attempt);
-    if (decision == WEIR_DECIDE_RETRY || decision == WEIR_DECIDE_DEAD) {
-        tell(subscription, first->event, decision, attempt, verdict->error.message);
+    struct weir_settlement settlement = {.decision = decision};
+    if (decision == WEIR_DECIDE_DEAD && flow->has_store) {
+        settlement.dead = make_dead(worker, event, attempt);
+        settlement.decision = settlement.dead ? decision : WEIR_DECIDE_LATER;
+    } else if (decision == WEIR_DECIDE_SETTLE && verdict->derived && subscription->target) {
+        struct weir_error err;
+        if (weir_derive(subscription, event, verdict->derived, &settlement.out, &settlement.dead,
+                        &err) != WEIR_OK) {
+            settlement.decision = WEIR_DECIDE_LATER;
+        }
+        if (settlement.dead) {
+            tell(subscription, event, WEIR_DECIDE_DEAD, attempt, "the chain of events is too long");
+        }
     }
-    weir_event_unref(verdict->derived);
-    verdict->derived = NULL;
+    if (settlement.decision == WEIR_DECIDE_RETRY || settlement.decision == WEIR_DECIDE_DEAD) {
+        tell(subscription, event, settlement.decision, attempt, verdict->error.message);
+    }
+    if (atomic_load_explicit(&flow->is_tapped, memory_order_relaxed)) {
+        look_on(worker, event, attempt, settlement.decision);
+    }
+    if (verdict->derived) {
+        weir_event_unref(verdict->derived);
+        verdict->derived = NULL;
+    }
+    *ret_settlement = settlement;
+}
 
-    struct weir_subscription *resumes[RESUMES_MAX];
-    pthread_mutex_lock(&flow->lock);
-    struct weir_delivery *over = apply(worker, decision);
-    worker->lane = NULL;
-    if (flow->wakes > 0) {
-        flow->wakes--; // one of the lanes is this worker's next
+// The lane's first delivery has failed and will be tried again.
+static void retry(struct weir_worker *worker) {
+    struct weir_lane *lane = worker->lane;
+    struct weir_subscription *subscription = lane->subscription;
+    struct weir_delivery *first = lane->first;
+    subscription->counts.failed++;
+    uint32_t attempt = ++first->attempts;
+    int64_t wait_ns = weir_backoff_ns(&subscription->retry, attempt, erand48(worker->random));
+    weir_subscription_note_error(subscription, worker->verdict.error.message);
+    weir_lanes_delay(lane, weir_clock_monotonic_ns() + wait_ns);
+    weir_ledger_reattempt(first);
+}
+
+// The lane's first delivery is over.
+static void finish(struct weir_worker *worker, struct weir_settlement *settlement) {
+    struct weir_flow *flow = worker->flow;
+    struct weir_subscription *subscription = worker->lane->subscription;
+    struct weir_subscription_counts *counts = &subscription->counts;
+    if (settlement->decision == WEIR_DECIDE_DEAD) {
+        counts->failed++;
+        counts->dead++;
+        weir_subscription_note_error(subscription, worker->verdict.error.message);
+    } else {
+        counts->handled++;
     }
-    size_t resume_count = collect_resumes(flow, resumes);
-    subscription->counts.in_flight--;
-    subscription->set->in_flight--;
+    if (settlement->dead) {
+        weir_dead_append(flow, settlement->dead);
+    }
+    if (settlement->out) {
+        counts->derived++;
+        weir_out_append(flow, settlement->out, subscription->target);
+    }
+    struct weir_delivery *over = weir_lanes_pop(worker->lane);
+    subscription->is_gap_open = subscription->is_gap_open && !over->entry.event->is_gap;
+    settlement->over = weir_ledger_settle(over);
+    weir_backlog_want(subscription);
+}
+
+void weir_settle_apply(struct weir_worker *worker, struct weir_settlement *settlement) {
+    struct weir_flow *flow = worker->flow;
+    struct weir_subscription *subscription = worker->lane->subscription;
+    switch (settlement->decision) {
+    case WEIR_DECIDE_PUT_BACK:
+        weir_lanes_put_back(worker->lane);
+        break;
+    case WEIR_DECIDE_LATER:
+        weir_lanes_delay(worker->lane, weir_clock_monotonic_ns() + LATER_MS * WEIR_NS_PER_MS);
+        break;
+    case WEIR_DECIDE_RETRY:
+        retry(worker);
+        break;
+    case WEIR_DECIDE_SETTLE:
+    case WEIR_DECIDE_DEAD:
+        finish(worker, settlement);
+        break;
+    }
+    worker->lane = NULL;
     if (!subscription->set->is_executing || subscription->is_ending) {
         pthread_cond_broadcast(&flow->changed);
-    }
-    weir_flow_unlock(flow);
-
-    if (over) {
-        weir_event_unref(over->event);
-        free(over);
-    }
-    resume(flow, resumes, resume_count);
-    // Nobody may be left: this may have been the last settlement for a long time.
-    while (resume_count == RESUMES_MAX) {
-        pthread_mutex_lock(&flow->lock);
-        resume_count = collect_resumes(flow, resumes);
-        pthread_mutex_unlock(&flow->lock);
-        resume(flow, resumes, resume_count);
     }
 }

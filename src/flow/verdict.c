@@ -13,6 +13,9 @@ enum weir_decision weir_decide(const struct weir_verdict *verdict, const struct 
     if (verdict->outcome == WEIR_BROKEN && verdict->error.status == WEIR_STOPPED) {
         return WEIR_DECIDE_PUT_BACK;
     }
+    if (verdict->outcome == WEIR_REJECTED) {
+        return WEIR_DECIDE_DEAD;
+    }
     return attempt < retry->attempts ? WEIR_DECIDE_RETRY : WEIR_DECIDE_DEAD;
 }
 

@@ -7,18 +7,22 @@
 // Handlers are found by their exports: a function whose core type is handle-event's, (i32) -> i32
 // (26 core values are more than the ABI passes flat, so the event goes by pointer), and whose name
 // is one that the WIT gives to a function: `on-order` from the world itself,
-// `package:name/interface@version#handle-event` from an interface.
+// `package:name/interface@version#handle-event` from an interface. A core module has no other types,
+// so the name also says what a handler returns, see wit/reactive.wit: one that ends in "-or-reject"
+// returns the variant `failure` as its error.
 #include "guest/instance.h"
 
 #include "base/show.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 enum { TYPE_BYTES = sizeof(((struct weir_odd_export *)0)->type) };
 
@@ -29,6 +33,10 @@ struct weir_idle_instances {
     struct weir_instance *first; // under lock
     uint32_t count;              // under lock
 };
+
+const char *weir_guest_hash(const struct weir_guest *guest) {
+    return guest->hash;
+}
 
 const char *weir_guest_name(const struct weir_guest *guest) {
     return guest->args.name;
@@ -127,6 +135,12 @@ static char *copy_text(struct weir_str text) {
     return copy;
 }
 
+static bool or_rejects(struct weir_str name) {
+    struct weir_str suffix = WEIR_STR("-or-reject");
+    return name.size > suffix.size &&
+           memcmp(name.data + name.size - suffix.size, suffix.data, suffix.size) == 0;
+}
+
 static struct weir_handler *handler_named(const struct weir_guest *guest, struct weir_str name) {
     for (uint32_t i = 0; i < guest->handler_count; i++) {
         struct weir_handler *handler = &guest->handlers[i];
@@ -157,6 +171,9 @@ static const char *list_handlers(const struct weir_guest *guest,
 weir_status weir_guest_handler_find(const struct weir_guest *guest, struct weir_str name,
                                     uint32_t *ret_handler, struct weir_error *err) {
     const struct weir_handler *handler = handler_named(guest, name);
+    if (!handler && weir_str_equal(name, WEIR_STR(WEIR_HANDLER_DEFAULT))) {
+        handler = handler_named(guest, WEIR_STR(WEIR_HANDLER_DEFAULT_OR_REJECT));
+    }
     if (handler) {
         *ret_handler = (uint32_t)(handler - guest->handlers);
         return WEIR_OK;
@@ -247,7 +264,8 @@ static weir_status add_odd(struct weir_guest *guest, struct weir_str name,
 static weir_status claim_name(struct weir_guest *guest, struct weir_str export,
                               struct weir_str name, bool *ret_is_free, struct weir_error *err) {
     struct weir_handler *holder = handler_named(guest, name);
-    bool is_own = weir_str_has_prefix(export, WEIR_STR(WEIR_WIT_EVENT_HANDLER "#"));
+    bool is_own = weir_str_has_prefix(export, WEIR_STR(WEIR_WIT_EVENT_HANDLER "#")) ||
+                  weir_str_has_prefix(export, WEIR_STR(WEIR_WIT_EVENT_HANDLER_OR_REJECT "#"));
     *ret_is_free = !holder || (is_own && strcmp(holder->name, holder->export) != 0);
     if (holder && *ret_is_free) {
         char *whole = strdup(holder->export);
@@ -276,7 +294,8 @@ static weir_status add_handler(struct weir_guest *guest, const struct exports *e
     }
     struct weir_handler *handler = &guest->handlers[guest->handler_count];
     *handler = (struct weir_handler){.name = copy_text(is_free ? name : export),
-                                     .export = copy_text(export)};
+                                     .export = copy_text(export),
+                                     .may_reject = or_rejects(name)};
     guest->handler_count++; // from here on it is freed with the guest
     if (!handler->name || !handler->export) {
         return weir_fail_no_memory(err, "a handler's name");
@@ -518,6 +537,7 @@ static weir_status prepare(struct weir_engine *engine, const struct weir_guest_a
         free(idle);
         return weir_fail_no_memory(err, "a guest");
     }
+    atomic_init(&guest->references, 1);
     guest->engine = engine;
     guest->args = *args;
     guest->name = name;
@@ -537,9 +557,12 @@ weir_status weir_guest_compile(struct weir_engine *engine, const struct weir_gue
     if (status != WEIR_OK) {
         return status;
     }
+    XXH128_hash_t hash = XXH3_128bits(wasm.data ? wasm.data : "", wasm.size);
+    snprintf(guest->hash, sizeof guest->hash, "xxh128:%016" PRIx64 "%016" PRIx64, hash.high64,
+             hash.low64);
     status = compile(guest, wasm, err);
     if (status != WEIR_OK) {
-        weir_guest_destroy(guest);
+        weir_guest_unref(guest);
         return weir_error_prefix(err, status, "guest %s", args->name);
     }
     *ret_guest = guest;
@@ -602,10 +625,14 @@ weir_status weir_guest_load(struct weir_engine *engine, const struct weir_guest_
     return status;
 }
 
-void weir_guest_destroy(struct weir_guest *guest) {
-    if (!guest) {
-        return;
+struct weir_guest *weir_guest_ref(struct weir_guest *guest) {
+    if (guest) {
+        atomic_fetch_add_explicit(&guest->references, 1, memory_order_relaxed);
     }
+    return guest;
+}
+
+static void destroy(struct weir_guest *guest) {
     while (guest->idle->first) {
         struct weir_instance *instance = guest->idle->first;
         guest->idle->first = instance->next_idle;
@@ -635,6 +662,12 @@ void weir_guest_destroy(struct weir_guest *guest) {
     free(guest->main_export);
     free(guest->name);
     free(guest);
+}
+
+void weir_guest_unref(struct weir_guest *guest) {
+    if (guest && atomic_fetch_sub_explicit(&guest->references, 1, memory_order_acq_rel) == 1) {
+        destroy(guest);
+    }
 }
 
 static struct weir_instance *take_idle(struct weir_guest *guest) {

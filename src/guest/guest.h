@@ -24,10 +24,13 @@ enum {
     WEIR_HANDLERS_MAX = 256,       // handlers of one guest
     WEIR_OUTPUT_LINE_BYTES = 4096, // a longer line of a guest's output is broken
     WEIR_HANDLER_LIST_BYTES = 512, // of a message's list of handlers
+    WEIR_GUEST_HASH_BYTES = 40,    // "xxh128:", 32 digits and the terminator
+    WEIR_CALL_TAIL_BYTES = 2048,   // of what a call printed last
 };
 
-// The handler that `listen` means.
-#define WEIR_HANDLER_DEFAULT "handle-event"
+// The handler that `listen` means, and the one that it means where a guest has no such.
+#define WEIR_HANDLER_DEFAULT           "handle-event"
+#define WEIR_HANDLER_DEFAULT_OR_REJECT "handle-event-or-reject"
 
 // What a guest's main can ask of its host; implemented by whoever runs it. `session` is what
 // weir_guest_run was given. Every function is called on the thread of that weir_guest_run. Statuses
@@ -76,11 +79,15 @@ struct weir_guest_args {
 // A running call that another thread may cut. Zero it before use.
 struct weir_call {
     atomic_bool is_cut; // set it, and the guest is cut within WEIR_EPOCH_TICK_MS and a half
+    // The end of what the last call printed, whole lines where they fit.
+    size_t output_tail_size;
+    char output_tail[WEIR_CALL_TAIL_BYTES];
 };
 
 enum weir_outcome {
     WEIR_HANDLED, // ok(none) or ok(some)
-    WEIR_FAILED,  // err(text): the text is in `error`
+    WEIR_FAILED,  // err(text), or err(retry(text)): the text is in `error`
+    WEIR_REJECTED, // err(reject(text)): likewise, and another attempt is of no use
     WEIR_BROKEN,  // trap, cut, bound, or a result that breaks the contract: `error` says which
 };
 
@@ -99,10 +106,14 @@ weir_status weir_guest_load(struct weir_engine *engine, const struct weir_guest_
 weir_status weir_guest_compile(struct weir_engine *engine, const struct weir_guest_args *args,
                                struct weir_str wasm, struct weir_guest **ret_guest,
                                struct weir_error *err);
-// No call may be running. NULL is allowed.
-void weir_guest_destroy(struct weir_guest *guest);
+// A guest is made with one reference. The last one that is given back frees it; no call may be
+// running then. NULL is allowed in both. Any thread.
+struct weir_guest *weir_guest_ref(struct weir_guest *guest);
+void weir_guest_unref(struct weir_guest *guest);
 
 const char *weir_guest_name(const struct weir_guest *guest);
+// Of the guest's file: "xxh128:" and 32 hexadecimal digits.
+const char *weir_guest_hash(const struct weir_guest *guest);
 
 // Handlers are numbered from 0 in the order of the module's exports.
 uint32_t weir_guest_handler_count(const struct weir_guest *guest);

@@ -287,6 +287,8 @@ void weir_instance_restart_bounds(struct weir_instance *instance) {
     instance->deadline_ns = weir_clock_coarse_ns() + WEIR_CLOCK_COARSE_MS * WEIR_NS_PER_MS +
                             instance->guest->args.time_ns;
     weir_print_begin(&instance->output, instance->guest->args.output_bytes, instance->deadline_ns);
+    instance->output.call = instance->call;
+    instance->call->output_tail_size = 0;
 }
 
 void weir_instance_begin(struct weir_instance *instance, struct weir_call *call) {
@@ -332,25 +334,34 @@ static weir_status bind_handler(struct weir_instance *instance, uint32_t index,
     return status;
 }
 
+// The error that a handler returned is the verdict.
+static void note_failure(const struct weir_wit_handled *result, bool may_reject,
+                         struct weir_verdict *verdict) {
+    bool is_rejected = may_reject && result->failure.kind == WEIR_WIT_FAILURE_REJECT;
+    struct weir_str text = may_reject ? result->failure.message : result->err;
+    verdict->outcome = is_rejected ? WEIR_REJECTED : WEIR_FAILED;
+    weir_fail(&verdict->error, WEIR_OTHER, "%.*s",
+              (int)(text.size < WEIR_ERROR_MESSAGE_BYTES ? text.size : WEIR_ERROR_MESSAGE_BYTES),
+              text.data);
+}
+
 // Reads a handler's result and makes what it says the verdict's.
-static weir_status read_result(struct weir_instance *instance, uint32_t address,
+static weir_status read_result(struct weir_instance *instance, uint32_t handler, uint32_t address,
                                struct weir_verdict *verdict) {
     struct weir_error *err = &verdict->error;
     struct weir_scratch scratch;
     scratch.used = 0;
     struct weir_wit_handled result;
+    bool may_reject = instance->guest->handlers[handler].may_reject;
     refresh_size(instance);
-    weir_status status =
-        weir_canon_lift(&instance->linear, &weir_wit_handled, address, &result, &scratch, err);
+    weir_status status = weir_canon_lift(
+        &instance->linear, may_reject ? &weir_wit_handled_or_rejected : &weir_wit_handled, address,
+        &result, &scratch, err);
     if (status != WEIR_OK) {
         return weir_error_prefix(err, status, "its result");
     }
     if (result.is_err) {
-        verdict->outcome = WEIR_FAILED;
-        weir_fail(err, WEIR_OTHER, "%.*s",
-                  (int)(result.err.size < WEIR_ERROR_MESSAGE_BYTES ? result.err.size
-                                                                   : WEIR_ERROR_MESSAGE_BYTES),
-                  result.err.data);
+        note_failure(&result, may_reject, verdict);
         return WEIR_OK;
     }
     verdict->outcome = WEIR_HANDLED;
@@ -402,7 +413,7 @@ static weir_status handle(struct weir_instance *instance, uint32_t index,
         return status;
     }
     int32_t result = value[0].i32;
-    status = read_result(instance, (uint32_t)result, verdict);
+    status = read_result(instance, index, (uint32_t)result, verdict);
     if (status == WEIR_OK && instance->guest->handlers[index].post) {
         value[0].i32 = result;
         status =

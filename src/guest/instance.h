@@ -18,6 +18,7 @@ struct weir_handler {
     char *name;   // as a person calls it: "handle-event", "on-order"
     char *export; // as the module calls it: "weir:reactive/event-handler@0.1.0#handle-event"
     char *post;   // the export to call after the result was read; NULL: none
+    bool may_reject; // its error is the variant `failure`
 };
 
 struct weir_odd_export {
@@ -28,6 +29,8 @@ struct weir_odd_export {
 enum weir_main_kind { WEIR_MAIN_NONE, WEIR_MAIN_RUN, WEIR_MAIN_CLI_RUN, WEIR_MAIN_START };
 
 struct weir_guest {
+    atomic_uint references;
+    char hash[WEIR_GUEST_HASH_BYTES];
     struct weir_engine *engine;
     struct weir_guest_args args;
     char *name; // what args.name points to

@@ -30,8 +30,31 @@ static size_t whole_characters(const char *line, size_t size) {
     return size - (end - 1) < needs ? end - 1 : size;
 }
 
+// Keeps the line with the call, if need be in the place of older ones.
+static void keep(struct weir_call *call, struct weir_str line) {
+    size_t room = sizeof call->output_tail - 1; // for the line's end
+    if (line.size > room) {
+        line.data += line.size - room;
+        line.size = room;
+    }
+    size_t kept = call->output_tail_size, most = room - line.size;
+    if (kept > most) { // whole lines go, oldest first
+        const char *cut = call->output_tail + (kept - most);
+        const char *end = memchr(cut - 1, '\n', most + 1);
+        size_t left = end ? (size_t)(call->output_tail + kept - (end + 1)) : 0;
+        memmove(call->output_tail, call->output_tail + kept - left, left);
+        kept = left;
+    }
+    memcpy(call->output_tail + kept, line.data, line.size);
+    call->output_tail[kept + line.size] = '\n';
+    call->output_tail_size = kept + line.size + 1;
+}
+
 static void hand_over(struct weir_print_stream *stream, size_t size) {
     struct weir_str line = {.data = stream->line, .size = size};
+    if (stream->call) {
+        keep(stream->call, line);
+    }
     stream->is_stuck = stream->is_stuck || weir_clock_monotonic_ns() > stream->deadline_ns;
     if (!stream->is_stuck) {
         stream->is_stuck = !stream->to.line(stream->to.context, stream->guest, line);

@@ -155,6 +155,32 @@ const struct weir_wit_type weir_wit_handled = {.kind = WEIR_WIT_VARIANT,
                                                .fields = handled_cases,
                                                .field_count = COUNT_OF(handled_cases)};
 
+// interface event-handler-or-reject
+
+#define FAILURE_CASE(name) {name, &string_type, 4, offsetof(struct weir_wit_failure, message)}
+static const struct weir_wit_field failure_cases[] = {
+    [WEIR_WIT_FAILURE_RETRY] = FAILURE_CASE("retry"),
+    [WEIR_WIT_FAILURE_REJECT] = FAILURE_CASE("reject"),
+};
+static const struct weir_wit_type failure_type = {.kind = WEIR_WIT_VARIANT,
+                                                  .guest_size = 12,
+                                                  .guest_align = 4,
+                                                  .host_size = sizeof(struct weir_wit_failure),
+                                                  .fields = failure_cases,
+                                                  .field_count = COUNT_OF(failure_cases)};
+
+static const struct weir_wit_field handled_or_rejected_cases[] = {
+    {"ok", &optional_event_type, 4, offsetof(struct weir_wit_handled, ok)},
+    {"err", &failure_type, 4, offsetof(struct weir_wit_handled, failure)},
+};
+const struct weir_wit_type weir_wit_handled_or_rejected = {
+    .kind = WEIR_WIT_VARIANT,
+    .guest_size = 112,
+    .guest_align = 4,
+    .host_size = sizeof(struct weir_wit_handled),
+    .fields = handled_or_rejected_cases,
+    .field_count = COUNT_OF(handled_or_rejected_cases)};
+
 static const struct weir_wit_field ran_cases[] = {
     {"ok", NULL, 4, 0},
     {"err", &string_type, 4, offsetof(struct weir_wit_ran, err)},

@@ -17,7 +17,8 @@
 
 #define WEIR_WIT_RESOURCES     "weir:reactive/resources@0.1.0"
 #define WEIR_WIT_EVENTS        "weir:reactive/events@0.1.0"
-#define WEIR_WIT_EVENT_HANDLER "weir:reactive/event-handler@0.1.0"
+#define WEIR_WIT_EVENT_HANDLER           "weir:reactive/event-handler@0.1.0"
+#define WEIR_WIT_EVENT_HANDLER_OR_REJECT "weir:reactive/event-handler-or-reject@0.1.0"
 
 enum weir_wit_kind {
     WEIR_WIT_U8,
@@ -80,7 +81,14 @@ struct weir_wit_error {
     struct weir_str message;
 };
 
-// result<option<event>, string>
+// The variant `failure`.
+enum { WEIR_WIT_FAILURE_RETRY = 0, WEIR_WIT_FAILURE_REJECT = 1 };
+struct weir_wit_failure {
+    uint8_t kind;
+    struct weir_str message;
+};
+
+// result<option<event>, string>, and result<option<event>, failure>
 struct weir_wit_handled {
     uint8_t is_err;
     struct {
@@ -88,6 +96,7 @@ struct weir_wit_handled {
         struct weir_event_fields value;
     } ok;
     struct weir_str err;
+    struct weir_wit_failure failure;
 };
 
 // result<_, string>
@@ -148,7 +157,9 @@ struct weir_wit_exec_params {
 
 extern const struct weir_wit_type weir_wit_event;   // host: struct weir_event_fields
 extern const struct weir_wit_type weir_wit_handled; // host: struct weir_wit_handled
-extern const struct weir_wit_type weir_wit_ran;     // host: struct weir_wit_ran
+extern const struct weir_wit_type
+    weir_wit_handled_or_rejected;               // the same; the error is `failure`
+extern const struct weir_wit_type weir_wit_ran; // host: struct weir_wit_ran
 
 enum weir_wit_import {
     WEIR_IMPORT_OPEN,

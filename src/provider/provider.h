@@ -6,9 +6,10 @@
 // never one.
 //
 // The law of threads. A resource has one thread of its own, started by its first watch at the
-// latest and ended by close. `offer` is called on that thread only and never blocks. Every other
-// function here may be called from any thread, by several at once. unwatch and close wait for the
-// resource's thread, so they are never called from `offer`; once they have returned, nothing of
+// latest and ended by close. `offer` is called on that thread only and never blocks; where a source
+// is in this process and has no thread (the topic), on the one that publishes. Every other function
+// here may be called from any thread, by several at once. unwatch and close wait for an `offer`
+// that is under way, so they are never called from `offer`; once they have returned, nothing of
 // that watch or resource is called again.
 #ifndef WEIR_PROVIDER_PROVIDER_H
 #define WEIR_PROVIDER_PROVIDER_H
@@ -30,16 +31,17 @@ enum weir_capability {
     WEIR_CAN_WATCH = 1 << 3,
     // How a watch goes on after a stop. At most one of the first two; a source with neither tells
     // what changes while it is watched and nothing else, so weir journals it.
-    WEIR_CAN_REPLAY = 1 << 4,  // an event's position is its place in the source's history, ascending:
-                               // a watch can start behind it, and is told everything since
+    WEIR_CAN_REPLAY =
+        1 << 4, // an event's position is its place in the source's history, ascending:
+                // a watch can start behind it, and is told everything since
     WEIR_CAN_COMPARE = 1 << 5, // an event's position is a fingerprint of its key's new state, empty
-                               // where the key is gone: a watch can start with the fingerprints that
-                               // were told, and is told what differs. States in between are gone,
-                               // so weir journals it too
-    WEIR_CAN_ACK = 1 << 6,     // the source keeps what was not acknowledged and tells it again
+                               // where the key is gone: a watch can start with the fingerprints
+                               // that were told, and is told what differs. States in between are
+                               // gone, so weir journals it too
+    WEIR_CAN_ACK = 1 << 6, // the source keeps what was not acknowledged and tells it again
     // What a sink without room does to the source.
-    WEIR_CAN_PAUSE = 1 << 7,    // WEIR_AGAIN stops it, and nothing is lost by that; without it, what
-                                // finds no room is journaled or dropped
+    WEIR_CAN_PAUSE = 1 << 7, // WEIR_AGAIN stops it, and nothing is lost by that; without it, what
+                             // finds no room is journaled or dropped
     WEIR_SHARES_PAUSE = 1 << 8, // a watch that is paused holds up the resource's other watches, so
                                 // weir journals before it pauses
     WEIR_CAN_PUBLISH = 1 << 9,
@@ -84,7 +86,8 @@ static inline bool weir_pattern_matches(const struct weir_pattern *pattern, stru
 struct weir_sink {
     weir_status (*offer)(void *context, struct weir_event *event);
     // Notes the fingerprint of a key without an event, for a source that can compare: what is there
-    // when the watch begins. Called within `watch` only, on any thread; may wait for the disk, at
+    // when the watch begins. Of a source that can replay: with an empty key, the position behind
+    // which the watch begins. Called within `watch` only, on any thread; may wait for the disk, at
     // most WEIR_REMEMBER_WAIT_MS. NULL where nothing is kept. WEIR_NO_MEMORY, WEIR_UNAVAILABLE:
     // `watch` fails with it.
     weir_status (*remember)(void *context, struct weir_str key, struct weir_str fingerprint);
@@ -96,8 +99,8 @@ enum { WEIR_REMEMBER_WAIT_MS = 30000 };
 struct weir_resume {
     // Of a source that can replay: the position behind which to start.
     struct weir_str position;
-    // Of a source that can compare: calls `each` for every key that was told and its fingerprint, in
-    // the order of the keys' bytes, until it returns false. Called within `watch` only, on any
+    // Of a source that can compare: calls `each` for every key that was told and its fingerprint,
+    // in the order of the keys' bytes, until it returns false. Called within `watch` only, on any
     // thread.
     weir_status (*recall)(void *context,
                           bool (*each)(void *each_context, struct weir_str key,

@@ -97,6 +97,7 @@ struct weir_removal {
 // One transaction. Lists are applied in this order, each from its head; NULL: nothing.
 struct weir_batch {
     const struct weir_subscription_record *subscriptions; // inserted or replaced, by id
+    const struct weir_removal *forgotten; // subscriptions, all of whose notes go
     const struct weir_note *notes;
     const struct weir_entry *entries;
     const struct weir_outbox_entry *outbox;
@@ -137,7 +138,7 @@ struct weir_store {
                                bool (*each)(void *each_context,
                                             const struct weir_outbox_entry *entry),
                                void *each_context, struct weir_error *err);
-    // Likewise.
+    // Likewise. May be called while another thread commits.
     weir_status (*load_dead)(void *context, uint64_t after, size_t rows_max,
                              bool (*each)(void *each_context,
                                           const struct weir_dead_letter *letter),

@@ -775,15 +775,21 @@ static void each_provider_is_found_by_its_kind(void **state) {
         const struct weir_provider *provider = weir_providers[i];
         assert_ptr_equal(weir_provider_find(weir_str_of(provider->kind)), provider);
         assert_true(strlen(provider->summary) > 0);
-        assert_true(provider->options.count > 0 && provider->options.rows[0].is_required);
+        assert_true(provider->options.count > 0); // KIND:VALUE is its first option
         bool can_get = provider->capabilities & WEIR_CAN_GET;
         bool can_set = provider->capabilities & WEIR_CAN_SET;
         bool can_list = provider->capabilities & WEIR_CAN_LIST;
         bool can_watch = provider->capabilities & WEIR_CAN_WATCH;
+        bool can_acknowledge = provider->capabilities & WEIR_CAN_ACK;
+        bool can_publish = provider->capabilities & WEIR_CAN_PUBLISH;
+        uint32_t goes_on = provider->capabilities & (WEIR_CAN_REPLAY | WEIR_CAN_COMPARE);
         assert_int_equal(can_get, provider->get != NULL);
         assert_int_equal(can_set, provider->set != NULL && provider->remove != NULL);
         assert_int_equal(can_list, provider->list != NULL);
         assert_int_equal(can_watch, provider->watch && provider->unwatch && provider->resume);
+        assert_int_equal(can_acknowledge, provider->acknowledge != NULL);
+        assert_int_equal(can_publish, provider->publish != NULL);
+        assert_true(goes_on != (WEIR_CAN_REPLAY | WEIR_CAN_COMPARE));
     }
     assert_null(weir_provider_find(WEIR_STR("no-such-kind")));
     assert_null(weir_provider_find(WEIR_STR("")));

@@ -147,6 +147,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     } else {
         REQUIRE(!guest && err.message[0] && !strchr(err.message, '\n'));
     }
-    weir_guest_destroy(guest);
+    weir_guest_unref(guest);
     return 0;
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The provider's table, its options, and the opening and closing of a resource. The other rooms:
-// key.c codes keys to paths, access.c opens files, store.c reads and writes values, and the watcher
-// is in three parts: watch.c (the thread and what others may ask of it), tree.c (directories and
+// key.c codes keys to paths, access.c opens files, store.c reads and writes values, chain.c notes
+// at a file what event it comes from, fingerprint.c what a watch was told, and the watcher is in
+// three parts: watch.c (the thread and what others may ask of it), tree.c (directories and
 // inotify), reconcile.c (what was delivered, compared with what is there).
 //
 // A resource holds no descriptor of its directory: every operation opens it by its path. That costs
@@ -137,6 +138,7 @@ static weir_status file_open(const struct weir_resource_args *args,
     // Another process's numbers differ by its id; this one's start where an earlier process with
     // that id cannot be.
     atomic_init(&resource->temp_number, (uint64_t)weir_clock_wall_ns());
+    atomic_init(&resource->is_chain_loss_told, false);
     resource->base.provider = &weir_file_provider;
     resource->log = args->log;
     resource->options = *options;
@@ -174,7 +176,8 @@ const struct weir_provider weir_file_provider = {
     .summary = "a directory: its files are the keys, their content the values",
     .options = {.rows = option_rows, .count = sizeof option_rows / sizeof option_rows[0]},
     .options_bytes = sizeof(struct weir_file_options),
-    .capabilities = WEIR_CAN_GET | WEIR_CAN_SET | WEIR_CAN_LIST | WEIR_CAN_WATCH,
+    .capabilities = WEIR_CAN_GET | WEIR_CAN_SET | WEIR_CAN_LIST | WEIR_CAN_WATCH |
+                    WEIR_CAN_COMPARE | WEIR_CAN_PAUSE | WEIR_CAN_PUBLISH,
     .open = file_open,
     .close = file_close,
     .get = weir_file_get,
@@ -185,4 +188,5 @@ const struct weir_provider weir_file_provider = {
     .watch = weir_file_watch,
     .unwatch = weir_file_unwatch,
     .resume = weir_file_resume,
+    .publish = weir_file_publish,
 };

@@ -17,6 +17,10 @@
 // nothing but the inode's change time (chmod, or a copy that set the old time again) is told as a
 // set: better once too often than not at all.
 //
+// A watch that goes on after a stop is nothing new: it begins with what was told before (the
+// fingerprints that its sink kept) instead of with what is there, and all of that is dirty but for
+// what is seen to be the same.
+//
 // Half a value is never told where the kernel can say that somebody has the file open for writing
 // (access.c). Such a key is delayed: its writer's close brings a record, and if it does not (the
 // file was given its name by linkat while it was open, the record was lost) it is looked at again
@@ -27,6 +31,7 @@
 
 #include "base/clock.h"
 #include "base/show.h"
+#include "provider/subject.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -183,7 +188,10 @@ struct look {
     bool is_read;
     struct weir_str content; // in watcher->buffer
     uint64_t hash;
-    struct weir_event *events[2]; // without and with data; made when first wanted
+    bool is_chain_read; // whatever was found
+    bool has_chain;
+    struct weir_file_chain_record chain; // in watcher->chain
+    struct weir_event *events[2];        // without and with data; made when first wanted
 };
 
 static struct look look_of(struct weir_str key) {
@@ -276,6 +284,14 @@ static bool make_room(struct weir_file_watcher *watcher, size_t size) {
     return true;
 }
 
+// Reads the chain of a present file, if that was not done yet.
+static void look_chain(struct weir_file_watcher *watcher, struct look *look) {
+    if (!look->is_chain_read && look->fd >= 0) {
+        look->is_chain_read = true;
+        look->has_chain = weir_file_chain_read(look->fd, watcher->chain, &look->chain);
+    }
+}
+
 // Reads the content of a present file, if that was not done yet. The presence tells how it went.
 static void look_read(struct weir_file_watcher *watcher, struct look *look) {
     if (look->is_read) {
@@ -312,6 +328,7 @@ static void look_read(struct weir_file_watcher *watcher, struct look *look) {
         look_end(look, BUSY, 0);
         return;
     }
+    look_chain(watcher, look);  // belongs to this content: the same descriptor, the same lease
     weir_file_close(&look->fd); // a writer may be waiting
     look->is_read = true;
     look->content = (struct weir_str){.data = watcher->buffer, .size = size};
@@ -386,9 +403,28 @@ struct change {
     struct weir_str key;
     struct weir_str revision;
     int64_t wall_ns;
-    const struct weir_str *data;  // NULL: there is none
-    const uint64_t *size_omitted; // the bytes that were too many for an event, else NULL
+    struct weir_str position;            // of the event; empty: the key is gone
+    const struct weir_str *data;         // NULL: there is none
+    const struct weir_file_chain *chain; // NULL: there is none
+    const uint64_t *size_omitted;        // the bytes that were too many for an event, else NULL
 };
+
+// Appends the extensions of a chain; returns how many there are.
+static size_t put_chain(const struct weir_file_chain *chain,
+                        struct weir_attribute ret_extensions[static 3]) {
+    const struct weir_attribute rows[] = {
+        {WEIR_STR(WEIR_EXTENSION_CAUSATION), chain->causation},
+        {WEIR_STR(WEIR_EXTENSION_CORRELATION), chain->correlation},
+        {WEIR_STR(WEIR_EXTENSION_HOPS), chain->hops},
+    };
+    size_t count = 0;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (rows[i].value.size > 0) {
+            ret_extensions[count++] = rows[i];
+        }
+    }
+    return count;
+}
 
 static weir_status make_event(struct weir_file_watcher *watcher, const struct change *change,
                               struct weir_event **ret_event) {
@@ -399,18 +435,21 @@ static weir_status make_event(struct weir_file_watcher *watcher, const struct ch
     end = put_text(end, change->revision);
     char time[WEIR_TIME_BYTES], size[24];
     weir_time_format(change->wall_ns, time);
-    struct weir_attribute extensions[4];
+    struct weir_attribute extensions[7];
     size_t count = 0;
     extensions[count++] =
         (struct weir_attribute){WEIR_STR(WEIR_EXTENSION_REVISION), change->revision};
     if (is_coded) {
         extensions[count++] =
-            (struct weir_attribute){WEIR_STR("subjectencoding"), WEIR_STR("percent")};
+            (struct weir_attribute){WEIR_STR(WEIR_EXTENSION_SUBJECT_ENCODING), WEIR_STR("percent")};
     }
     if (change->size_omitted) {
         snprintf(size, sizeof size, "%" PRIu64, *change->size_omitted);
         extensions[count++] = (struct weir_attribute){WEIR_STR("dataomitted"), WEIR_STR("size")};
         extensions[count++] = (struct weir_attribute){WEIR_STR("datasize"), weir_str_of(size)};
+    }
+    if (change->chain) {
+        count += put_chain(change->chain, extensions + count);
     }
     struct weir_event_fields fields = {
         .specversion = WEIR_STR(WEIR_CLOUDEVENTS_VERSION),
@@ -430,7 +469,18 @@ static weir_status make_event(struct weir_file_watcher *watcher, const struct ch
                                                        : WEIR_STR("application/octet-stream"),
         };
     }
-    return weir_event_new(&fields, change->key, ret_event, NULL);
+    struct weir_event_origin origin = {.key = change->key, .position = change->position};
+    return weir_event_make(&fields, &origin, ret_event, NULL);
+}
+
+// What a watch knows that was told what the look saw.
+static struct weir_file_told told_of_look(const struct look *look, bool has_hash) {
+    return (struct weir_file_told){
+        .stamp = look->stamp,
+        .hash = has_hash ? look->hash : 0,
+        .has_hash = has_hash,
+        .is_settled = weir_file_stamp_is_settled(&look->stamp, look->looked_ns),
+    };
 }
 
 // The event of a present file, made once for all watches that want it in the same form. NULL
@@ -440,12 +490,20 @@ static struct weir_event *set_event(struct weir_file_watcher *watcher, struct lo
     struct weir_event **event = &look->events[has_data];
     if (!*event) {
         char buffer[REVISION_BYTES];
+        struct weir_file_told told = told_of_look(look, has_data);
+        char fingerprint[WEIR_FILE_FINGERPRINT_BYTES];
+        look_chain(watcher, look);
+        bool is_chained =
+            look->has_chain && (has_data ? look->chain.hash == look->hash
+                                         : look->chain.mtime_ns == look->stamp.mtime_ns);
         struct change change = {
             .type = WEIR_STR(WEIR_TYPE_KEYVALUE_SET),
             .key = look->key,
             .revision = format_revision(&look->stamp, has_data ? &look->hash : NULL, false, buffer),
             .wall_ns = look->stamp.mtime_ns,
+            .position = weir_file_fingerprint_encode(&told, fingerprint),
             .data = has_data ? &look->content : NULL,
+            .chain = is_chained ? &look->chain.chain : NULL,
             .size_omitted = has_data ? NULL : &look->stamp.size,
         };
         make_event(watcher, &change, event);
@@ -460,7 +518,8 @@ static weir_status deleted_event(struct weir_file_watcher *watcher, const struct
         .type = WEIR_STR(WEIR_TYPE_KEYVALUE_DELETED),
         .key = key_of(entry),
         .revision =
-            format_revision(&entry->stamp, entry->has_hash ? &entry->hash : NULL, true, buffer),
+            format_revision(&entry->told.stamp, entry->told.has_hash ? &entry->told.hash : NULL,
+                            true, buffer),
         .wall_ns = weir_clock_wall_ns(),
     };
     return make_event(watcher, &change, ret_event);
@@ -501,10 +560,7 @@ static void remember(struct weir_file_watcher *watcher, struct entry *entry,
     unqueue(watcher, entry);
     entry->delay_next = 0;
     entry->is_present = true;
-    entry->stamp = look->stamp;
-    entry->is_settled = weir_file_stamp_is_settled(&look->stamp, look->looked_ns);
-    entry->has_hash = has_hash;
-    entry->hash = look->hash;
+    entry->told = told_of_look(look, has_hash);
 }
 
 static void log_failure(struct weir_file_watcher *watcher, const struct look *look) {
@@ -547,8 +603,8 @@ static void tell_set(struct weir_file_watcher *watcher, struct watch *watch,
                      struct directory *directory, struct entry *entry, struct look *look,
                      enum hint hint) {
     bool was_present = entry && entry->is_present;
-    bool is_same_stamp = was_present && weir_file_stamp_equal(&entry->stamp, &look->stamp);
-    if (is_same_stamp && entry->is_settled) {
+    bool is_same_stamp = was_present && weir_file_stamp_equal(&entry->told.stamp, &look->stamp);
+    if (is_same_stamp && entry->told.is_settled) {
         unqueue(watcher, entry);
         return;
     }
@@ -560,8 +616,8 @@ static void tell_set(struct weir_file_watcher *watcher, struct watch *watch,
             return;
         }
     }
-    bool is_same = fits ? was_present && entry->has_hash && entry->hash == look->hash &&
-                              weir_file_stamp_same_content(&entry->stamp, &look->stamp)
+    bool is_same = fits ? was_present && entry->told.has_hash && entry->told.hash == look->hash &&
+                              weir_file_stamp_same_content(&entry->told.stamp, &look->stamp)
                         : is_same_stamp; // the content of a large value is not compared
     if (is_same) {
         remember(watcher, entry, look, fits);
@@ -655,6 +711,12 @@ void weir_file_reconcile_key(struct weir_file_watcher *watcher, struct directory
     look_finish(watcher, &look);
 }
 
+// Whether a file with this stamp is what was told, without a look at it.
+static bool is_surely_told(const struct entry *entry, const struct weir_file_stamp *stamp) {
+    return entry->is_present && entry->told.is_settled &&
+           weir_file_stamp_equal(&entry->told.stamp, stamp);
+}
+
 void weir_file_reconcile_scanned(struct weir_file_watcher *watcher, struct directory *directory,
                                  struct weir_str key, const struct weir_file_stamp *stamp) {
     bool may_differ = false;
@@ -664,8 +726,7 @@ void weir_file_reconcile_scanned(struct weir_file_watcher *watcher, struct direc
         if (entry) {
             entry->scan_number = directory->scan_number;
         }
-        may_differ |= !entry || !entry->is_present || !entry->is_settled ||
-                      !weir_file_stamp_equal(&entry->stamp, stamp);
+        may_differ |= !entry || !is_surely_told(entry, stamp);
     }
     if (may_differ) {
         weir_file_reconcile_key(watcher, directory, key, HINT_CHANGED);
@@ -682,15 +743,11 @@ void weir_file_reconcile_directory(struct weir_file_watcher *watcher, struct dir
     }
 }
 
-weir_status weir_file_reconcile_baseline(struct weir_file_watcher *watcher, struct watch *watch,
-                                         struct directory *directory, struct weir_str key,
-                                         const struct weir_file_stamp *stamp,
-                                         struct weir_error *err) {
-    if (find(watch, key)) {
-        return WEIR_OK; // met twice by readdir
-    }
-    struct entry *entry;
-    weir_status status = entry_add(watcher, watch, directory, key, &entry);
+// Adds a key to a watch that begins, or fails with what to do.
+static weir_status entry_begin(struct weir_file_watcher *watcher, struct watch *watch,
+                               struct directory *directory, struct weir_str key,
+                               struct entry **ret_entry, struct weir_error *err) {
+    weir_status status = entry_add(watcher, watch, directory, key, ret_entry);
     if (status == WEIR_LIMIT) {
         return weir_fail(err, WEIR_LIMIT,
                          "\"%s\" has more than %" PRIu64
@@ -698,8 +755,69 @@ weir_status weir_file_reconcile_baseline(struct weir_file_watcher *watcher, stru
                          "narrower key",
                          watcher->path, watcher->keys_max);
     }
+    return status ? weir_fail_no_memory(err, "the keys of a watch") : WEIR_OK;
+}
+
+weir_status weir_file_reconcile_recall(struct weir_file_watcher *watcher, struct watch *watch,
+                                       struct directory *directory, struct weir_str key,
+                                       const struct weir_file_told *told, struct weir_error *err) {
+    struct entry *entry = find(watch, key);
+    weir_status status =
+        entry ? WEIR_OK : entry_begin(watcher, watch, directory, key, &entry, err);
+    if (!status) {
+        entry->is_present = true;
+        entry->told = *told;
+        queue_dirty(watcher, entry);
+    }
+    return status;
+}
+
+// What is there when a watch goes on: dirty, unless it is what was told.
+static weir_status compare_baseline(struct weir_file_watcher *watcher, struct watch *watch,
+                                    struct directory *directory, struct weir_str key,
+                                    const struct weir_file_stamp *stamp, struct weir_error *err) {
+    struct entry *entry = find(watch, key);
+    if (entry) {
+        if (is_surely_told(entry, stamp)) {
+            unqueue(watcher, entry);
+        }
+        return WEIR_OK;
+    }
+    // Keys that came and keys that went may be too many together: the ones that went make room.
+    if (HASH_COUNT(watch->entries) >= watcher->keys_max) {
+        entry_for(watcher, watch, directory, key);
+        return WEIR_OK;
+    }
+    weir_status status = entry_begin(watcher, watch, directory, key, &entry, err);
+    if (!status) {
+        queue_dirty(watcher, entry);
+    }
+    return status;
+}
+
+bool weir_file_reconcile_notes(const struct watch *watch, struct weir_file_notes *notes) {
+    for (const struct entry *entry = watch->entries; entry; entry = entry->hh.next) {
+        if (!weir_file_notes_add(notes, key_of(entry), &entry->told)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+weir_status weir_file_reconcile_baseline(struct weir_file_watcher *watcher, struct watch *watch,
+                                         struct directory *directory, struct weir_str key,
+                                         const struct weir_file_stamp *stamp,
+                                         struct weir_error *err) {
+    if (watch->is_resumed) {
+        return compare_baseline(watcher, watch, directory, key, stamp, err);
+    }
+    if (find(watch, key)) {
+        return WEIR_OK; // met twice by readdir
+    }
+    struct entry *entry;
+    weir_status status = entry_begin(watcher, watch, directory, key, &entry, err);
     if (status) {
-        return weir_fail_no_memory(err, "the keys of a watch");
+        return status;
     }
     struct look look = look_of(key);
     look.stamp = *stamp;

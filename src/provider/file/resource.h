@@ -26,6 +26,7 @@ struct weir_file_resource {
     struct weir_file_options options; // a copy of its own; constant
     struct weir_log *log;             // borrowed
     atomic_uint_fast64_t temp_number; // of the next temporary file
+    atomic_bool is_chain_loss_told;   // it was logged that the file system keeps no chains
 
     pthread_mutex_t watcher_lock;      // guards the making of `watcher`
     struct weir_file_watcher *watcher; // owned; NULL until the first watch
@@ -43,6 +44,8 @@ weir_status weir_file_set(struct weir_resource *base, struct weir_str key, struc
                           struct weir_error *err);
 weir_status weir_file_remove(struct weir_resource *base, struct weir_str key,
                              struct weir_error *err);
+weir_status weir_file_publish(struct weir_resource *base, struct weir_event *event,
+                              struct weir_error *err);
 weir_status weir_file_list(struct weir_resource *base, const struct weir_pattern *pattern,
                            bool (*each)(void *context, struct weir_str key), void *context,
                            struct weir_error *err);

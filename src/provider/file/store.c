@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// get, set, remove and list. Nothing here is shared between calls, so they need no lock among each
-// other: what keeps two writers of one key apart is rename(2), and the later one wins.
+// get, set, remove, publish and list. Nothing here is shared between calls, so they need no lock
+// among each other: what keeps two writers of one key apart is rename(2), and the later one wins.
 //
 // set is all or nothing, and durable when it returns: the value goes to a temporary file in the
 // same directory, is flushed, and renamed over the key; then the directory is flushed, because a
@@ -14,12 +14,19 @@
 // is in the way of a new key it is removed; taking it away at once would race with a set that is
 // about to put a file into it.
 //
+// publish is set and remove under other rules: what fails now may do later, so its failures are
+// told apart by whether it is worth trying again. What is wrong with the event stays wrong; a full
+// disk, a missing directory or right does not.
+//
 // Any thread; calls block as long as the file system does.
 #include "provider/file/access.h"
+#include "provider/file/chain.h"
 #include "provider/file/key.h"
 #include "provider/file/resource.h"
 
 #include "base/show.h"
+#include "observe/log.h"
+#include "provider/subject.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -28,6 +35,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 enum {
     READ_TRIES_MAX = 4,   // of a value that changes while it is read
@@ -206,9 +214,56 @@ static int keep_rights(int fd, const struct stat *old) {
     return fchmod(fd, old->st_mode & 07777) < 0 ? errno : 0;
 }
 
+// What is to be set.
+struct put {
+    struct weir_file_resource *resource;
+    struct weir_str key, value;
+    struct weir_file_chain chain; // of the event that the value is from; empty: of none
+};
+
+static void log_chain_loss(struct weir_file_resource *resource, int code) {
+    if (atomic_exchange(&resource->is_chain_loss_told, true)) {
+        return;
+    }
+    const struct weir_log_field fields[] = {
+        {"resource", weir_str_of(resource->base.name)},
+        {"path", weir_str_of(resource->options.path)},
+        {"cause", weir_str_of(strerror(code))},
+    };
+    weir_log_write(resource->log, WEIR_LOG_WARN,
+                   "the file system keeps no extended attributes: chains of events are not carried "
+                   "through this resource, and one that feeds itself is not cut",
+                   fields, sizeof fields / sizeof fields[0]);
+}
+
+// Notes the chain at the file, which has its content already. Returns 0 or an errno value.
+static int temp_chain(const struct temp *temp, const struct put *put) {
+    if (weir_file_chain_is_empty(&put->chain)) {
+        return 0;
+    }
+    struct stat st;
+    if (fstat(temp->fd, &st) < 0) {
+        return errno;
+    }
+    struct weir_file_chain_record record = {
+        .chain = put->chain,
+        .hash = XXH3_64bits(put->value.data, put->value.size),
+        .mtime_ns = weir_file_stamp_of(&st).mtime_ns,
+    };
+    int code = weir_file_chain_write(temp->fd, &record);
+    if (code == ENOTSUP || code == EPERM || code == EACCES) {
+        log_chain_loss(put->resource, code);
+        return 0;
+    }
+    return code;
+}
+
 // Writes, flushes and closes the file. Returns 0 or an errno value.
-static int temp_fill(struct temp *temp, struct weir_str value, const struct stat *old) {
-    int code = -weir_file_write(temp->fd, value.data, value.size);
+static int temp_fill(struct temp *temp, const struct put *put, const struct stat *old) {
+    int code = -weir_file_write(temp->fd, put->value.data, put->value.size);
+    if (!code) {
+        code = temp_chain(temp, put); // before the rights, which may be none to write
+    }
     if (!code && old) {
         code = keep_rights(temp->fd, old);
     }
@@ -257,9 +312,9 @@ static weir_status clear_place(int parent_fd, const char *name, struct weir_str 
 
 // Puts the value in the place of the name. *ret_code is ENOENT where the directory is gone, so that
 // it is worth trying again; otherwise the status tells.
-static weir_status replace(struct weir_file_resource *resource, int parent_fd, const char *name,
-                           struct weir_str key, struct weir_str value, int *ret_code,
+static weir_status replace(const struct put *put, int parent_fd, const char *name, int *ret_code,
                            struct weir_error *err) {
+    struct weir_str key = put->key;
     *ret_code = 0;
     struct stat old;
     bool exists;
@@ -268,12 +323,12 @@ static weir_status replace(struct weir_file_resource *resource, int parent_fd, c
         return status;
     }
     struct temp temp;
-    int code = temp_create(resource, parent_fd, &temp);
+    int code = temp_create(put->resource, parent_fd, &temp);
     if (code) {
         *ret_code = code;
         return fail_key(err, code, "set", key);
     }
-    code = temp_fill(&temp, value, exists ? &old : NULL);
+    code = temp_fill(&temp, put, exists ? &old : NULL);
     if (!code && renameat(parent_fd, temp.name, parent_fd, name) < 0) {
         code = errno;
     }
@@ -291,21 +346,17 @@ static weir_status replace(struct weir_file_resource *resource, int parent_fd, c
     return WEIR_OK;
 }
 
-weir_status weir_file_set(struct weir_resource *base, struct weir_str key, struct weir_str value,
+// Sets a key whose path this is.
+static weir_status set_at(const struct put *put, struct weir_file_path *path,
                           struct weir_error *err) {
-    struct weir_file_resource *resource = resource_of(base);
-    struct weir_file_path path;
-    weir_status status = weir_file_key_encode(key, &path, err);
-    if (status) {
-        return status;
-    }
+    struct weir_str key = put->key;
     WEIR_FILE_AUTO_CLOSE int root_fd = -1;
-    status = weir_file_resource_root(resource, &root_fd, err);
+    weir_status status = weir_file_resource_root(put->resource, &root_fd, err);
     if (status) {
         return status;
     }
-    const char *parent = cut_parent(&path);
-    const char *name = path.text + path.name_at;
+    const char *parent = cut_parent(path);
+    const char *name = path->text + path->name_at;
     for (int tries = 1;; tries++) {
         WEIR_FILE_AUTO_CLOSE int parent_fd = open_parent(root_fd, parent);
         int code = -parent_fd;
@@ -318,14 +369,48 @@ weir_status weir_file_set(struct weir_resource *base, struct weir_str key, struc
             return fail_in_the_way(err, key, "a symbolic link is in its way, and none is followed");
         }
         status = parent_fd < 0 ? fail_key(err, code, "set", key)
-                               : replace(resource, parent_fd, name, key, value, &code, err);
+                               : replace(put, parent_fd, name, &code, err);
         if (!status || code != ENOENT || tries == PARENT_TRIES_MAX) {
             return status;
         }
     }
 }
 
+weir_status weir_file_set(struct weir_resource *base, struct weir_str key, struct weir_str value,
+                          struct weir_error *err) {
+    struct put put = {.resource = resource_of(base), .key = key, .value = value};
+    struct weir_file_path path;
+    weir_status status = weir_file_key_encode(key, &path, err);
+    return status ? status : set_at(&put, &path, err);
+}
+
 // ---- remove ----
+
+// Removes a key whose path beneath root_fd this is. WEIR_NOT_FOUND: there is none, and that is
+// durable, as it must be for a removal that is tried again.
+static weir_status remove_at(int root_fd, struct weir_str key, struct weir_file_path *path,
+                             struct weir_error *err) {
+    const char *parent = cut_parent(path);
+    const char *name = path->text + path->name_at;
+    WEIR_FILE_AUTO_CLOSE int parent_fd = weir_file_open(root_fd, parent, O_RDONLY | O_DIRECTORY, 0);
+    struct stat st;
+    int code = parent_fd < 0                                            ? -parent_fd
+               : fstatat(parent_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ? errno
+               : !S_ISREG(st.st_mode)                                   ? ENOENT
+               : unlinkat(parent_fd, name, 0) < 0                       ? errno
+                                                                        : 0;
+    bool was_there = !weir_file_is_absence(code);
+    if (code && was_there) {
+        return fail_key(err, code, "remove", key);
+    }
+    if (parent_fd >= 0 && fsync(parent_fd) < 0) {
+        char shown[WEIR_SHOW_BYTES];
+        return weir_fail_errno(err, errno,
+                               "the key \"%s\" is removed, but may be back after a power failure",
+                               weir_show(key, shown, sizeof shown));
+    }
+    return was_there ? WEIR_OK : no_key(key, err);
+}
 
 weir_status weir_file_remove(struct weir_resource *base, struct weir_str key,
                              struct weir_error *err) {
@@ -336,28 +421,63 @@ weir_status weir_file_remove(struct weir_resource *base, struct weir_str key,
     }
     WEIR_FILE_AUTO_CLOSE int root_fd = -1;
     status = weir_file_resource_root(resource_of(base), &root_fd, err);
+    return status ? status : remove_at(root_fd, key, &path, err);
+}
+
+// ---- publish ----
+
+// What came of an attempt, as publish has to tell it: only what is wrong with the event itself is
+// for ever.
+static weir_status attempted(weir_status status, struct weir_error *err) {
+    if (status == WEIR_OK || status == WEIR_INVALID || status == WEIR_NO_MEMORY) {
+        return status;
+    }
+    if (err) {
+        err->status = WEIR_UNAVAILABLE;
+    }
+    return WEIR_UNAVAILABLE;
+}
+
+// A key that is not there is removed already; a resource's directory that is not there tells
+// nothing.
+static weir_status publish_deletion(const struct weir_file_resource *resource, struct weir_str key,
+                                    struct weir_file_path *path, struct weir_error *err) {
+    WEIR_FILE_AUTO_CLOSE int root_fd = -1;
+    weir_status status = weir_file_resource_root(resource, &root_fd, err);
+    if (!status) {
+        status = remove_at(root_fd, key, path, err);
+        status = status == WEIR_NOT_FOUND ? WEIR_OK : status;
+    }
+    return attempted(status, err);
+}
+
+weir_status weir_file_publish(struct weir_resource *base, struct weir_event *event,
+                              struct weir_error *err) {
+    const struct weir_event_fields *fields = &event->fields;
+    struct weir_subject_buffer buffer;
+    struct weir_file_path path;
+    struct weir_str key;
+    if (!fields->subject.is_some) {
+        return weir_fail(err, WEIR_INVALID,
+                         "the event has no subject, which would name the key to set");
+    }
+    weir_status status = weir_subject_key(fields, &buffer, &key, err);
+    if (!status) {
+        status = weir_file_key_encode(key, &path, err);
+    }
     if (status) {
         return status;
     }
-    const char *parent = cut_parent(&path);
-    const char *name = path.text + path.name_at;
-    WEIR_FILE_AUTO_CLOSE int parent_fd = weir_file_open(root_fd, parent, O_RDONLY | O_DIRECTORY, 0);
-    struct stat st;
-    int code = parent_fd < 0                                            ? -parent_fd
-               : fstatat(parent_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ? errno
-               : !S_ISREG(st.st_mode)                                   ? ENOENT
-               : unlinkat(parent_fd, name, 0) < 0                       ? errno
-                                                                        : 0;
-    if (code) {
-        return weir_file_is_absence(code) ? no_key(key, err) : fail_key(err, code, "remove", key);
+    if (!fields->data.is_some && weir_str_equal(fields->ty, WEIR_STR(WEIR_TYPE_KEYVALUE_DELETED))) {
+        return publish_deletion(resource_of(base), key, &path, err);
     }
-    if (fsync(parent_fd) < 0) {
-        char shown[WEIR_SHOW_BYTES];
-        return weir_fail_errno(err, errno,
-                               "the key \"%s\" is removed, but may be back after a power failure",
-                               weir_show(key, shown, sizeof shown));
-    }
-    return WEIR_OK;
+    struct put put = {
+        .resource = resource_of(base),
+        .key = key,
+        .value = fields->data.is_some ? fields->data.value.bytes : WEIR_STR(""),
+        .chain = weir_file_chain_of(fields),
+    };
+    return attempted(set_at(&put, &path, err), err);
 }
 
 // ---- list ----

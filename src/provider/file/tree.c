@@ -236,9 +236,10 @@ static int attach(struct weir_file_watcher *watcher, struct directory *directory
         return 0;
     }
     bool is_refused_again = wd < 0 && directory->is_unwatched;
-    if (was_known && !is_refused_again) { // what was below the prefix is elsewhere now
-        lose(watcher, directory);
+    if (was_known && !is_refused_again && !directory->is_recalled) {
+        lose(watcher, directory); // what was below the prefix is elsewhere now
     }
+    directory->is_recalled = false;
     if (wd < 0) {
         directory->is_unwatched = true;
         return code;
@@ -883,12 +884,37 @@ static weir_status baseline_walk(struct weir_file_watcher *watcher, struct watch
     }
 }
 
+// Takes over what a watch was told before the stop. A directory that a key was in may be gone; its
+// struct is there for as long as the key is not told as deleted.
+static weir_status recall(struct weir_file_watcher *watcher, struct watch *watch,
+                          struct weir_error *err) {
+    struct weir_str key;
+    struct weir_file_told told;
+    weir_status status = WEIR_OK;
+    for (size_t at = 0; !status && weir_file_notes_next(&watch->notes, &at, &key, &told);) {
+        struct weir_str prefix = weir_file_folder_of(key);
+        struct directory *directory;
+        bool is_new = !find(watcher, prefix);
+        status = obtain(watcher, prefix, &directory, err);
+        if (!status) {
+            directory->is_recalled |= is_new;
+            status = weir_file_reconcile_recall(watcher, watch, directory, key, &told, err);
+        }
+    }
+    weir_file_notes_finish(&watch->notes);
+    return status;
+}
+
 weir_status weir_file_tree_baseline(struct weir_file_watcher *watcher, struct watch *watch,
                                     struct weir_error *err) {
     // The struct of the resource's own directory is there as long as a watch is, also while the
     // directory is not.
     struct directory *root;
     weir_status status = obtain(watcher, ROOT_PREFIX, &root, err);
+    if (status) {
+        return status;
+    }
+    status = recall(watcher, watch, err);
     if (status) {
         return status;
     }

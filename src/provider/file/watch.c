@@ -12,6 +12,10 @@
 //   directories are watched and
 //            what is there was noted. If the time passes, the watch is taken back when the thread
 //            comes to it.
+//            What a sink keeps over a stop is read and written by the thread that begins the watch,
+//            before and after this, for that may take as long as a disk takes: the watcher's
+//            thread is handed a list, or makes one. A watch whose sink is to remember what there
+//            was begins paused, so that no event overtakes that.
 //   unwatch  waits for an offer to this watch's sink to end, if one is under way, and for nothing
 //   else. The thread
 //            frees the watch when it comes to it.
@@ -144,6 +148,7 @@ static void watch_free(struct watch *watch) {
         return;
     }
     pthread_mutex_destroy(&watch->offer_lock);
+    weir_file_notes_finish(&watch->notes);
     free(watch->reply);
     free(watch->pattern_text);
     free(watch);
@@ -160,6 +165,8 @@ static struct watch *watch_new(struct weir_file_resource *resource,
     watch->watcher = resource->watcher;
     watch->sink = args->sink;
     watch->event_bytes_max = args->event_bytes_max;
+    watch->is_resumed = args->resume != NULL;
+    watch->is_remembered = !args->resume && args->sink.remember;
     watch->reply = calloc(1, sizeof *watch->reply);
     size_t size = args->pattern.text.size;
     watch->pattern_text = malloc(size + 1);
@@ -232,6 +239,64 @@ static weir_status await(struct weir_file_watcher *watcher, struct watch *watch,
     return status;
 }
 
+struct recall {
+    struct watch *watch;
+    weir_status status;
+    struct weir_error *err;
+};
+
+// Notes a key that was told before the stop.
+static bool recall_key(void *context, struct weir_str key, struct weir_str fingerprint) {
+    struct recall *recall = context;
+    struct watch *watch = recall->watch;
+    struct weir_file_path path;
+    struct weir_file_told told;
+    // No key of this watch, or one that was told as deleted: what is there now is new.
+    if (!weir_pattern_matches(&watch->pattern, key) || weir_file_key_encode(key, &path, NULL) ||
+        fingerprint.size == 0) {
+        return true;
+    }
+    weir_file_fingerprint_decode(fingerprint, &told); // or an unknown state, which nothing equals
+    if (watch->notes.count == watch->watcher->keys_max) {
+        recall->status = weir_fail(
+            recall->err, WEIR_LIMIT,
+            "more than %" PRIu64 " keys of \"%s\" were told before the stop; raise keys_max",
+            watch->watcher->keys_max, watch->watcher->path);
+    } else if (!weir_file_notes_add(&watch->notes, key, &told)) {
+        recall->status = weir_fail_no_memory(recall->err, "the keys of a watch");
+    }
+    return !recall->status;
+}
+
+// Reads what the watch was told before the stop.
+static weir_status recall(struct watch *watch, const struct weir_resume *resume,
+                          struct weir_error *err) {
+    struct recall recall = {.watch = watch, .err = err};
+    weir_status status = resume->recall(resume->context, recall_key, &recall, err);
+    return recall.status ? recall.status : status;
+}
+
+// Lets the sink remember what there was when the watch began, and begins to offer.
+static weir_status remember(struct watch *watch, struct weir_error *err) {
+    struct weir_str key;
+    struct weir_file_told told;
+    char buffer[WEIR_FILE_FINGERPRINT_BYTES];
+    weir_status status = WEIR_OK;
+    for (size_t at = 0; !status && weir_file_notes_next(&watch->notes, &at, &key, &told);) {
+        status = watch->sink.remember(watch->sink.context, key,
+                                      weir_file_fingerprint_encode(&told, buffer));
+    }
+    weir_file_notes_finish(&watch->notes);
+    if (status) {
+        weir_fail(err, status, "cannot keep what is in \"%s\" when the watch begins",
+                  watch->watcher->path);
+        weir_file_unwatch(&watch->base);
+        return status;
+    }
+    weir_file_resume(&watch->base);
+    return WEIR_OK;
+}
+
 static weir_status watcher_create(struct weir_file_resource *resource,
                                   struct weir_file_watcher **ret_watcher, struct weir_error *err);
 
@@ -265,11 +330,19 @@ weir_status weir_file_watch(struct weir_resource *base, const struct weir_watch_
     if (!watch) {
         return weir_fail_no_memory(err, "a watch");
     }
+    status = args->resume ? recall(watch, args->resume, err) : WEIR_OK;
+    if (status) {
+        watch_free(watch);
+        return status;
+    }
     pthread_mutex_lock(&watcher->lock);
     request(watch, REQUEST_ADD);
     pthread_mutex_unlock(&watcher->lock);
     wake(watcher);
     status = await(watcher, watch, err);
+    if (!status && args->sink.remember && !args->resume) {
+        status = remember(watch, err);
+    }
     *ret_watch = status ? NULL : &watch->base;
     return status;
 }
@@ -360,6 +433,12 @@ static weir_status add(struct weir_file_watcher *watcher, struct watch *watch,
         return weir_fail_no_memory(err, "a watch");
     }
     weir_status status = weir_file_tree_baseline(watcher, watch, err);
+    if (!status && watch->is_remembered) {
+        watch->is_paused = true;
+        if (!weir_file_reconcile_notes(watch, &watch->notes)) {
+            status = weir_fail_no_memory(err, "the keys of a watch");
+        }
+    }
     if (status) {
         unregister_watch(watcher, watch);
     }

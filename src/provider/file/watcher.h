@@ -19,6 +19,8 @@
 #include "base/table.h"
 #include "observe/log.h"
 #include "provider/file/access.h"
+#include "provider/file/chain.h"
+#include "provider/file/fingerprint.h"
 #include "provider/file/key.h"
 #include "provider/file/resource.h"
 
@@ -56,10 +58,7 @@ struct entry {
     int64_t due_ns;       // DELAYED: of the monotonic clock
     uint32_t scan_number; // of the last scan of the directory that met it
     bool is_present;      // else it was never told, or told as deleted, and is here for its queue
-    bool is_settled;      // weir_file_stamp_is_settled, when it was told
-    bool has_hash;        // the content is known
-    struct weir_file_stamp stamp; // if is_present, as is what follows
-    uint64_t hash;                // XXH3-64 of the content
+    struct weir_file_told told; // if is_present
     size_t key_size;
     char key[];
 };
@@ -71,6 +70,7 @@ struct directory {
     UT_hash_handle hh_wd; // in watcher->directories_by_wd
     int wd;               // of inotify; -1: it does not exist, or could not be watched
     bool is_unwatched;    // it exists and inotify refuses it: only rescans see into it
+    bool is_recalled;     // it was not entered yet: all that is known of it is dirty already
     uint64_t interest;    // how many watches may have keys in it or below
     struct entry *entries;
     uint32_t scan_number; // of the last scan
@@ -99,6 +99,13 @@ struct watch {
     char *pattern_text; // owned
     struct weir_sink sink;
     uint64_t event_bytes_max;
+    bool is_resumed;    // it goes on after a stop
+    bool is_remembered; // its sink is to remember what there was when it began
+
+    // is_resumed: what was told before, until the thread has taken it over. is_remembered: what
+    // there was when it began, from the thread's answer to REQUEST_ADD on. Belongs to the thread
+    // between that request and the answer, else to the one that begins the watch.
+    struct weir_file_notes notes;
 
     // Held over each call of the sink, so that after unwatch has held it once no other comes.
     pthread_mutex_t offer_lock;
@@ -111,7 +118,8 @@ struct watch {
 
     // The thread's own.
     bool is_registered;                    // in the lists below
-    bool is_paused;                        // the sink had no room: offer nothing before its resume
+    bool is_paused;                        // the sink had no room, or does not remember yet what
+                                           // there was: offer nothing before its resume
     bool is_stopped;                       // the sink wants nothing any more
     bool is_over;                          // keys_max is reached, some keys are not followed
     struct watch *prev, *next;             // in watcher->watches
@@ -197,7 +205,8 @@ struct weir_file_watcher {
 
     char *buffer; // for values; buffer_size bytes
     size_t buffer_size;
-    _Alignas(8) char records[64 * 1024]; // of inotify
+    _Alignas(8) char records[64 * 1024];   // of inotify
+    char chain[WEIR_FILE_CHAIN_BYTES_MAX]; // the attribute of the file that is looked at
     // For the texts of an event: a subject may be three times as long as its key.
     char subject[3 * WEIR_KEY_BYTES_MAX];
     char id[3 * WEIR_KEY_BYTES_MAX + 128];
@@ -236,8 +245,9 @@ void weir_file_tree_root_release(struct weir_file_watcher *watcher);
 // Looks whether the resource's directory is the one that is watched, and rescans if not.
 void weir_file_tree_root_check(struct weir_file_watcher *watcher);
 
-// Starts to watch the directories that a new watch wants, and notes what is there. The watch is
-// registered already.
+// Starts to watch the directories that a new watch wants, and notes what is there; of one that goes
+// on after a stop, makes dirty what may differ from what it was told. The watch is registered
+// already.
 weir_status weir_file_tree_baseline(struct weir_file_watcher *watcher, struct watch *watch,
                                     struct weir_error *err);
 // Counts the watch's interest, or takes it back and lets go of directories that nobody wants.
@@ -274,11 +284,19 @@ void weir_file_reconcile_scanned(struct weir_file_watcher *watcher, struct direc
 // Hints for all entries of a directory, or for those that its last scan did not meet.
 void weir_file_reconcile_directory(struct weir_file_watcher *watcher, struct directory *directory,
                                    bool only_unmet);
-// Notes that a key is there, without telling it. WEIR_LIMIT, WEIR_NO_MEMORY.
+// Notes what a watch was told of a key before the stop, and makes it dirty. WEIR_LIMIT,
+// WEIR_NO_MEMORY.
+weir_status weir_file_reconcile_recall(struct weir_file_watcher *watcher, struct watch *watch,
+                                       struct directory *directory, struct weir_str key,
+                                       const struct weir_file_told *told, struct weir_error *err);
+// Notes that a key is there when a watch begins, without telling it; of a watch that goes on, leaves
+// it dirty if it may differ from what was told. WEIR_LIMIT, WEIR_NO_MEMORY.
 weir_status weir_file_reconcile_baseline(struct weir_file_watcher *watcher, struct watch *watch,
                                          struct directory *directory, struct weir_str key,
                                          const struct weir_file_stamp *stamp,
                                          struct weir_error *err);
+// Appends all that a watch knows to the list. False without memory.
+bool weir_file_reconcile_notes(const struct watch *watch, struct weir_file_notes *notes);
 // Goes on with the dirty keys of the watches that have room, for a bounded number of keys. True:
 // there are more.
 bool weir_file_reconcile_drain(struct weir_file_watcher *watcher);

@@ -270,7 +270,7 @@ struct stage *stage_new(const struct weir_flow_config *config) {
 
 void stage_free(struct stage *stage) {
     weir_flow_destroy(stage->flow);
-    weir_guest_destroy(stage->guest);
+    weir_guest_unref(stage->guest);
     fake_source_finish(&stage->source);
     pthread_cond_destroy(&stage->record.changed);
     pthread_mutex_destroy(&stage->record.lock);

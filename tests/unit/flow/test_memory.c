@@ -91,7 +91,7 @@ static bool the_way_of_events(size_t number, struct weir_str wasm, struct record
     weir_session_host.set_unref(session, set);
     weir_session_destroy(session);
     weir_flow_destroy(flow);
-    weir_guest_destroy(guest);
+    weir_guest_unref(guest);
     weir_engine_destroy(engine);
     fake_source_finish(&source);
     return has_failed;
@@ -133,7 +133,7 @@ static void a_guest_in_a_file_is_loaded_without_memory_later(void **state) {
         has_failed = failing_malloc_disarm();
         assert_int_equal(status, has_failed ? WEIR_NO_MEMORY : WEIR_OK);
         assert_true(has_failed == !guest);
-        weir_guest_destroy(guest);
+        weir_guest_unref(guest);
     }
     unlink(path);
 }

@@ -126,7 +126,7 @@ static weir_status compile_bytes(const char *bytes, size_t size, struct weir_err
     struct weir_guest *guest;
     weir_status status = weir_guest_compile(small_guest_engine(), &args,
                                             (struct weir_str){bytes, size}, &guest, err);
-    weir_guest_destroy(guest);
+    weir_guest_unref(guest);
     return status;
 }
 
@@ -159,7 +159,7 @@ static void a_module_has_a_largest_size(void **state) {
     struct weir_error err;
     args.module_bytes = wasm.size;
     assert_int_equal(weir_guest_compile(small_guest_engine(), &args, wasm, &guest, &err), WEIR_OK);
-    weir_guest_destroy(guest);
+    weir_guest_unref(guest);
     args.module_bytes--;
     assert_int_equal(weir_guest_compile(small_guest_engine(), &args, wasm, &guest, &err),
                      WEIR_LIMIT);
@@ -186,7 +186,7 @@ static void a_file_is_loaded_and_nothing_else(void **state) {
     struct weir_error err;
     assert_int_equal(weir_guest_load(engine, &args, file, &guest, &err), WEIR_OK);
     assert_string_equal(weir_guest_name(guest), "hello");
-    weir_guest_destroy(guest);
+    weir_guest_unref(guest);
     assert_int_equal(weir_guest_load(engine, &args, "/nonesuch.wasm", &guest, &err),
                      WEIR_NOT_FOUND);
     assert_null(guest);
@@ -236,7 +236,7 @@ static void handlers_are_found_by_the_names_that_the_wit_gives(void **state) {
                      WEIR_INVALID);
     assert_message_has(&err, "exports \"on-bad\" as (i64) -> ()");
     assert_message_has(&err, "handle-event, on-order");
-    weir_guest_destroy(guest);
+    weir_guest_unref(guest);
 }
 
 static void many_handlers_are_listed_as_far_as_there_is_room(void **state) {
@@ -266,7 +266,7 @@ static void many_handlers_are_listed_as_far_as_there_is_room(void **state) {
                              WEIR_NOT_FOUND);
             assert_message_has(&err, "on-0, on-1");
             assert_string_equal(err.message + strlen(err.message) - 3, "...");
-            weir_guest_destroy(guest);
+            weir_guest_unref(guest);
         }
     }
 }
@@ -296,7 +296,7 @@ static void the_default_handler_is_the_one_of_weirs_interface(void **state) {
             weir_guest_handler_find(guest, WEIR_STR("a:b/c@1.0.0#handle-event"), &own, NULL),
             WEIR_OK);
         assert_int_not_equal(own, by_default);
-        weir_guest_destroy(guest);
+        weir_guest_unref(guest);
     }
 }
 
@@ -314,7 +314,7 @@ static void each_answer_is_a_verdict(void **state) {
     assert_null(verdict.derived);
     assert_broken(guest, "t", WEIR_TRAPPED, "unreachable");
     assert_handled(guest, "o");
-    weir_guest_destroy(guest);
+    weir_guest_unref(guest);
 }
 
 static void a_derived_event_is_the_hosts_own(void **state) {
@@ -328,7 +328,7 @@ static void a_derived_event_is_the_hosts_own(void **state) {
     weir_guest_handle(guest, 0, &event, &call, &verdict);
     assert_int_equal(verdict.outcome, WEIR_HANDLED);
     assert_non_null(verdict.derived);
-    weir_guest_destroy(guest);
+    weir_guest_unref(guest);
     assert_str_equal(verdict.derived->fields.id, "17");
     assert_str_equal(verdict.derived->fields.data.value.bytes, "s and more");
     assert_str_equal(verdict.derived->key, "orders/1");
@@ -369,7 +369,7 @@ static void a_result_that_breaks_the_contract_breaks_the_instance(void **state) 
         struct weir_guest_args args = small_guest_args("odd");
         struct weir_guest *guest = small_guest_of(&args, rows[i].text);
         assert_broken(guest, "", rows[i].status, rows[i].part);
-        weir_guest_destroy(guest);
+        weir_guest_unref(guest);
     }
 }
 
@@ -392,7 +392,7 @@ static void a_fresh_instance_knows_nothing_of_the_last_event(void **state) {
     for (int i = 0; i < 5; i++) {
         assert_string_equal(verdict_on(guest, "x").error.message, "1");
     }
-    weir_guest_destroy(guest);
+    weir_guest_unref(guest);
 }
 
 static void a_reused_instance_goes_on_until_it_breaks(void **state) {
@@ -406,13 +406,13 @@ static void a_reused_instance_goes_on_until_it_breaks(void **state) {
     assert_broken(guest, "t", WEIR_TRAPPED, "unreachable");
     assert_string_equal(verdict_on(guest, "x").error.message, "1");
     assert_string_equal(verdict_on(guest, "x").error.message, "2");
-    weir_guest_destroy(guest);
+    weir_guest_unref(guest);
 
     args.idle_max = 0; // none is kept
     guest = small_guest_of(&args, COUNTER);
     assert_string_equal(verdict_on(guest, "x").error.message, "1");
     assert_string_equal(verdict_on(guest, "x").error.message, "1");
-    weir_guest_destroy(guest);
+    weir_guest_unref(guest);
 }
 
 enum { THREADS = 4, CALLS = 200 };
@@ -442,7 +442,7 @@ static void threads_call_one_guest_side_by_side(void **state) {
         for (int i = 0; i < THREADS; i++) {
             pthread_join(threads[i], NULL);
         }
-        weir_guest_destroy(guest);
+        weir_guest_unref(guest);
     }
 }
 
@@ -470,7 +470,7 @@ static void time_is_bounded_wherever_a_guest_loops(void **state) {
         int64_t begin_ns = weir_clock_monotonic_ns();
         assert_broken(guest, "", WEIR_LIMIT, "it ran longer than bounds.time allows (50 ms)");
         assert_true(weir_clock_monotonic_ns() - begin_ns >= args.time_ns);
-        weir_guest_destroy(guest);
+        weir_guest_unref(guest);
     }
 }
 
@@ -485,7 +485,7 @@ static void a_short_bound_leaves_a_call_its_time(void **state) {
         assert_broken(guest, "", WEIR_LIMIT, "bounds.time");
         assert_true(weir_clock_monotonic_ns() - begin_ns >= args.time_ns);
     }
-    weir_guest_destroy(guest);
+    weir_guest_unref(guest);
 }
 
 static void memory_stack_and_output_are_bounded(void **state) {
@@ -496,20 +496,20 @@ static void memory_stack_and_output_are_bounded(void **state) {
     assert_broken(guest, "m", WEIR_TRAPPED,
                   "1048576 of the 1048576 bytes that bounds.memory allows");
     assert_handled(guest, "o");
-    weir_guest_destroy(guest);
+    weir_guest_unref(guest);
 
     guest =
         small_guest_of(&args, MODULE("(func $deep (param i32) (result i32)"
                                      " (i32.add (call $deep (i32.const 1)) (i32.const 1)))" HANDLER(
                                          "(drop (call $deep (i32.const 1)))")));
     assert_broken(guest, "", WEIR_TRAPPED, "more stack than host.stack allows");
-    weir_guest_destroy(guest);
+    weir_guest_unref(guest);
 
     args.output_bytes = 1; // the small guest prints the id and a newline
     guest = small_guest_new(&args);
     assert_broken(guest, "o", WEIR_LIMIT, "it printed more than bounds.output allows (1 bytes)");
     assert_broken(guest, "t", WEIR_LIMIT, "bounds.output");
-    weir_guest_destroy(guest);
+    weir_guest_unref(guest);
 }
 
 static void an_events_size_is_bounded_both_ways(void **state) {
@@ -523,11 +523,11 @@ static void an_events_size_is_bounded_both_ways(void **state) {
     assert_broken(guest, body, WEIR_LIMIT, "bounds.event");
     body[900] = '\0';
     assert_handled(guest, body);
-    weir_guest_destroy(guest);
+    weir_guest_unref(guest);
     // A text of a page that was never there in the event.
     guest = small_guest_of(&args, DERIVED("256", "60000"));
     assert_broken(guest, "", WEIR_LIMIT, "bounds.event");
-    weir_guest_destroy(guest);
+    weir_guest_unref(guest);
 }
 
 struct cutter {
@@ -569,7 +569,7 @@ static void a_call_is_cut_from_another_thread(void **state) {
         assert_int_equal(cutter.verdict.outcome, WEIR_BROKEN);
         assert_int_equal(cutter.verdict.error.status, WEIR_STOPPED);
         assert_message_has(&cutter.verdict.error, "it was cut because weir is stopping");
-        weir_guest_destroy(cutter.guest);
+        weir_guest_unref(cutter.guest);
     }
 }
 
@@ -578,7 +578,7 @@ static void a_handler_subscribes_to_nothing(void **state) {
     struct weir_guest_args args = small_guest_args("hello");
     struct weir_guest *guest = small_guest_new(&args); // and has no host behind it
     assert_handled(guest, "c");
-    weir_guest_destroy(guest);
+    weir_guest_unref(guest);
 }
 
 // ---- main
@@ -705,7 +705,7 @@ static weir_status run_main(const char *text, struct test_host *host, struct wei
     assert_true(weir_guest_has_main(guest));
     struct weir_call call = {0};
     weir_status status = weir_guest_run(guest, host, &call, err);
-    weir_guest_destroy(guest);
+    weir_guest_unref(guest);
     assert_int_equal(host->references, 0); // whatever became of it, it holds nothing any more
     return status;
 }
@@ -869,7 +869,7 @@ static void a_guest_without_a_main_is_not_run(void **state) {
     struct weir_error err;
     assert_false(weir_guest_has_main(guest));
     assert_int_equal(weir_guest_run(guest, guest, &call, &err), WEIR_NOT_FOUND);
-    weir_guest_destroy(guest);
+    weir_guest_unref(guest);
 }
 
 // Errors are asked for by everybody, but nobody has to.
@@ -916,7 +916,7 @@ static void what_a_guest_prints_comes_in_lines_with_its_name(void **state) {
     assert_string_equal(printed.text, "hello: order;hello: 7;hello: 1;");
     verdict = verdict_on(guest, "c");
     assert_string_equal(printed.text, "hello: order;hello: 7;hello: 1;hello: 1;hello: open;");
-    weir_guest_destroy(guest);
+    weir_guest_unref(guest);
 }
 
 // A main that writes and traps unless it is told what it has to be: the vectors at 512 are "ab", ""
@@ -955,7 +955,7 @@ static void writes_are_told_what_became_of_them(void **state) {
         fail_msg("%s", err.message);
     }
     assert_string_equal(printed.text, "main: abc;main: c;");
-    weir_guest_destroy(guest);
+    weir_guest_unref(guest);
 }
 
 int main(void) {

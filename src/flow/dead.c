@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Dead letters: events that were given up, with all that a person needs to find out why. They wait
+// in the store until somebody removes them or has them tried again.
+#include "flow/flow_private.h"
+
+#include "base/clock.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+enum { UNDEAD_WAIT_MS = 5000 }; // for the disk
+
+static struct weir_str put(char **at, struct weir_str text) {
+    struct weir_str copy = {*at, text.size};
+    if (text.size > 0) {
+        memcpy(*at, text.data, text.size);
+    }
+    *at += text.size;
+    return copy;
+}
+
+struct weir_dead *weir_dead_new(const struct weir_dead_args *args) {
+    struct weir_str reason = args->reason;
+    if (reason.size > WEIR_DEAD_REASON_BYTES_MAX) {
+        reason.size = WEIR_DEAD_REASON_BYTES_MAX;
+    }
+    size_t bytes = args->subscription.size + args->target.size + reason.size +
+                   args->guest_hash.size + args->output.size;
+    struct weir_dead *dead = malloc(sizeof *dead + bytes);
+    if (!dead) {
+        return NULL;
+    }
+    char *at = dead->texts;
+    dead->letter = (struct weir_dead_letter){
+        .subscription = put(&at, args->subscription),
+        .target = put(&at, args->target),
+        .reason = put(&at, reason),
+        .attempts = args->attempts,
+        .guest_hash = put(&at, args->guest_hash),
+        .output = put(&at, args->output),
+        .wall_ns = weir_clock_wall_ns(),
+        .event = weir_event_ref(args->event),
+    };
+    return dead;
+}
+
+void weir_dead_free_all(struct weir_dead_letter *list) {
+    while (list) {
+        struct weir_dead_letter *next = list->next;
+        weir_event_unref(list->event);
+        free(list); // the first member of its struct weir_dead
+        list = next;
+    }
+}
+
+void weir_dead_append(struct weir_flow *flow, struct weir_dead *dead) {
+    struct weir_dead_letter *letter = &dead->letter;
+    letter->id = ++flow->last_dead_id;
+    letter->next = NULL;
+    if (flow->dead_last) {
+        flow->dead_last->next = letter;
+    } else {
+        flow->dead = letter;
+    }
+    flow->dead_last = letter;
+    weir_ledger_touch_flow(flow);
+}
+
+// ---- and back ----
+
+struct search {
+    uint64_t id;
+    struct weir_dead *found;
+    bool is_out_of_memory;
+};
+
+static bool look(void *context, const struct weir_dead_letter *letter) {
+    struct search *search = context;
+    if (letter->id != search->id) {
+        return false; // the first one behind the id before it is another: there is none
+    }
+    struct weir_dead_args args = {.subscription = letter->subscription,
+                                  .target = letter->target,
+                                  .reason = letter->reason,
+                                  .guest_hash = letter->guest_hash,
+                                  .output = letter->output,
+                                  .attempts = letter->attempts,
+                                  .event = letter->event};
+    search->found = weir_dead_new(&args);
+    search->is_out_of_memory = !search->found;
+    return false;
+}
+
+// The text of a letter as a string of its own.
+static char *name_of(struct weir_str text) {
+    return strndup(text.data ? text.data : "", text.size);
+}
+
+// Under lock: puts the letter's event behind what waits for its subscription.
+static weir_status give_back(struct weir_flow *flow, struct weir_delivery *delivery,
+                             const char *name, struct weir_error *err) {
+    struct weir_kept *kept = weir_kept_find(flow, name);
+    struct weir_subscription *subscription = kept ? kept->subscription : NULL;
+    if (!subscription || subscription->is_ending) {
+        return weir_fail(err, WEIR_UNAVAILABLE,
+                         "the subscription \"%s\" does not run, so nobody can be given the event; "
+                         "start it, or remove the letter",
+                         name);
+    }
+    delivery->subscription = subscription;
+    struct weir_str key = delivery->entry.event->key;
+    struct weir_lane *lane = weir_lanes_find(subscription, key);
+    if (subscription->spilled == 0 && !(lane && weir_lanes_holds_back(lane))) {
+        lane = weir_lanes_obtain(subscription, key);
+        if (!lane) {
+            return weir_fail_no_memory(err, "a dead letter's event");
+        }
+        weir_lanes_push(lane, delivery);
+    } else {
+        subscription->counts.behind++;
+        if (subscription->spilled > 0) {
+            subscription->spilled++;
+        } else {
+            lane->behind_seq = lane->behind == 0 ? kept->record.next_seq : lane->behind_seq;
+            lane->behind++;
+        }
+    }
+    weir_ledger_append_returned(delivery);
+    return WEIR_OK;
+}
+
+static weir_status find(struct weir_flow *flow, uint64_t id, struct search *search,
+                        struct weir_error *err) {
+    *search = (struct search){.id = id};
+    weir_status status = flow->config.store->load_dead(flow->config.store_context, id - 1, 1, look,
+                                                       search, err);
+    if (status != WEIR_OK) {
+        return status;
+    }
+    if (search->is_out_of_memory) {
+        return weir_fail_no_memory(err, "a dead letter");
+    }
+    return search->found ? WEIR_OK
+                         : weir_fail(err, WEIR_NOT_FOUND, "there is no dead letter %" PRIu64, id);
+}
+
+// Gives the letter's event back to where it came from. Takes over nothing.
+static weir_status retry(struct weir_flow *flow, const struct weir_dead_letter *letter,
+                         struct weir_removal *removal, struct weir_error *err) {
+    char *name = name_of(letter->target.size > 0 ? letter->target : letter->subscription);
+    struct weir_delivery *delivery = NULL;
+    struct weir_out *out = NULL;
+    weir_status status = name ? WEIR_OK : weir_fail_no_memory(err, "a dead letter");
+    if (status == WEIR_OK && letter->target.size > 0) {
+        out = weir_out_new(letter->subscription, letter->target, letter->event);
+    } else if (status == WEIR_OK) {
+        delivery = weir_delivery_new(NULL, letter->event);
+    }
+    if (status == WEIR_OK && !out && !delivery) {
+        status = weir_fail_no_memory(err, "a dead letter's event");
+    }
+    pthread_mutex_lock(&flow->lock);
+    if (status == WEIR_OK && out) {
+        weir_out_append(flow, out, weir_target_find(flow, letter->target));
+    } else if (status == WEIR_OK) {
+        status = give_back(flow, delivery, name, err);
+    }
+    if (status == WEIR_OK) {
+        LL_PREPEND(flow->undead, removal);
+        weir_ledger_touch_flow(flow);
+    }
+    weir_flow_unlock(flow);
+    free(name);
+    if (status != WEIR_OK) {
+        weir_delivery_free(delivery);
+    }
+    return status;
+}
+
+weir_status weir_flow_undead(struct weir_flow *flow, uint64_t id, bool again,
+                             struct weir_error *err) {
+    if (!flow->has_store || id == 0) {
+        return weir_fail(err, WEIR_NOT_FOUND, "there is no dead letter %" PRIu64, id);
+    }
+    struct search search;
+    weir_status status = find(flow, id, &search, err);
+    if (status != WEIR_OK) {
+        return status;
+    }
+    struct weir_removal *removal = calloc(1, sizeof *removal);
+    if (!removal) {
+        status = weir_fail_no_memory(err, "a dead letter's removal");
+    } else {
+        removal->id = id;
+    }
+    bool is_given = false;
+    if (status == WEIR_OK && again) {
+        status = retry(flow, &search.found->letter, removal, err);
+        is_given = status == WEIR_OK;
+    } else if (status == WEIR_OK) {
+        pthread_mutex_lock(&flow->lock);
+        LL_PREPEND(flow->undead, removal);
+        weir_ledger_touch_flow(flow);
+        pthread_mutex_unlock(&flow->lock);
+        is_given = true;
+    }
+    if (!is_given) {
+        free(removal);
+    }
+    weir_dead_free_all(&search.found->letter);
+    if (status == WEIR_OK) {
+        int64_t until_ns = weir_clock_monotonic_ns() + UNDEAD_WAIT_MS * WEIR_NS_PER_MS;
+        status = weir_flow_flush(flow, until_ns, err);
+    }
+    return status;
+}

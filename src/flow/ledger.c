@@ -1,0 +1,373 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What is not written down yet. A subscription's ledger holds the deliveries of which the store
+// knows nothing, in the order in which they were taken. A commit walks it from its head:
+//
+// - Of a source that can replay, up to the last settled delivery. What is settled needs no row: the
+//   cursor moves over it. What is not, and has a settled one behind it, is parked: it gets a row,
+//   and the cursor moves over it too. So a slow key never holds the cursor back, nothing that was
+//   settled comes again after a stop, and where handlers finish in order nothing is written but the
+//   cursor.
+// - Of any other source, and while a subscription has something in the journal that must stay
+//   before what comes, the whole ledger: what is not settled gets a row.
+//
+// An event whose handler is done before the commit comes is never written at all. Keeping the
+// settled positions above the cursor instead of parking was left because such a list grows without
+// end behind a key that fails for a day.
+//
+// All under flow->lock, but where said otherwise; the lists that a batch is made of are intrusive,
+// so that a commit allocates nothing and cannot fail half way.
+#include "flow/flow_private.h"
+
+#include "base/clock.h"
+
+#include <stdlib.h>
+#include <utlist.h>
+
+struct weir_delivery *weir_delivery_new(struct weir_subscription *subscription,
+                                        struct weir_event *event) {
+    struct weir_delivery *delivery = calloc(1, sizeof *delivery);
+    if (delivery) {
+        delivery->subscription = subscription;
+        delivery->entry.event = weir_event_ref(event);
+        delivery->taken_ns = weir_clock_coarse_ns();
+    }
+    return delivery;
+}
+
+void weir_delivery_free(struct weir_delivery *delivery) {
+    if (delivery) {
+        weir_event_unref(delivery->entry.event);
+        free(delivery);
+    }
+}
+
+void weir_delivery_free_all(struct weir_delivery *list) {
+    while (list) {
+        struct weir_delivery *next = list->next;
+        weir_delivery_free(list);
+        list = next;
+    }
+}
+
+// ---- what waits for a commit ----
+
+void weir_ledger_touch_flow(struct weir_flow *flow) {
+    if (flow->dirty_since_ns == 0) {
+        flow->dirty_since_ns = weir_clock_monotonic_ns();
+        pthread_cond_signal(&flow->commit);
+    } else if (flow->pending_events == flow->config.commit_events) {
+        pthread_cond_signal(&flow->commit);
+    }
+}
+
+void weir_ledger_touch(struct weir_subscription *subscription) {
+    struct weir_flow *flow = subscription->flow;
+    if (!subscription->is_dirty) {
+        subscription->is_dirty = true;
+        DL_APPEND2(flow->dirty, subscription, prev_dirty, next_dirty);
+    }
+    weir_ledger_touch_flow(flow);
+}
+
+void weir_ledger_touch_kept(struct weir_flow *flow, struct weir_kept *kept) {
+    if (!kept->is_dirty) {
+        kept->is_dirty = true;
+        LL_PREPEND2(flow->dirty_kept, kept, dirty_next);
+    }
+    weir_ledger_touch_flow(flow);
+}
+
+// A delivery that is kept in memory for nothing but the next commit.
+static void set_pending(struct weir_delivery *delivery) {
+    struct weir_flow *flow = delivery->subscription->flow;
+    if (!delivery->is_pending) {
+        delivery->is_pending = true;
+        flow->pending_events++;
+        flow->pending_bytes += delivery->entry.event->size_bytes;
+    }
+}
+
+static void clear_pending(struct weir_delivery *delivery) {
+    struct weir_flow *flow = delivery->subscription->flow;
+    if (delivery->is_pending) {
+        delivery->is_pending = false;
+        flow->pending_events--;
+        flow->pending_bytes -= delivery->entry.event->size_bytes;
+    }
+}
+
+// Whether everything that is taken gets a row if it is not settled by the next commit.
+static bool writes_all(const struct weir_subscription *subscription) {
+    return !weir_subscription_can(subscription, WEIR_CAN_REPLAY) || subscription->blocked > 0 ||
+           subscription->counts.behind > 0 || subscription->writes_next;
+}
+
+void weir_ledger_append(struct weir_delivery *delivery) {
+    struct weir_subscription *subscription = delivery->subscription;
+    struct weir_kept *kept = subscription->kept;
+    if (!kept) {
+        return;
+    }
+    delivery->entry.subscription = kept->record.id;
+    delivery->entry.seq = kept->record.next_seq++;
+    delivery->is_in_ledger = true;
+    DL_APPEND2(subscription->ledger, delivery, ledger_prev, ledger_next);
+    if (!delivery->is_in_lane) {
+        set_pending(delivery);
+    }
+    if (!delivery->is_in_lane || writes_all(subscription)) {
+        weir_ledger_touch(subscription);
+    }
+}
+
+void weir_ledger_append_returned(struct weir_delivery *delivery) {
+    delivery->is_returned = true;
+    delivery->subscription->writes_next = true;
+    weir_ledger_append(delivery);
+}
+
+static void want_removal(struct weir_delivery *delivery) {
+    struct weir_subscription *subscription = delivery->subscription;
+    LL_PREPEND2(subscription->removals, delivery, undone);
+    weir_ledger_touch(subscription);
+}
+
+struct weir_delivery *weir_ledger_settle(struct weir_delivery *delivery) {
+    struct weir_subscription *subscription = delivery->subscription;
+    if (!subscription->kept) {
+        return delivery;
+    }
+    delivery->is_settled = true;
+    set_pending(delivery);
+    if (delivery->is_in_ledger) {
+        subscription->settled_in_ledger++;
+        weir_ledger_touch(subscription);
+    } else if (!delivery->is_in_batch) {
+        if (delivery->is_reattempted) {
+            LL_DELETE2(subscription->reattempted, delivery, undone);
+            delivery->is_reattempted = false;
+        }
+        want_removal(delivery);
+    } // else weir_ledger_done sees to it
+    return NULL;
+}
+
+static void want_attempt(struct weir_delivery *delivery) {
+    struct weir_subscription *subscription = delivery->subscription;
+    delivery->is_reattempted = true;
+    LL_PREPEND2(subscription->reattempted, delivery, undone);
+    weir_ledger_touch(subscription);
+}
+
+void weir_ledger_reattempt(struct weir_delivery *delivery) {
+    struct weir_subscription *subscription = delivery->subscription;
+    if (!subscription->kept) {
+        return;
+    }
+    if (delivery->is_in_ledger) {
+        weir_ledger_touch(subscription); // its lane is delayed, so it gets its row
+    } else if (!delivery->is_in_batch && !delivery->is_reattempted) {
+        want_attempt(delivery);
+    } // else it is written already, or weir_ledger_done sees that the number has changed
+}
+
+// ---- making a batch ----
+
+static void batch_entry(struct weir_delivery *delivery, enum weir_entry_op op,
+                        struct weir_entry ***tail) {
+    delivery->is_in_batch = true;
+    delivery->subscription->batch_pins++;
+    delivery->entry.op = (uint8_t)op;
+    delivery->entry.attempts = delivery->attempts;
+    delivery->entry.next = NULL;
+    **tail = &delivery->entry;
+    *tail = &delivery->entry.next;
+}
+
+static void batch_kept(struct weir_flow *flow, struct weir_kept *kept) {
+    if (!kept->is_in_batch) {
+        kept->is_in_batch = true;
+        LL_PREPEND2(flow->batch_kept, kept, batch_next);
+    }
+}
+
+// Moves the cursor to where the source goes on behind this event.
+static void move_cursor(struct weir_kept *kept, struct weir_event *event) {
+    weir_event_unref(kept->cursor_event);
+    kept->cursor_event = weir_event_ref(event);
+    kept->record.cursor = event->position;
+}
+
+// Whether somebody wants to know that the event is durable though it leaves no row.
+static bool is_passed_on(const struct weir_subscription *subscription) {
+    return weir_subscription_can(subscription, WEIR_CAN_COMPARE) ||
+           weir_subscription_can(subscription, WEIR_CAN_ACK);
+}
+
+static void collect_ledger(struct weir_subscription *subscription, struct weir_entry ***tail) {
+    struct weir_flow *flow = subscription->flow;
+    bool is_all = writes_all(subscription);
+    bool is_compared = weir_subscription_can(subscription, WEIR_CAN_COMPARE);
+    bool is_replayed = weir_subscription_can(subscription, WEIR_CAN_REPLAY);
+    struct weir_event *cursor = NULL;
+    while (subscription->ledger && (is_all || subscription->settled_in_ledger > 0)) {
+        struct weir_delivery *delivery = subscription->ledger;
+        DL_DELETE2(subscription->ledger, delivery, ledger_prev, ledger_next);
+        delivery->is_in_ledger = false;
+        delivery->entry.has_fingerprint = is_compared && !delivery->is_returned;
+        if (is_replayed && !delivery->is_returned && delivery->entry.event->position.size > 0) {
+            cursor = delivery->entry.event;
+        }
+        if (!delivery->is_settled) {
+            delivery->has_row = true;
+            subscription->kept->record.row_count++;
+            batch_entry(delivery, WEIR_ENTRY_WRITE, tail);
+            continue;
+        }
+        subscription->settled_in_ledger--;
+        if (is_passed_on(subscription)) {
+            batch_entry(delivery, WEIR_ENTRY_PASS, tail);
+        } else {
+            clear_pending(delivery);
+            delivery->next = flow->batch_over;
+            flow->batch_over = delivery;
+        }
+    }
+    subscription->writes_next = false;
+    if (cursor) {
+        move_cursor(subscription->kept, cursor);
+    }
+}
+
+static void collect_subscription(struct weir_subscription *subscription,
+                                 struct weir_entry ***tail) {
+    struct weir_flow *flow = subscription->flow;
+    collect_ledger(subscription, tail);
+    while (subscription->removals) {
+        struct weir_delivery *delivery = subscription->removals;
+        LL_DELETE2(subscription->removals, delivery, undone);
+        subscription->kept->record.row_count--;
+        batch_entry(delivery, WEIR_ENTRY_REMOVE, tail);
+    }
+    while (subscription->reattempted) {
+        struct weir_delivery *delivery = subscription->reattempted;
+        LL_DELETE2(subscription->reattempted, delivery, undone);
+        delivery->is_reattempted = false;
+        batch_entry(delivery, WEIR_ENTRY_ATTEMPT, tail);
+    }
+    if (subscription->notes) {
+        subscription->notes_last->next = flow->batch_notes;
+        flow->batch_notes = subscription->notes;
+        subscription->notes = subscription->notes_last = NULL;
+    }
+    batch_kept(flow, subscription->kept);
+}
+
+bool weir_ledger_collect(struct weir_flow *flow) {
+    struct weir_entry **tail = &flow->batch_entries;
+    struct weir_subscription *subscription, *next_subscription;
+    DL_FOREACH_SAFE2(flow->dirty, subscription, next_subscription, next_dirty) {
+        DL_DELETE2(flow->dirty, subscription, prev_dirty, next_dirty);
+        subscription->is_dirty = false;
+        collect_subscription(subscription, &tail);
+    }
+    while (flow->dirty_kept) {
+        struct weir_kept *kept = flow->dirty_kept;
+        LL_DELETE2(flow->dirty_kept, kept, dirty_next);
+        kept->is_dirty = false;
+        batch_kept(flow, kept);
+    }
+    struct weir_kept *kept;
+    LL_FOREACH2 (flow->batch_kept, kept, batch_next) {
+        kept->batch_record = kept->record;
+    }
+    flow->batch_outbox = flow->outbox;
+    flow->outbox = flow->outbox_last = NULL;
+    flow->batch_published = flow->published;
+    flow->published = flow->published_last = NULL;
+    flow->batch_dead = flow->dead;
+    flow->dead = flow->dead_last = NULL;
+    flow->batch_undead = flow->undead;
+    flow->undead = NULL;
+    flow->dirty_since_ns = 0;
+    flow->flush_taken = flow->flush_wanted;
+    return flow->batch_entries || flow->batch_kept || flow->batch_notes || flow->batch_outbox ||
+           flow->batch_published || flow->batch_dead || flow->batch_undead;
+}
+
+// ---- a batch is durable ----
+
+static void give_up(struct weir_delivery *delivery, struct weir_delivery **list) {
+    clear_pending(delivery);
+    delivery->next = *list;
+    *list = delivery;
+}
+
+// A row was written, or its attempts were: what is next for its delivery.
+static void written(struct weir_delivery *delivery, struct weir_delivery **list) {
+    if (delivery->is_settled) { // meanwhile
+        want_removal(delivery);
+    } else if (!delivery->is_in_lane) { // it is behind
+        give_up(delivery, list);
+    } else if (delivery->attempts != delivery->entry.attempts) {
+        want_attempt(delivery);
+    }
+}
+
+// Lets go of what lanes that are delayed need not hold in memory any more.
+static void unload(struct weir_delivery *delivery, struct weir_delivery **list) {
+    if (delivery->is_in_lane && delivery->subscription->blocked > 0) {
+        struct weir_delivery *unloaded = weir_lanes_unload(
+            weir_lanes_find(delivery->subscription, delivery->entry.event->key));
+        LL_CONCAT(unloaded, *list);
+        *list = unloaded;
+    }
+}
+
+struct weir_delivery *weir_ledger_done(struct weir_flow *flow) {
+    struct weir_delivery *list = flow->batch_over;
+    flow->batch_over = NULL;
+    struct weir_entry *entry;
+    LL_FOREACH (flow->batch_entries, entry) {
+        struct weir_delivery *delivery = (struct weir_delivery *)entry;
+        delivery->is_in_batch = false;
+        delivery->subscription->batch_pins--;
+        if (entry->op == WEIR_ENTRY_PASS || entry->op == WEIR_ENTRY_REMOVE) {
+            give_up(delivery, &list);
+        } else {
+            written(delivery, &list);
+        }
+    }
+    // Only now, since a lane is unloaded as a whole.
+    LL_FOREACH (flow->batch_entries, entry) {
+        unload((struct weir_delivery *)entry, &list);
+    }
+    flow->batch_entries = NULL;
+    return list;
+}
+
+struct weir_delivery *weir_ledger_abandon(struct weir_subscription *subscription,
+                                          struct weir_delivery *list, uint64_t *count) {
+    while (subscription->ledger) {
+        struct weir_delivery *delivery = subscription->ledger;
+        DL_DELETE2(subscription->ledger, delivery, ledger_prev, ledger_next);
+        *(count ? count : &(uint64_t){0}) += delivery->is_settled ? 0 : 1;
+        give_up(delivery, &list);
+    }
+    subscription->settled_in_ledger = 0;
+    while (subscription->removals) {
+        struct weir_delivery *delivery = subscription->removals;
+        LL_DELETE2(subscription->removals, delivery, undone);
+        give_up(delivery, &list);
+    }
+    subscription->reattempted = NULL; // they were in lanes
+    while (subscription->notes) {
+        struct weir_note *next = subscription->notes->next;
+        subscription->flow->pending_notes--;
+        free(subscription->notes);
+        subscription->notes = next;
+    }
+    subscription->notes_last = NULL;
+    return list;
+}

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a person is told of the flow. Under the lock everything is copied, so that it is of one
+// moment and nobody is called while the lock is held; then it is told.
+#include "flow/flow_private.h"
+
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+// A copy of a status with its texts.
+struct seen {
+    struct weir_subscription_status status;
+    char *texts; // owned; what the status points into
+    struct seen *next;
+};
+
+// Texts that are copied one after the other.
+struct writer {
+    char *at;
+};
+
+static const char *put(struct writer *writer, const char *text, size_t size) {
+    char *copy = writer->at;
+    memcpy(copy, text, size);
+    copy[size] = '\0';
+    writer->at += size + 1;
+    return copy;
+}
+
+static int64_t oldest_ns(const struct weir_subscription *subscription, uint64_t *ret_retrying) {
+    int64_t oldest = 0;
+    const struct weir_lane *lane;
+    for (lane = subscription->lanes; lane; lane = lane->hh.next) {
+        *ret_retrying += lane->state == WEIR_LANE_DELAYED ? 1 : 0;
+        if (lane->first && (oldest == 0 || lane->first->taken_ns < oldest)) {
+            oldest = lane->first->taken_ns;
+        }
+    }
+    return oldest == 0 ? 0 : weir_clock_coarse_ns() - oldest;
+}
+
+static const char *state_of(const struct weir_subscription *subscription) {
+    if (subscription->is_stopped) {
+        return "stopped";
+    }
+    if (!subscription->set || !subscription->set->is_executing) {
+        return "waiting";
+    }
+    return subscription->is_paused            ? "paused"
+           : subscription->counts.behind > 0 ? "behind"
+                                              : "running";
+}
+
+// Under lock. NULL: no memory.
+static struct seen *see(const struct weir_subscription *subscription) {
+    const char *guest = weir_guest_name(subscription->guest);
+    const char *to = subscription->target ? subscription->target->resource->name : "";
+    struct weir_str cursor =
+        subscription->kept ? subscription->kept->record.cursor : (struct weir_str){0};
+    size_t bytes = strlen(subscription->name) + strlen(subscription->resource->name) +
+                   strlen(guest) + strlen(subscription->handler_name) + strlen(to) +
+                   subscription->key_size + cursor.size + strlen(subscription->error) + 8;
+    struct seen *seen = calloc(1, sizeof *seen);
+    char *texts = malloc(bytes);
+    if (!seen || !texts) {
+        free(seen);
+        free(texts);
+        return NULL;
+    }
+    struct writer writer = {texts};
+    seen->texts = texts;
+    uint64_t retrying = 0;
+    seen->status = (struct weir_subscription_status){
+        .name = put(&writer, subscription->name, strlen(subscription->name)),
+        .resource =
+            put(&writer, subscription->resource->name, strlen(subscription->resource->name)),
+        .guest = put(&writer, guest, strlen(guest)),
+        .handler = put(&writer, subscription->handler_name, strlen(subscription->handler_name)),
+        .to = put(&writer, to, strlen(to)),
+        .key = {put(&writer, subscription->key, subscription->key_size), subscription->key_size},
+        .cursor = {put(&writer, cursor.data ? cursor.data : "", cursor.size), cursor.size},
+        .error = put(&writer, subscription->error, strlen(subscription->error)),
+        .state = state_of(subscription),
+        .counts = subscription->counts,
+        .oldest_ns = oldest_ns(subscription, &retrying),
+        .next_seq = subscription->kept ? subscription->kept->record.next_seq : 0,
+        .error_wall_ns = subscription->error_wall_ns,
+    };
+    seen->status.retrying = retrying;
+    return seen;
+}
+
+// Under lock: one that nobody runs. NULL: no memory.
+static struct seen *see_kept(const struct weir_kept *kept) {
+    const struct weir_subscription_record *record = &kept->record;
+    struct seen *seen = calloc(1, sizeof *seen);
+    char *texts = malloc(record->name.size + record->resource.size + record->pattern.size +
+                         record->cursor.size + 4);
+    if (!seen || !texts) {
+        free(seen);
+        free(texts);
+        return NULL;
+    }
+    struct writer writer = {texts};
+    seen->texts = texts;
+    seen->status = (struct weir_subscription_status){
+        .name = put(&writer, record->name.data, record->name.size),
+        .resource = put(&writer, record->resource.data, record->resource.size),
+        .guest = "",
+        .handler = "",
+        .to = "",
+        .key = {put(&writer, record->pattern.data, record->pattern.size), record->pattern.size},
+        .cursor = {put(&writer, record->cursor.data ? record->cursor.data : "",
+                       record->cursor.size),
+                   record->cursor.size},
+        .error = "",
+        .state = "kept",
+        .counts = {.behind = record->row_count},
+        .next_seq = record->next_seq,
+    };
+    return seen;
+}
+
+// Under lock. Returns the head of the list; false: no memory.
+static bool see_all(const struct weir_flow *flow, struct seen **ret_list) {
+    struct seen **tail = ret_list;
+    *tail = NULL;
+    const struct weir_subscription *subscription;
+    DL_FOREACH2 (flow->subscriptions, subscription, next_all) {
+        *tail = subscription->name && subscription->watch ? see(subscription) : NULL;
+        if (*tail) {
+            tail = &(*tail)->next;
+        } else if (subscription->watch) {
+            return false;
+        }
+    }
+    for (const struct weir_kept *kept = flow->kept; kept; kept = kept->hh.next) {
+        if (kept->subscription || kept->record.id == 0) {
+            continue;
+        }
+        *tail = see_kept(kept);
+        if (!*tail) {
+            return false;
+        }
+        tail = &(*tail)->next;
+    }
+    return true;
+}
+
+struct seen_target {
+    struct weir_target_status status;
+    char name[WEIR_NAME_BYTES_MAX + 1], error[256];
+};
+
+// Under lock. NULL: no memory.
+static struct seen_target *see_targets(const struct weir_flow *flow, size_t *ret_count) {
+    const struct weir_target *target;
+    size_t count;
+    LL_COUNT(flow->targets, target, count);
+    struct seen_target *list = calloc(count + 1, sizeof *list), *seen = list;
+    LL_FOREACH (flow->targets, target) {
+        if (list) {
+            snprintf(seen->name, sizeof seen->name, "%s", target->resource->name);
+            memcpy(seen->error, target->error, sizeof seen->error);
+            seen->status = (struct weir_target_status){.name = seen->name,
+                                                       .error = seen->error,
+                                                       .waiting = target->waiting,
+                                                       .published = target->published};
+            seen++;
+        }
+    }
+    *ret_count = count;
+    return list;
+}
+
+static void tell(struct seen *list, const struct weir_status_calls *calls) {
+    while (list) {
+        struct seen *next = list->next;
+        if (calls) {
+            calls->subscription(calls->context, &list->status);
+        }
+        free(list->texts);
+        free(list);
+        list = next;
+    }
+}
+
+weir_status weir_flow_look(struct weir_flow *flow, const struct weir_status_calls *calls,
+                           struct weir_error *err) {
+    struct seen *list;
+    size_t target_count;
+    struct weir_error failure;
+    pthread_mutex_lock(&flow->lock);
+    struct weir_flow_status status = {
+        .is_state_failing = flow->is_failing,
+        .state_failing_since_wall_ns = flow->failing_since_wall_ns,
+        .commits = flow->commits,
+    };
+    failure = flow->failure;
+    bool is_whole = see_all(flow, &list);
+    struct seen_target *targets = see_targets(flow, &target_count);
+    pthread_mutex_unlock(&flow->lock);
+    if (!is_whole || !targets) {
+        tell(list, NULL);
+        free(targets);
+        return weir_fail_no_memory(err, "a status");
+    }
+    status.state_error = status.is_state_failing ? failure.message : "";
+    calls->flow(calls->context, &status);
+    tell(list, calls);
+    for (size_t i = 0; i < target_count; i++) {
+        calls->target(calls->context, &targets[i].status);
+    }
+    free(targets);
+    return WEIR_OK;
+}
