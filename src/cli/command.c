@@ -26,7 +26,100 @@ static const char run_help[] =
     "Options:\n"
     "  -r, --resource NAME=KIND:VALUE  add a resource, or replace the one of that name;\n"
     "                                  granted to every guest; such as\n"
-    "                                  my-container=file:./data\n";
+    "                                  my-container=file:./data\n"
+    "  -s, --state DIR                 where journal, cursors and dead letters are kept;\n"
+    "                                  default: .weir beside the configuration\n";
+
+// Of every command that is about the state.
+#define STATE_HELP                                                                      \
+    "  -s, --state DIR                 the state's directory; default: what the\n"     \
+    "                                  configuration says, else .weir beside it\n"
+
+static const char status_help[] =
+    "Usage: weir status [FILE.yaml] [OPTION...]\n"
+    "\n"
+    "Says how far each subscription is: of a weir that runs, or, where none runs, what\n"
+    "is kept. FILE.yaml says where the state is; default: ./weir.yaml.\n"
+    "\n"
+    "  STATE   running; waiting: for its guest's exec; paused: its source is, because\n"
+    "          too much waits; behind: it is reading what waited on disk; stopped:\n"
+    "          see its last error; kept: nobody runs it now\n"
+    "  LAG     events that came and are not settled\n"
+    "  AGE     of the oldest of them\n"
+    "  FLIGHT  of them, those that a handler has right now\n"
+    "  RATE/S  events that were settled, a second, over the last 5 to 10 s\n"
+    "  RETRY   keys that wait for another attempt\n"
+    "  DEAD    events that were given up: weir dlq\n"
+    "\n"
+    "Options:\n" STATE_HELP
+    "      --json                      one object, with units in its names\n";
+
+static const char tail_help[] =
+    "Usage: weir tail [FILE.yaml] [OPTION...]\n"
+    "\n"
+    "Prints each delivery of a weir that runs: when, what became of it, which attempt it\n"
+    "was, how long the handler took, subscription, subject, type; and why it failed. Logs\n"
+    "\"tailing\" when every later delivery will be seen. Ends on SIGINT or SIGTERM, and\n"
+    "when weir does. What flows quicker than it is read is counted, and not shown.\n"
+    "\n"
+    "Options:\n" STATE_HELP
+    "      --subscription NAME         of this subscription only\n"
+    "      --type PREFIX               events whose type begins so\n"
+    "      --key PREFIX                events whose subject begins so\n"
+    "      --failed                    attempts that failed\n"
+    "      --json                      an object a line\n"
+    "  -n, --count N                   end after N deliveries\n"
+    "  -t, --timeout DURATION          end after that time; exit status 1 where --count\n"
+    "                                  was not reached\n";
+
+static const char dlq_help[] =
+    "Usage: weir dlq ls    [--subscription NAME] [OPTION...]\n"
+    "       weir dlq show  ID... [OPTION...]\n"
+    "       weir dlq retry ID... [OPTION...]\n"
+    "       weir dlq rm    ID... [OPTION...]\n"
+    "\n"
+    "The dead letters: events that were given up, because a handler failed at them too\n"
+    "often or rejected them, or because they could not be published.\n"
+    "\n"
+    "ls lists them. show prints everything of some: why, how often it was tried, the\n"
+    "guest's hash, the end of its output, the event. retry gives their events back, to\n"
+    "be handled or published behind what waits there; where no weir runs, by the next\n"
+    "one. rm removes them. A number that there is not is told, the others are seen to,\n"
+    "and the exit status is 1.\n"
+    "\n"
+    "Options:\n"
+    "      --all                       in place of ID...: every one\n"
+    "      --subscription NAME         with ls and --all: those of this subscription\n"
+    "      --json                      ls, show: an object a line\n" STATE_HELP
+    "  -f, --file FILE.yaml            the configuration; default: ./weir.yaml\n";
+
+static const char replay_help[] =
+    "Usage: weir replay ID --file FILE.yaml [OPTION...]\n"
+    "       weir replay --list [OPTION...]\n"
+    "\n"
+    "Runs one stored event once more through a handler: here, in a fresh instance, with\n"
+    "the same bytes, also while a weir runs. ID is the event's id; it is looked for in\n"
+    "the dead letters, the journal and the outbox. Prints what the guest prints, whether\n"
+    "it handled the event, what it returned, and how long it took. Changes nothing, and\n"
+    "publishes nothing. Exit status 1 where the event was not handled.\n"
+    "\n"
+    "Options:\n"
+    "  -f, --file FILE.yaml            the configuration; default: ./weir.yaml\n"
+    "      --guest NAME                another guest than the subscription's\n"
+    "      --handler NAME              another of its handlers\n"
+    "      --list                      the ids of all stored events, a line each\n" STATE_HELP;
+
+static const char state_help[] =
+    "Usage: weir state check  [FILE.yaml] [OPTION...]\n"
+    "       weir state forget NAME [OPTION...]\n"
+    "\n"
+    "check looks for all that can be wrong with the state database and prints a line\n"
+    "each; exit status 1 where there is any. It changes nothing, and may be used while a\n"
+    "weir runs. forget removes the subscription of that name with its cursor and its\n"
+    "journal; a subscription that runs again starts anew then. Not while a weir runs.\n"
+    "\n"
+    "Options:\n" STATE_HELP
+    "  -f, --file FILE.yaml            the configuration; default: ./weir.yaml\n";
 
 static const char kv_help[] =
     "Usage: weir kv get   RESOURCE KEY\n"
@@ -75,6 +168,36 @@ const struct weir_command weir_commands[] = {
         .summary = "run guests as a configuration says, or one guest",
         .help = run_help,
         .run = weir_command_run,
+    },
+    {
+        .name = "status",
+        .summary = "say how far each subscription is",
+        .help = status_help,
+        .run = weir_command_status,
+    },
+    {
+        .name = "tail",
+        .summary = "show what flows, live",
+        .help = tail_help,
+        .run = weir_command_tail,
+    },
+    {
+        .name = "dlq",
+        .summary = "list, show, retry and remove dead letters",
+        .help = dlq_help,
+        .run = weir_command_dlq,
+    },
+    {
+        .name = "replay",
+        .summary = "run one stored event through a handler again, here",
+        .help = replay_help,
+        .run = weir_command_replay,
+    },
+    {
+        .name = "state",
+        .summary = "check the state database, forget a subscription",
+        .help = state_help,
+        .run = weir_command_state,
     },
     {
         .name = "check",

@@ -42,6 +42,11 @@ const struct weir_command *weir_command_find(const char *name);
 
 int weir_command_run(const struct weir_cli *cli, int argc, char **argv);
 int weir_command_kv(const struct weir_cli *cli, int argc, char **argv);
+int weir_command_status(const struct weir_cli *cli, int argc, char **argv);
+int weir_command_tail(const struct weir_cli *cli, int argc, char **argv);
+int weir_command_dlq(const struct weir_cli *cli, int argc, char **argv);
+int weir_command_replay(const struct weir_cli *cli, int argc, char **argv);
+int weir_command_state(const struct weir_cli *cli, int argc, char **argv);
 int weir_command_check(const struct weir_cli *cli, int argc, char **argv);
 int weir_command_help(const struct weir_cli *cli, int argc, char **argv);
 int weir_command_version(const struct weir_cli *cli, int argc, char **argv);

@@ -104,6 +104,15 @@ void weir_help_provider(FILE *out, const struct weir_provider *provider) {
     print_options(out, 2, &provider->options);
 }
 
+// The options that main.c takes.
+static void print_common_options(FILE *out) {
+    fprintf(out, "\n"
+                 "Options of every command:\n"
+                 "  --log-format FORMAT   of weir's log on standard error: text (default) or json\n"
+                 "  --log-level LEVEL     what is logged: debug, info (default), warn or error\n"
+                 "  -h, --help            explain the command\n");
+}
+
 static void print_overview(FILE *out) {
     fprintf(out, "weir runs WebAssembly guests reactively: something changes in a resource, and\n"
                  "weir calls the handler that a guest exports, with a CloudEvent.\n"
@@ -118,12 +127,8 @@ static void print_overview(FILE *out) {
     for (const struct weir_provider *const *provider = weir_providers; *provider; provider++) {
         fprintf(out, "  %-10s%s\n", (*provider)->kind, (*provider)->summary);
     }
-    fprintf(out, "\n"
-                 "Options of every command:\n"
-                 "  --log-format FORMAT   of weir's log on standard error: text (default) or json\n"
-                 "  --log-level LEVEL     what is logged: debug, info (default), warn or error\n"
-                 "  -h, --help            explain the command\n"
-                 "  -V, --version         print the versions of weir and its engine\n"
+    print_common_options(out);
+    fprintf(out, "  -V, --version         print the versions of weir and its engine\n"
                  "\n"
                  "Exit status: 0 done, 1 failed while running, 2 a mistake in what was asked for.\n"
                  "\n"
@@ -165,6 +170,7 @@ int weir_command_help(const struct weir_cli *cli, int argc, char **argv) {
     const struct weir_provider *provider = weir_provider_find(weir_str_of(argv[1]));
     if (command) {
         fputs(command->help, stdout);
+        print_common_options(stdout);
     } else if (provider) {
         weir_help_provider(stdout, provider);
     } else if (strcmp(argv[1], "config") == 0) {
