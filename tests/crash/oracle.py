@@ -147,6 +147,7 @@ class _Check:
         self.last = {stage: {} for stage in history.stages}  # key to the last place handled
         self.causes = {stage: {} for stage in history.stages}  # id to the event
         self.derived_ids = {}
+        self.orderly = {run.number for run in history.runs if run.was_orderly}
         self.run_of = {stage: {} for stage in history.stages}  # (key, place) to the last run
         # Of each stage: (run, key) to what was handled, in order.
         self.handled = {stage: collections.OrderedDict() for stage in history.stages}
@@ -326,18 +327,31 @@ class _Check:
         """Everything that was settled at this stage has arrived at the next one."""
         if after == self.history.copies:
             return  # a store keeps the last value only: the end tells
-        orderly = {run.number for run in self.history.runs if run.was_orderly}
         for (number, key), places in self.handled[stage].items():
             arrived = self.arrived[after].get(key, set())
             # What was handled once more later may owe its arrival to that.
             own = [at for at, place in enumerate(places)
                    if self.run_of[stage][key, place] == number and
-                   (place in arrived or number in orderly or place == self.last[stage][key])]
+                   (place in arrived or number in self.orderly or self._is_final(key, place))]
             for place in places[:own[-1] + 1 if own else 0]:
                 self.covered["followed"] += 1
                 if place not in arrived:
                     self._tell("derived", f"{self._show(key, place)} of {key!r} was settled at "
                                f"{stage} in run {number}, and nothing arrived at {after}")
+
+    def _is_final(self, key, place):
+        """Whether the key is what it was then, so that it would have been told again."""
+        values = self.states.values[key]
+        return place == len(values) - 1 or (values[place] is None and values[-1] is None and
+                                            place == self.last[self.history.stages[0]].get(key))
+
+    def _is_unsettled(self, stage, key, place):
+        """Whether it may have been handled without being settled. Then nobody knows of it."""
+        index = self.history.stages.index(stage)
+        run = self.run_of[stage].get((key, place))
+        after = self.history.stages[index + 1:index + 2]
+        return run not in self.orderly and not any(place in self.arrived[each].get(key, ())
+                                                   for each in after)
 
     # ---- the end ----
 
@@ -361,14 +375,12 @@ class _Check:
         if last is None:
             if value is not None:
                 self._tell("loss", f"{key!r} never came to {stage}")
-        # A key that went, came and went may have been told once.
-        elif last < place and not (value is None and self.states.values[key][last] is None and
-                                   not self._was_told_after(stage, key, last)):
+        # A key that went, came and went may have been told once; and one whose coming was handled
+        # and not settled may have gone before it was told again.
+        elif last < place and not (value is None and (
+                self.states.values[key][last] is None or self._is_unsettled(stage, key, last))):
             self._tell("loss", f"the last of {key!r} at {stage} is {self._show(key, last)}, not "
                        f"{self._show(key, place)}")
-
-    def _was_told_after(self, stage, key, place):
-        return any(each > place for each in self.arrived[stage].get(key, ()))
 
     def _final_copy(self, key, value, place):
         copy = self.history.copied.get(key)
