@@ -141,7 +141,7 @@ class Site:
 
     def __init__(self, root, weir, guests, seed, settings=None, env=None):
         self.root, self.weir, self.guests = pathlib.Path(root), pathlib.Path(weir).resolve(), guests
-        self.random = random.Random(seed)
+        self.random = random.Random(f"weir {seed}")  # a text: small numbers are too much alike
         self.seed = seed
         self.settings = self.choose() | (settings or {})
         self.env = env or {}
@@ -257,7 +257,7 @@ class Site:
                 if path.is_file() and not path.name.startswith(".")}
 
     def is_at_rest(self):
-        """Whether b is what a is, and the last stage was told."""
+        """Whether b is what a is, the last stage was told, and nothing is under way."""
         wanted, copied = self.contents("a"), self.contents("b")
         told = {}
         for delivery in self.runs[-1].deliveries():
@@ -267,7 +267,23 @@ class Site:
                        if copied.get(key) != wanted.get(key) and
                        (key in wanted or not copied[key].startswith(oracle.GONE))]
         self.unrest += [key for key in told if told[key] != copied.get(key)]
+        self.unrest = self.unrest or self.lagging()
         return not self.unrest
+
+    def lagging(self):
+        """The subscriptions and targets that have something to do, as weir says."""
+        done = subprocess.run([*self.inside(), str(self.weir), "status", "--json",
+                               *self.arguments], cwd=self.root, capture_output=True, check=False)
+        status = json.loads(done.stdout) if done.returncode == 0 else {}
+        if not status.get("is_running"):
+            return ["status"]
+        lagging = [each["name"] for each in status["subscriptions"]
+                   if each["lag_events"] or each["in_flight_events"] or each["retrying_keys"]]
+        return lagging + [each["name"] for each in status["targets"] if each["waiting_events"]]
+
+    def inside(self):
+        """What has a command see what the last weir sees."""
+        return ["nsenter", "-m", "-U", "-t", str(self.runs[-1].process.pid)] if self.command else []
 
     def drain(self, seconds=DRAIN_S, process=None):
         """Runs weir until nothing is left to do. Returns how long it took; None: it did not."""

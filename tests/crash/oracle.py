@@ -147,6 +147,7 @@ class _Check:
         self.last = {stage: {} for stage in history.stages}  # key to the last place handled
         self.causes = {stage: {} for stage in history.stages}  # id to the event
         self.derived_ids = {}
+        self.went = {}  # (key, place of a removal) to the place of the value that went
         self.orderly = {run.number for run in history.runs if run.was_orderly}
         self.run_of = {stage: {} for stage in history.stages}  # (key, place) to the last run
         # Of each stage: (run, key) to what was handled, in order.
@@ -213,6 +214,9 @@ class _Check:
         self._same(run, delivery, place)
         if is_first:
             self.states.told.setdefault(delivery.id, place)
+            if event.get("type") == DELETED:
+                self.went[delivery.key, place] = self.states.told.get(
+                    delivery.id.removesuffix("-deleted"))
             if event.get("type") == SET and place < run.written_before.get(delivery.key, 0):
                 self.covered["caught up"] += 1
         elif not self._is_copy(delivery):
@@ -332,18 +336,22 @@ class _Check:
             # What was handled once more later may owe its arrival to that.
             own = [at for at, place in enumerate(places)
                    if self.run_of[stage][key, place] == number and
-                   (place in arrived or number in self.orderly or self._is_final(key, place))]
+                   (place in arrived or number in self.orderly or self._is_final(stage, key, place))]
             for place in places[:own[-1] + 1 if own else 0]:
                 self.covered["followed"] += 1
                 if place not in arrived:
                     self._tell("derived", f"{self._show(key, place)} of {key!r} was settled at "
                                f"{stage} in run {number}, and nothing arrived at {after}")
 
-    def _is_final(self, key, place):
-        """Whether the key is what it was then, so that it would have been told again."""
+    def _is_final(self, stage, key, place):
+        """Whether it is what the key came to in the end, and would have been told until settled."""
         values = self.states.values[key]
-        return place == len(values) - 1 or (values[place] is None and values[-1] is None and
-                                            place == self.last[self.history.stages[0]].get(key))
+        if values[-1] is not None:
+            return place == len(values) - 1
+        # A removal is told as long as it is known, durably, that there was something.
+        went = self.went.get((key, place))
+        return (values[place] is None and place == self.last[stage].get(key) and
+                went is not None and not self._is_unsettled(stage, key, went))
 
     def _is_unsettled(self, stage, key, place):
         """Whether it may have been handled without being settled. Then nobody knows of it."""
