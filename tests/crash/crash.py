@@ -97,7 +97,11 @@ class Process:
         code = self.process.wait()
         self.ended_s = time.time()
         if self.keeps_state:
-            shutil.copytree(self.root / ".weir", self.out.with_suffix(".state"))
+            copy = self.out.with_suffix(".state")
+            copy.mkdir()
+            for path in (self.root / ".weir").glob("state.*"):
+                if path.is_file():
+                    shutil.copy(path, copy)
         if code not in (0, -signal.SIGKILL) and not self.problem:
             self.problem = f"run {self.number} ended with {code}"
 
