@@ -353,6 +353,19 @@ class Site:
         return self.start("run", "weir.yaml", "--log-format", "json", "--log-level", "debug",
                           *arguments, **options)
 
+    def run_until(self, step, config):
+        """A weir that listens, and will die at the step of that name (see src/base/step.h).
+
+        Some steps are passed while it starts: then it is to die at a later passing of it.
+        """
+        for number in range(1, STEPS_OF_A_START_MAX):
+            weir = self.run(config, env={"WEIR_DIE_AT": f"{step}:{number}"})
+            weir.wait_for(lambda weir=weir: weir.has_ended() or weir.logs("listening"),
+                          "a start or its end", even_if_ended=True)
+            if not weir.has_ended():
+                return weir
+        raise AssertionError(f"a start passes {step} more than {number} times")
+
     def run_guest(self, guest, *arguments, resource="store", **options):
         """`weir run GUEST.wasm`, with the site's directory as the resource of that name."""
         return self.start("run", guest_path(guest), "--resource", f"{resource}=file:store",
@@ -419,6 +432,7 @@ class ForeignProcess:
 # ---- named steps ----
 
 # The builds that die where WEIR_DIE_AT says; see src/base/step.h.
+STEPS_OF_A_START_MAX = 10
 HAS_STEPS = os.environ.get("WEIR_BUILD") in ("asan", "tsan")
 
 
