@@ -290,9 +290,8 @@ void weir_instance_restart_bounds(struct weir_instance *instance) {
     // The engine's own ticks would not do: on a busy machine they may be late by more than a bound.
     instance->deadline_ns = weir_clock_coarse_ns() + WEIR_CLOCK_COARSE_MS * WEIR_NS_PER_MS +
                             instance->guest->args.time_ns;
-    weir_print_begin(&instance->output, instance->guest->args.output_bytes, instance->deadline_ns);
-    instance->output.call = instance->call;
-    instance->call->output_tail_size = 0;
+    weir_print_begin(&instance->output, instance->guest->args.output_bytes, instance->deadline_ns,
+                     instance->call);
 }
 
 void weir_instance_begin(struct weir_instance *instance, struct weir_call *call) {

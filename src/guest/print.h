@@ -14,7 +14,7 @@ struct weir_print_stream {
     bool is_over;        // the bound was passed
     bool is_stuck;       // nobody takes this call's lines
     int64_t deadline_ns;    // of this call
-    struct weir_call *call; // keeps the end of it; NULL: nobody does
+    struct weir_call *call; // of this call; may be NULL
     bool is_continued;   // a part of the line was handed over already
     size_t used;
     char line[WEIR_OUTPUT_LINE_BYTES];
@@ -22,7 +22,9 @@ struct weir_print_stream {
 
 // Starts a call's allowance. After `deadline_ns` (monotonic) lines are dropped: a reader who is
 // slow, but not slow enough to be given up, must not stretch a call beyond its time.
-void weir_print_begin(struct weir_print_stream *stream, uint64_t bytes_max, int64_t deadline_ns);
+// The call keeps the end of what it prints; NULL: nobody does.
+void weir_print_begin(struct weir_print_stream *stream, uint64_t bytes_max, int64_t deadline_ns,
+                      struct weir_call *call);
 // Takes bytes. Returns false where they pass the bound: nothing of them is kept, is_over is set.
 bool weir_print_write(struct weir_print_stream *stream, const void *bytes, size_t size);
 // Hands over an unfinished line.
