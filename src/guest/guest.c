@@ -7,9 +7,9 @@
 // Handlers are found by their exports: a function whose core type is handle-event's, (i32) -> i32
 // (26 core values are more than the ABI passes flat, so the event goes by pointer), and whose name
 // is one that the WIT gives to a function: `on-order` from the world itself,
-// `package:name/interface@version#handle-event` from an interface. A core module has no other types,
-// so the name also says what a handler returns, see wit/reactive.wit: one that ends in "-or-reject"
-// returns the variant `failure` as its error.
+// `package:name/interface@version#handle-event` from an interface. A core module has no other
+// types, so the name also says what a handler returns, see wit/reactive.wit: one that ends in
+// "-or-reject" returns the variant `failure` as its error.
 #include "guest/instance.h"
 
 #include "base/show.h"
@@ -704,6 +704,7 @@ void weir_guest_handle(struct weir_guest *guest, uint32_t handler,
     ret_verdict->outcome = WEIR_BROKEN;
     ret_verdict->derived = NULL;
     ret_verdict->error.status = WEIR_OK;
+    call->output_tail_size = 0; // what its instance prints while it is made is the call's, too
     if (!instance &&
         weir_instance_new(guest, NULL, call, &instance, &ret_verdict->error) != WEIR_OK) {
         return;
@@ -725,6 +726,7 @@ weir_status weir_guest_run(struct weir_guest *guest, void *session, struct weir_
                          guest->args.name);
     }
     struct weir_instance *instance;
+    call->output_tail_size = 0;
     weir_status status = weir_instance_new(guest, session, call, &instance, err);
     if (status != WEIR_OK) {
         return status;

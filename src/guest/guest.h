@@ -76,19 +76,20 @@ struct weir_guest_args {
     const struct weir_guest_host *host;
 };
 
-// A running call that another thread may cut. Zero it before use.
+// A running call that another thread may cut. Zero is_cut before use.
 struct weir_call {
     atomic_bool is_cut; // set it, and the guest is cut within WEIR_EPOCH_TICK_MS and a half
-    // The end of what the last call printed, whole lines where they fit.
+    // The end of what the call printed, also of what nobody took: whole lines, or the end of one
+    // that alone is longer. Until the next call with it, on the thread of the call.
     size_t output_tail_size;
     char output_tail[WEIR_CALL_TAIL_BYTES];
 };
 
 enum weir_outcome {
-    WEIR_HANDLED, // ok(none) or ok(some)
-    WEIR_FAILED,  // err(text), or err(retry(text)): the text is in `error`
+    WEIR_HANDLED,  // ok(none) or ok(some)
+    WEIR_FAILED,   // err(text), or err(retry(text)): the text is in `error`
     WEIR_REJECTED, // err(reject(text)): likewise, and another attempt is of no use
-    WEIR_BROKEN,  // trap, cut, bound, or a result that breaks the contract: `error` says which
+    WEIR_BROKEN,   // trap, cut, bound, or a result that breaks the contract: `error` says which
 };
 
 struct weir_verdict {
@@ -106,8 +107,8 @@ weir_status weir_guest_load(struct weir_engine *engine, const struct weir_guest_
 weir_status weir_guest_compile(struct weir_engine *engine, const struct weir_guest_args *args,
                                struct weir_str wasm, struct weir_guest **ret_guest,
                                struct weir_error *err);
-// A guest is made with one reference. The last one that is given back frees it; no call may be
-// running then. NULL is allowed in both. Any thread.
+// A guest is made with one reference. The last one that is given back frees it; whoever calls a
+// guest holds one meanwhile. NULL is allowed in both. Any thread.
 struct weir_guest *weir_guest_ref(struct weir_guest *guest);
 void weir_guest_unref(struct weir_guest *guest);
 
