@@ -248,7 +248,7 @@ static int run_guest(const struct weir_cli *cli, const struct weir_config *confi
         weir_cli_failed(cli, "replay: %s", err.message);
         exit_status = weir_cli_exit_of(status);
     }
-    weir_guest_destroy(guest);
+    weir_guest_unref(guest);
     weir_engine_destroy(engine);
     return exit_status;
 }
