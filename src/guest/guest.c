@@ -168,10 +168,22 @@ static const char *list_handlers(const struct weir_guest *guest,
     return used > 0 ? buffer : "none";
 }
 
+static const struct weir_odd_export *odd_named(const struct weir_guest *guest,
+                                               struct weir_str name) {
+    for (uint32_t i = 0; i < guest->odd_count; i++) {
+        if (weir_str_equal(name, weir_str_of(guest->odd[i].name))) {
+            return &guest->odd[i];
+        }
+    }
+    return NULL;
+}
+
 weir_status weir_guest_handler_find(const struct weir_guest *guest, struct weir_str name,
                                     uint32_t *ret_handler, struct weir_error *err) {
     const struct weir_handler *handler = handler_named(guest, name);
-    if (!handler && weir_str_equal(name, WEIR_STR(WEIR_HANDLER_DEFAULT))) {
+    const struct weir_odd_export *odd = handler ? NULL : odd_named(guest, name);
+    // A handle-event of another type is a mistake to be told of, not to be passed over.
+    if (!handler && !odd && weir_str_equal(name, WEIR_STR(WEIR_HANDLER_DEFAULT))) {
         handler = handler_named(guest, WEIR_STR(WEIR_HANDLER_DEFAULT_OR_REJECT));
     }
     if (handler) {
@@ -179,15 +191,11 @@ weir_status weir_guest_handler_find(const struct weir_guest *guest, struct weir_
         return WEIR_OK;
     }
     char list[WEIR_HANDLER_LIST_BYTES];
-    for (uint32_t i = 0; i < guest->odd_count; i++) {
-        if (weir_str_equal(name, weir_str_of(guest->odd[i].name))) {
-            return weir_fail(
-                err, WEIR_INVALID,
-                "guest %s exports \"%s\" as %s; a handler has handle-event's signature, "
-                "(i32) -> i32 in a core module; its handlers are: %s",
-                guest->args.name, guest->odd[i].name, guest->odd[i].type,
-                list_handlers(guest, list));
-        }
+    if (odd) {
+        return weir_fail(err, WEIR_INVALID,
+                         "guest %s exports \"%s\" as %s; a handler has handle-event's signature, "
+                         "(i32) -> i32 in a core module; its handlers are: %s",
+                         guest->args.name, odd->name, odd->type, list_handlers(guest, list));
     }
     char shown[WEIR_SHOW_BYTES];
     return weir_fail(err, WEIR_NOT_FOUND, "guest %s has no handler \"%s\"; its handlers are: %s",

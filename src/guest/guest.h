@@ -28,7 +28,8 @@ enum {
     WEIR_CALL_TAIL_BYTES = 2048,   // of what a call printed last
 };
 
-// The handler that `listen` means, and the one that it means where a guest has no such.
+// The handler that `listen` means, and so does a subscription that names none; and the one that
+// they mean where a guest has no such.
 #define WEIR_HANDLER_DEFAULT           "handle-event"
 #define WEIR_HANDLER_DEFAULT_OR_REJECT "handle-event-or-reject"
 
@@ -119,8 +120,9 @@ const char *weir_guest_hash(const struct weir_guest *guest);
 // Handlers are numbered from 0 in the order of the module's exports.
 uint32_t weir_guest_handler_count(const struct weir_guest *guest);
 const char *weir_guest_handler_name(const struct weir_guest *guest, uint32_t handler);
-// Finds a handler. WEIR_NOT_FOUND lists those there are; WEIR_INVALID: exported with another
-// signature.
+// Finds a handler. WEIR_HANDLER_DEFAULT stands for WEIR_HANDLER_DEFAULT_OR_REJECT where the guest
+// exports no such function. WEIR_NOT_FOUND lists those there are; WEIR_INVALID: exported with
+// another signature.
 weir_status weir_guest_handler_find(const struct weir_guest *guest, struct weir_str name,
                                     uint32_t *ret_handler, struct weir_error *err);
 
