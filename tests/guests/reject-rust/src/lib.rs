@@ -3,7 +3,7 @@
 //! "reject" are answered so, with the subject for a reason; any other event is returned. Proves:
 //! what wit-bindgen makes of the variant `failure` is what the host reads, in a module without a
 //! main.
-use exports::weir::reactive::event_handler_or_reject::{Event, Failure, Guest};
+use exports::weir::reactive::event_handler_or_reject as default;
 use weir::reactive::types::Payload;
 
 wit_bindgen::generate!({
@@ -21,7 +21,7 @@ wit_bindgen::generate!({
 
 struct Handlers;
 
-impl Guest for Handlers {
+impl default::Guest for Handlers {
     fn handle_event_or_reject(event: Event) -> Result<Option<Event>, Failure> {
         let subject = event.subject.clone().unwrap_or_default();
         println!("rust got {subject}");
@@ -33,7 +33,7 @@ impl Guest for Handlers {
     }
 }
 
-impl crate::Guest for Handlers {
+impl Guest for Handlers {
     fn on_order_or_reject(event: Event) -> Result<Option<Event>, Failure> {
         Err(Failure::Reject(event.id))
     }
