@@ -20,7 +20,7 @@
 #define HANDLER "weir:reactive/event-handler@0.1.0#handle-event"
 #define POST    "cabi_post_" HANDLER
 
-enum { MEMORY_KEPT_BYTES = 256 * 1024, TABLE_KEPT_BYTES = 16 * 1024 };
+enum { MEMORY_KEPT_BYTES = 256 * 1024, TABLE_KEPT_BYTES = 16 * 1024, INSTANCES_MAX = 4 };
 // Epochs are compiled in, as a host that bounds its guests has them; nobody advances them here.
 enum { EPOCHS_NEVER = 1 << 30 };
 
@@ -77,6 +77,9 @@ static wasm_engine_t *engine_new(void) {
     wasm_config_t *config = wasm_config_new();
     wasmtime_pooling_allocation_config_t *pool = wasmtime_pooling_allocation_config_new();
     wasmtime_config_epoch_interruption_set(config, true);
+    wasmtime_pooling_allocation_config_total_core_instances_set(pool, INSTANCES_MAX);
+    wasmtime_pooling_allocation_config_total_memories_set(pool, INSTANCES_MAX);
+    wasmtime_pooling_allocation_config_total_tables_set(pool, INSTANCES_MAX);
     wasmtime_pooling_allocation_config_linear_memory_keep_resident_set(pool, MEMORY_KEPT_BYTES);
     wasmtime_pooling_allocation_config_table_keep_resident_set(pool, TABLE_KEPT_BYTES);
     wasmtime_pooling_allocation_strategy_set(config, pool);

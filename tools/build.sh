@@ -22,10 +22,10 @@ build_recipe() {
         options+=(-Dguests=true -Dguest_bindings="$bindings" -Dguest_cargo="$cargo" -Dguest_rustc="$rustc"
             -Dguest_rust_sysroot="$rust_sysroot" -Dguest_rust_target_dir="$cache/guests-target")
         ;;
-    asan) options+=(-Dtests=true -Dfuzz=true -Doptimization=1 -Db_lundef=false
+    asan) options+=(-Dtests=true -Dfuzz=true -Dsteps=true -Doptimization=1 -Db_lundef=false
         "-Db_sanitize=address,undefined") ;;
-    tsan) options+=(-Dtests=true -Doptimization=1 -Db_lundef=false -Db_sanitize=thread) ;;
-    clang) options+=(-Dtests=true) ;;
+    tsan) options+=(-Dtests=true -Dsteps=true -Doptimization=1 -Db_lundef=false -Db_sanitize=thread) ;;
+    clang) options+=(-Dtests=true -Dsteps=true) ;;
     *)
         usage_error "there is no build $1"
         return 2

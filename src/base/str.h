@@ -37,6 +37,10 @@ static inline bool weir_str_has_prefix(struct weir_str text, struct weir_str pre
 // U+10FFFF). Some 10 GB/s over ASCII, see bench/.
 bool weir_utf8_valid(struct weir_str text);
 
+// Copies the text to `to`, text.size bytes that do not overlap it, and tells whether it is
+// well-formed UTF-8. ASCII costs no more than the copy alone.
+bool weir_utf8_copy(char *to, struct weir_str text);
+
 // The length of the well-formed UTF-8 character at the start of the text, 1 to 4; 0 where there is
 // none.
 size_t weir_utf8_char_bytes(struct weir_str text);

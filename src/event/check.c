@@ -98,6 +98,21 @@ static weir_status check_extension(const struct weir_attribute *extension, struc
     return WEIR_OK;
 }
 
+static bool is_empty(const struct weir_optional_str *text) {
+    return text->is_some && text->value.size == 0;
+}
+
+// The first attribute that is given and empty; NULL: none.
+static const char *empty_attribute(const struct weir_event_fields *fields) {
+    return fields->ty.size == 0                 ? "type"
+           : fields->source.size == 0           ? "source"
+           : fields->id.size == 0               ? "id"
+           : is_empty(&fields->datacontenttype) ? "datacontenttype"
+           : is_empty(&fields->dataschema)      ? "dataschema"
+           : is_empty(&fields->subject)         ? "subject"
+                                                : NULL;
+}
+
 weir_status weir_event_fields_check(const struct weir_event_fields *fields,
                                     struct weir_error *err) {
     if (!weir_str_equal(fields->specversion, WEIR_STR(WEIR_CLOUDEVENTS_VERSION))) {
@@ -107,22 +122,9 @@ weir_status weir_event_fields_check(const struct weir_event_fields *fields,
             (int)(fields->specversion.size < 80 ? fields->specversion.size : 80),
             fields->specversion.data ? fields->specversion.data : "");
     }
-    const struct {
-        const char *name;
-        bool is_given;
-        size_t size;
-    } texts[] = {
-        {"type", true, fields->ty.size},
-        {"source", true, fields->source.size},
-        {"id", true, fields->id.size},
-        {"datacontenttype", fields->datacontenttype.is_some, fields->datacontenttype.value.size},
-        {"dataschema", fields->dataschema.is_some, fields->dataschema.value.size},
-        {"subject", fields->subject.is_some, fields->subject.value.size},
-    };
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-        if (texts[i].is_given && texts[i].size == 0) {
-            return weir_fail(err, WEIR_INVALID, "the event's %s is empty", texts[i].name);
-        }
+    const char *empty = empty_attribute(fields);
+    if (empty) {
+        return weir_fail(err, WEIR_INVALID, "the event's %s is empty", empty);
     }
     if (fields->time.is_some && !is_time(fields->time.value)) {
         return weir_fail(err, WEIR_INVALID,
@@ -135,4 +137,40 @@ weir_status weir_event_fields_check(const struct weir_event_fields *fields,
         }
     }
     return WEIR_OK;
+}
+
+static bool is_utf8(const struct weir_optional_str *text) {
+    return !text->is_some || weir_utf8_valid(text->value);
+}
+
+static bool is_payload_utf8(const struct weir_optional_payload *data) {
+    return !data->is_some || data->value.kind != WEIR_PAYLOAD_TEXT ||
+           weir_utf8_valid(data->value.bytes);
+}
+
+static bool are_utf8(const struct weir_attributes *extensions) {
+    for (size_t i = 0; i < extensions->count; i++) {
+        if (!weir_utf8_valid(extensions->items[i].name) ||
+            !weir_utf8_valid(extensions->items[i].value)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+weir_status weir_event_fields_check_utf8(const struct weir_event_fields *fields,
+                                         struct weir_error *err) {
+    const char *other = !weir_utf8_valid(fields->specversion) ? "specversion"
+                        : !weir_utf8_valid(fields->ty)        ? "type"
+                        : !weir_utf8_valid(fields->source)    ? "source"
+                        : !weir_utf8_valid(fields->id)        ? "id"
+                        : !is_payload_utf8(&fields->data)     ? "data"
+                        : !is_utf8(&fields->datacontenttype)  ? "datacontenttype"
+                        : !is_utf8(&fields->dataschema)       ? "dataschema"
+                        : !is_utf8(&fields->subject)          ? "subject"
+                        : !is_utf8(&fields->time)             ? "time"
+                        : !are_utf8(&fields->extensions)      ? "extensions"
+                                                              : NULL;
+    return other ? weir_fail(err, WEIR_INVALID, "the event's %s: the text is not UTF-8", other)
+                 : WEIR_OK;
 }

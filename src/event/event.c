@@ -47,28 +47,73 @@ static bool total_bytes(const struct weir_event_fields *fields,
     return fits;
 }
 
-// Copies a text to *end, moves *end behind it, and returns the view of the copy. It never has a
-// NULL pointer.
-static struct weir_str put(char **end, struct weir_str text) {
-    struct weir_str copy = {.data = *end, .size = text.size};
-    if (text.size > 0) {
-        memcpy(*end, text.data, text.size);
+// Where an event's texts are put.
+struct writer {
+    char *end;
+    bool checks_utf8;
+    bool is_utf8; // every text so far, where they are checked
+};
+
+// Copies bytes and returns the view of the copy, which never has a NULL pointer.
+static struct weir_str put_bytes(struct writer *writer, struct weir_str bytes) {
+    struct weir_str copy = {.data = writer->end, .size = bytes.size};
+    if (bytes.size > 0) {
+        memcpy(writer->end, bytes.data, bytes.size);
     }
-    *end += text.size;
+    writer->end += bytes.size;
     return copy;
 }
 
-static struct weir_optional_str put_optional(char **end, const struct weir_optional_str *text) {
-    struct weir_optional_str copy = {.is_some = text->is_some};
-    if (text->is_some) {
-        copy.value = put(end, text->value);
+static struct weir_str put_text(struct writer *writer, struct weir_str text) {
+    if (!writer->checks_utf8) {
+        return put_bytes(writer, text);
     }
+    struct weir_str copy = {.data = writer->end, .size = text.size};
+    writer->is_utf8 &= weir_utf8_copy(writer->end, text);
+    writer->end += text.size;
     return copy;
 }
 
-weir_status weir_event_make(const struct weir_event_fields *fields,
-                            const struct weir_event_origin *origin, struct weir_event **ret_event,
-                            struct weir_error *err) {
+static void put_optional(struct writer *writer, const struct weir_optional_str *text,
+                         struct weir_optional_str *ret_copy) {
+    ret_copy->is_some = text->is_some;
+    ret_copy->value = text->is_some ? put_text(writer, text->value) : (struct weir_str){0};
+}
+
+static void put_payload(struct writer *writer, const struct weir_optional_payload *data,
+                        struct weir_optional_payload *ret_copy) {
+    struct weir_str bytes = data->is_some ? data->value.bytes : (struct weir_str){0};
+    ret_copy->is_some = data->is_some;
+    ret_copy->value.kind = data->value.kind;
+    ret_copy->value.bytes =
+        data->value.kind == WEIR_PAYLOAD_TEXT ? put_text(writer, bytes) : put_bytes(writer, bytes);
+}
+
+static void put_fields(struct writer *writer, const struct weir_event_fields *fields,
+                       struct counted_event *made) {
+    struct weir_event_fields *copy = &made->event.fields;
+    copy->specversion = put_text(writer, fields->specversion);
+    copy->ty = put_text(writer, fields->ty);
+    copy->source = put_text(writer, fields->source);
+    copy->id = put_text(writer, fields->id);
+    put_payload(writer, &fields->data, &copy->data);
+    put_optional(writer, &fields->datacontenttype, &copy->datacontenttype);
+    put_optional(writer, &fields->dataschema, &copy->dataschema);
+    put_optional(writer, &fields->subject, &copy->subject);
+    put_optional(writer, &fields->time, &copy->time);
+    for (size_t i = 0; i < fields->extensions.count; i++) {
+        made->extensions[i].name = put_text(writer, fields->extensions.items[i].name);
+        made->extensions[i].value = put_text(writer, fields->extensions.items[i].value);
+    }
+    copy->extensions =
+        (struct weir_attributes){.items = made->extensions, .count = fields->extensions.count};
+}
+
+// Makes an event. *checked_utf8 says whether its texts are to be checked, and afterwards whether
+// they are UTF-8.
+static weir_status make(const struct weir_event_fields *fields,
+                        const struct weir_event_origin *origin, bool *checked_utf8,
+                        struct weir_event **ret_event, struct weir_error *err) {
     *ret_event = NULL;
     size_t bytes;
     if (fields->extensions.count > WEIR_EXTENSIONS_MAX) {
@@ -87,31 +132,43 @@ weir_status weir_event_make(const struct weir_event_fields *fields,
         return weir_fail_no_memory(err, "an event");
     }
     atomic_init(&made->references, 1);
-    char *end = (char *)(made->extensions + fields->extensions.count);
-    struct weir_event *event = &made->event;
-    struct weir_event_fields *copy = &event->fields;
-    event->size_bytes = bytes;
-    event->key = put(&end, origin->key);
-    event->position = put(&end, origin->position);
-    event->is_gap = origin->is_gap;
-    copy->specversion = put(&end, fields->specversion);
-    copy->ty = put(&end, fields->ty);
-    copy->source = put(&end, fields->source);
-    copy->id = put(&end, fields->id);
-    copy->data.is_some = fields->data.is_some;
-    copy->data.value.kind = fields->data.value.kind;
-    copy->data.value.bytes =
-        put(&end, fields->data.is_some ? fields->data.value.bytes : (struct weir_str){0});
-    copy->datacontenttype = put_optional(&end, &fields->datacontenttype);
-    copy->dataschema = put_optional(&end, &fields->dataschema);
-    copy->subject = put_optional(&end, &fields->subject);
-    copy->time = put_optional(&end, &fields->time);
-    for (size_t i = 0; i < fields->extensions.count; i++) {
-        made->extensions[i].name = put(&end, fields->extensions.items[i].name);
-        made->extensions[i].value = put(&end, fields->extensions.items[i].value);
+    made->event.size_bytes = bytes;
+    struct writer writer = {.end = (char *)(made->extensions + fields->extensions.count),
+                            .checks_utf8 = *checked_utf8,
+                            .is_utf8 = true};
+    made->event.key = put_bytes(&writer, origin->key);
+    made->event.position = put_bytes(&writer, origin->position);
+    made->event.is_gap = origin->is_gap;
+    put_fields(&writer, fields, made);
+    *checked_utf8 = writer.is_utf8;
+    *ret_event = &made->event;
+    return WEIR_OK;
+}
+
+weir_status weir_event_make(const struct weir_event_fields *fields,
+                            const struct weir_event_origin *origin, struct weir_event **ret_event,
+                            struct weir_error *err) {
+    bool checked_utf8 = false;
+    return make(fields, origin, &checked_utf8, ret_event, err);
+}
+
+weir_status weir_event_new_checked(const struct weir_event_fields *fields, struct weir_str key,
+                                   struct weir_event **ret_event, struct weir_error *err) {
+    struct weir_event *event;
+    bool checked_utf8 = true;
+    *ret_event = NULL;
+    struct weir_event_origin origin = {.key = key};
+    weir_status status = make(fields, &origin, &checked_utf8, &event, err);
+    if (status != WEIR_OK) {
+        return status;
     }
-    copy->extensions =
-        (struct weir_attributes){.items = made->extensions, .count = fields->extensions.count};
+    // The copy is looked at, whose texts are UTF-8 by then: the message may quote them.
+    status = checked_utf8 ? weir_event_fields_check(&event->fields, err)
+                          : weir_event_fields_check_utf8(&event->fields, err);
+    if (status != WEIR_OK) {
+        weir_event_unref(event);
+        return status;
+    }
     *ret_event = event;
     return WEIR_OK;
 }

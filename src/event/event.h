@@ -122,6 +122,11 @@ weir_status weir_event_of_gap(const struct weir_gap *gap, struct weir_event **re
 // The value of an extension attribute; an empty view where there is none. It lives as the fields do.
 struct weir_str weir_event_extension(const struct weir_event_fields *fields, const char *name);
 
+// As weir_event_new, for fields that nobody has looked at, such as a guest's: checks that all texts
+// are UTF-8, while they are copied, and then as weir_event_fields_check does. Also WEIR_INVALID.
+weir_status weir_event_new_checked(const struct weir_event_fields *fields, struct weir_str key,
+                                   struct weir_event **ret_event, struct weir_error *err);
+
 // One more reference; returns the event. Any thread.
 struct weir_event *weir_event_ref(struct weir_event *event);
 
@@ -133,6 +138,10 @@ void weir_event_unref(struct weir_event *event);
 // most WEIR_EXTENSION_NAME_BYTES_MAX; time is RFC 3339. Texts are taken to be UTF-8. WEIR_INVALID
 // with the attribute named.
 weir_status weir_event_fields_check(const struct weir_event_fields *fields, struct weir_error *err);
+
+// Whether all texts of the fields are UTF-8. WEIR_INVALID with the attribute named.
+weir_status weir_event_fields_check_utf8(const struct weir_event_fields *fields,
+                                         struct weir_error *err);
 
 // "text" where the bytes are UTF-8, else "binary": the payload that these bytes become.
 struct weir_payload weir_payload_of(struct weir_str bytes);

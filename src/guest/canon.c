@@ -11,9 +11,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-// The deepest type has five levels (result, option, record, list, tuple) over its texts.
-enum { DEPTH_MAX = 16 };
-
 // WebAssembly is little-endian, and so is every machine that the engine's prebuilt library runs on.
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "stores below are in host byte order");
 
@@ -27,23 +24,26 @@ static uint32_t load_u32(const uint8_t *at) {
     return value;
 }
 
-static weir_status allocate(struct weir_linear_memory *memory, uint32_t size, uint32_t align,
-                            uint32_t *ret_address, struct weir_error *err) {
+// Says why a block was refused.
+static __attribute__((cold)) weir_status refuse_block(const struct weir_linear_memory *memory,
+                                                      uint32_t address, uint32_t size,
+                                                      uint32_t align, struct weir_error *err) {
+    return weir_fail(err, WEIR_TRAPPED,
+                     "cabi_realloc answered 0x%" PRIx32 " for %" PRIu32 " bytes aligned to %" PRIu32
+                     ", which is %s of %zu bytes",
+                     address, size, align,
+                     (address & (align - 1)) != 0 ? "not so aligned in the memory"
+                                                  : "outside of the memory",
+                     memory->size);
+}
+
+static inline weir_status allocate(struct weir_linear_memory *memory, uint32_t size, uint32_t align,
+                                   uint32_t *ret_address, struct weir_error *err) {
     weir_status status = memory->allocate(memory, size, align, ret_address, err);
-    if (status != WEIR_OK) {
-        return status;
+    if (status == WEIR_OK && !weir_linear_memory_holds(memory, *ret_address, size, align)) {
+        return refuse_block(memory, *ret_address, size, align, err);
     }
-    if ((*ret_address & (align - 1)) != 0 ||
-        !weir_linear_memory_holds(memory, *ret_address, size, 1)) {
-        return weir_fail(err, WEIR_TRAPPED,
-                         "cabi_realloc answered 0x%" PRIx32 " for %" PRIu32
-                         " bytes aligned to %" PRIu32 ", which is %s of %zu bytes",
-                         *ret_address, size, align,
-                         (*ret_address & (align - 1)) != 0 ? "not so aligned in the memory"
-                                                           : "outside of the memory",
-                         memory->size);
-    }
-    return WEIR_OK;
+    return status;
 }
 
 // What one value may still use on its way.
@@ -51,21 +51,26 @@ struct allowance {
     struct weir_linear_memory *memory;
     struct weir_scratch *scratch; // NULL where a value is lowered
     uint64_t bytes_left;
-    int depth_left;
+    bool leaves_utf8; // texts that are lifted are not looked at
 };
 
 static struct allowance allowance_of(struct weir_linear_memory *memory,
                                      struct weir_scratch *scratch) {
     // A guest's memory has at most 4 GiB, so a larger bound is as good as that.
     uint64_t most = memory->bytes_max < UINT32_MAX ? memory->bytes_max : UINT32_MAX;
-    return (struct allowance){
-        .memory = memory, .scratch = scratch, .bytes_left = most, .depth_left = DEPTH_MAX};
+    return (struct allowance){.memory = memory, .scratch = scratch, .bytes_left = most};
 }
 
-static weir_status spend(struct allowance *allowance, uint64_t bytes, struct weir_error *err) {
+static __attribute__((cold)) weir_status refuse_bytes(const struct weir_linear_memory *memory,
+                                                      struct weir_error *err) {
+    return weir_fail(err, WEIR_LIMIT, "it has more bytes than %s allows (%" PRIu64 ")",
+                     memory->bytes_bound, memory->bytes_max);
+}
+
+static inline weir_status spend(struct allowance *allowance, uint64_t bytes,
+                                struct weir_error *err) {
     if (bytes > allowance->bytes_left) {
-        return weir_fail(err, WEIR_LIMIT, "it has more bytes than %s allows (%" PRIu64 ")",
-                         allowance->memory->bytes_bound, allowance->memory->bytes_max);
+        return refuse_bytes(allowance->memory, err);
     }
     allowance->bytes_left -= bytes;
     return WEIR_OK;
@@ -78,26 +83,32 @@ static weir_status check_count(uint64_t count, struct weir_error *err) {
                            WEIR_CANON_ITEMS_MAX);
 }
 
-// Stores a pointer and a length. `data` goes into a block of its own.
-static weir_status lower_bytes(struct allowance *allowance, struct weir_str text, uint32_t address,
-                               struct weir_error *err) {
+static void store_view(uint8_t *at, uint32_t pointer, size_t count) {
+    store_u32(at, pointer);
+    store_u32(at + 4, (uint32_t)count);
+}
+
+// Stores a text or list of bytes, which goes into a block of its own.
+static weir_status lower_bytes(struct allowance *allowance, const unsigned char *host,
+                               uint32_t address, struct weir_error *err) {
     struct weir_linear_memory *memory = allowance->memory;
+    struct weir_str bytes;
+    memcpy(&bytes, host, sizeof bytes);
     uint32_t block =
-        1; // the ABI leaves the pointer of an empty text open; it only has to be aligned
-    if (text.size > 0) {
-        weir_status status = spend(allowance, text.size, err);
+        1; // the ABI leaves the pointer of an empty one open; it only has to be aligned
+    if (bytes.size > 0) {
+        weir_status status = spend(allowance, bytes.size, err);
         if (status == WEIR_OK) {
-            status = allocate(memory, (uint32_t)text.size, 1, &block, err);
+            status = allocate(memory, (uint32_t)bytes.size, 1, &block, err);
         }
         if (status != WEIR_OK) {
             return status;
         }
         // Not memcpy: the text may be the guest's own, and a hostile allocator may answer with its
         // place.
-        memmove(memory->base + block, text.data, text.size);
+        memmove(memory->base + block, bytes.data, bytes.size);
     }
-    store_u32(memory->base + address, block);
-    store_u32(memory->base + address + 4, (uint32_t)text.size);
+    store_view(memory->base + address, block, bytes.size);
     return WEIR_OK;
 }
 
@@ -122,50 +133,56 @@ static weir_status lower_list(struct allowance *allowance, const struct weir_wit
         const unsigned char *item = (const unsigned char *)list.items + i * element->host_size;
         status = lower(allowance, element, item, block + (uint32_t)i * element->guest_size, err);
     }
-    if (status != WEIR_OK) {
-        return status;
+    if (status == WEIR_OK) {
+        store_view(memory->base + address, block, list.count);
     }
-    store_u32(memory->base + address, block);
-    store_u32(memory->base + address + 4, (uint32_t)list.count);
-    return WEIR_OK;
+    return status;
+}
+
+// A member of a record or variant. Most are texts, which are spared the way through `lower`.
+static inline weir_status lower_member(struct allowance *allowance,
+                                       const struct weir_wit_field *member,
+                                       const unsigned char *host, uint32_t address,
+                                       struct weir_error *err) {
+    const unsigned char *from = host + member->host_offset;
+    uint32_t to = address + member->guest_offset;
+    return member->type->kind == WEIR_WIT_STRING ? lower_bytes(allowance, from, to, err)
+                                                 : lower(allowance, member->type, from, to, err);
+}
+
+static weir_status lower_fields(struct allowance *allowance, const struct weir_wit_type *type,
+                                const unsigned char *host, uint32_t address,
+                                struct weir_error *err) {
+    weir_status status = WEIR_OK;
+    for (uint32_t i = 0; status == WEIR_OK && i < type->field_count; i++) {
+        status = lower_member(allowance, &type->fields[i], host, address, err);
+    }
+    return status;
 }
 
 // Stores at an address whose bounds have been checked for the whole type.
 static weir_status lower(struct allowance *allowance, const struct weir_wit_type *type,
                          const unsigned char *host, uint32_t address, struct weir_error *err) {
-    uint8_t *base = allowance->memory->base;
+    uint8_t *at = allowance->memory->base + address;
     switch (type->kind) {
+    case WEIR_WIT_VARIANT: {
+        const struct weir_wit_field *chosen = &type->fields[host[0]];
+        at[0] = host[0];
+        return chosen->type ? lower_member(allowance, chosen, host, address, err) : WEIR_OK;
+    }
+    case WEIR_WIT_RECORD:
+        return lower_fields(allowance, type, host, address, err);
+    case WEIR_WIT_STRING:
+    case WEIR_WIT_BYTES:
+        return lower_bytes(allowance, host, address, err);
+    case WEIR_WIT_LIST:
+        return lower_list(allowance, type, host, address, err);
     case WEIR_WIT_U8:
     case WEIR_WIT_U64:
     case WEIR_WIT_OWN:
     case WEIR_WIT_BORROW:
-        memcpy(base + address, host, type->guest_size);
+        memcpy(at, host, type->guest_size);
         return WEIR_OK;
-    case WEIR_WIT_STRING:
-    case WEIR_WIT_BYTES: {
-        struct weir_str text;
-        memcpy(&text, host, sizeof text);
-        return lower_bytes(allowance, text, address, err);
-    }
-    case WEIR_WIT_LIST:
-        return lower_list(allowance, type, host, address, err);
-    case WEIR_WIT_RECORD:
-        for (uint32_t i = 0; i < type->field_count; i++) {
-            const struct weir_wit_field *field = &type->fields[i];
-            weir_status status = lower(allowance, field->type, host + field->host_offset,
-                                       address + field->guest_offset, err);
-            if (status != WEIR_OK) {
-                return status;
-            }
-        }
-        return WEIR_OK;
-    case WEIR_WIT_VARIANT: {
-        const struct weir_wit_field *chosen = &type->fields[host[0]];
-        base[address] = host[0];
-        return chosen->type ? lower(allowance, chosen->type, host + chosen->host_offset,
-                                    address + chosen->guest_offset, err)
-                            : WEIR_OK;
-    }
     }
     return weir_fail(err, WEIR_OTHER, "a WIT type of unknown kind %d", (int)type->kind);
 }
@@ -203,12 +220,16 @@ weir_status weir_canon_lower_at(struct weir_linear_memory *memory, const struct 
 }
 
 // Says why a text or list of bytes was refused.
-static __attribute__((cold)) weir_status refuse_bytes(struct allowance *allowance, bool is_text,
-                                                      uint32_t pointer, uint32_t size,
-                                                      struct weir_error *err) {
+static __attribute__((cold)) weir_status refuse_view(const struct allowance *allowance,
+                                                     bool is_text, uint32_t pointer, uint32_t size,
+                                                     struct weir_error *err) {
     weir_status status = check_address(allowance->memory, is_text ? "the string at" : "the list at",
                                        pointer, size, 1, err);
-    return status == WEIR_OK ? spend(allowance, size, err) : status;
+    return status == WEIR_OK ? refuse_bytes(allowance->memory, err) : status;
+}
+
+static __attribute__((cold)) weir_status refuse_text(uint32_t pointer, struct weir_error *err) {
+    return weir_fail(err, WEIR_TRAPPED, "the string at 0x%" PRIx32 " is not UTF-8", pointer);
 }
 
 // The one function that every text of an event goes through.
@@ -217,15 +238,13 @@ static inline weir_status lift_bytes(struct allowance *allowance, bool is_text, 
                                      struct weir_error *err) {
     const struct weir_linear_memory *memory = allowance->memory;
     if (!weir_linear_memory_holds(memory, pointer, size, 1) || size > allowance->bytes_left) {
-        return refuse_bytes(allowance, is_text, pointer, size, err);
+        return refuse_view(allowance, is_text, pointer, size, err);
     }
     allowance->bytes_left -= size;
     struct weir_str text = {.data = (const char *)memory->base + pointer, .size = size};
-    if (is_text && !weir_utf8_valid(text)) {
-        return weir_fail(err, WEIR_TRAPPED, "the string at 0x%" PRIx32 " is not UTF-8", pointer);
-    }
     memcpy(ret_host, &text, sizeof text);
-    return WEIR_OK;
+    return is_text && !allowance->leaves_utf8 && !weir_utf8_valid(text) ? refuse_text(pointer, err)
+                                                                        : WEIR_OK;
 }
 
 static weir_status lift(struct allowance *allowance, const struct weir_wit_type *type,
@@ -266,21 +285,23 @@ static weir_status lift_list(struct allowance *allowance, const struct weir_wit_
 }
 
 // A member of a record or variant. Most are texts, which are spared the way through `lift`.
-static inline weir_status lift_member(struct allowance *allowance, const struct weir_wit_type *type,
-                                      uint32_t address, unsigned char *ret_host,
-                                      struct weir_error *err) {
-    const uint8_t *at = allowance->memory->base + address;
+static inline weir_status lift_member(struct allowance *allowance,
+                                      const struct weir_wit_field *member, uint32_t address,
+                                      unsigned char *ret_host, struct weir_error *err) {
+    const struct weir_wit_type *type = member->type;
+    uint32_t from = address + member->guest_offset;
+    unsigned char *to = ret_host + member->host_offset;
+    const uint8_t *at = allowance->memory->base + from;
     return type->kind == WEIR_WIT_STRING
-               ? lift_bytes(allowance, true, load_u32(at), load_u32(at + 4), ret_host, err)
-               : lift(allowance, type, address, ret_host, err);
+               ? lift_bytes(allowance, true, load_u32(at), load_u32(at + 4), to, err)
+               : lift(allowance, type, from, to, err);
 }
 
 static weir_status lift_fields(struct allowance *allowance, const struct weir_wit_type *type,
                                uint32_t address, unsigned char *ret_host, struct weir_error *err) {
     for (uint32_t i = 0; i < type->field_count; i++) {
         const struct weir_wit_field *field = &type->fields[i];
-        weir_status status = lift_member(allowance, field->type, address + field->guest_offset,
-                                         ret_host + field->host_offset, err);
+        weir_status status = lift_member(allowance, field, address, ret_host, err);
         if (status != WEIR_OK) {
             return weir_error_prefix(err, status, "%s", field->name);
         }
@@ -288,64 +309,69 @@ static weir_status lift_fields(struct allowance *allowance, const struct weir_wi
     return WEIR_OK;
 }
 
+static weir_status lift_variant(struct allowance *allowance, const struct weir_wit_type *type,
+                                uint32_t address, unsigned char *ret_host, struct weir_error *err) {
+    uint8_t number = allowance->memory->base[address];
+    if (number >= type->field_count) {
+        return weir_fail(err, WEIR_TRAPPED,
+                         "the discriminant at 0x%" PRIx32 " is %u, there are %" PRIu32 " cases",
+                         address, (unsigned)number, type->field_count);
+    }
+    const struct weir_wit_field *chosen = &type->fields[number];
+    ret_host[0] = number;
+    return chosen->type ? lift_member(allowance, chosen, address, ret_host, err) : WEIR_OK;
+}
+
 // Loads from an address whose bounds have been checked for the whole type.
 static weir_status lift(struct allowance *allowance, const struct weir_wit_type *type,
                         uint32_t address, unsigned char *ret_host, struct weir_error *err) {
     const uint8_t *at = allowance->memory->base + address;
-    if (allowance->depth_left-- == 0) {
-        return weir_fail(err, WEIR_LIMIT, "a WIT type is nested more than %d deep", DEPTH_MAX);
-    }
-    weir_status status = WEIR_OK;
     switch (type->kind) {
+    case WEIR_WIT_VARIANT:
+        return lift_variant(allowance, type, address, ret_host, err);
+    case WEIR_WIT_RECORD:
+        return lift_fields(allowance, type, address, ret_host, err);
+    case WEIR_WIT_STRING:
+    case WEIR_WIT_BYTES:
+        return lift_bytes(allowance, type->kind == WEIR_WIT_STRING, load_u32(at), load_u32(at + 4),
+                          ret_host, err);
+    case WEIR_WIT_LIST:
+        return lift_list(allowance, type, load_u32(at), load_u32(at + 4), ret_host, err);
     case WEIR_WIT_U8:
     case WEIR_WIT_U64:
     case WEIR_WIT_OWN:
     case WEIR_WIT_BORROW:
         memcpy(ret_host, at, type->guest_size);
-        break;
-    case WEIR_WIT_STRING:
-    case WEIR_WIT_BYTES:
-        status = lift_bytes(allowance, type->kind == WEIR_WIT_STRING, load_u32(at),
-                            load_u32(at + 4), ret_host, err);
-        break;
-    case WEIR_WIT_LIST:
-        status = lift_list(allowance, type, load_u32(at), load_u32(at + 4), ret_host, err);
-        break;
-    case WEIR_WIT_RECORD:
-        status = lift_fields(allowance, type, address, ret_host, err);
-        break;
-    case WEIR_WIT_VARIANT: {
-        if (at[0] >= type->field_count) {
-            status =
-                weir_fail(err, WEIR_TRAPPED,
-                          "the discriminant at 0x%" PRIx32 " is %u, there are %" PRIu32 " cases",
-                          address, (unsigned)at[0], type->field_count);
-            break;
-        }
-        const struct weir_wit_field *chosen = &type->fields[at[0]];
-        ret_host[0] = at[0];
-        if (chosen->type) {
-            status = lift_member(allowance, chosen->type, address + chosen->guest_offset,
-                                 ret_host + chosen->host_offset, err);
-        }
-        break;
+        return WEIR_OK;
     }
+    return weir_fail(err, WEIR_OTHER, "a WIT type of unknown kind %d", (int)type->kind);
+}
+
+static weir_status lift_result(struct allowance *allowance, const struct weir_wit_type *type,
+                               uint32_t address, void *ret_host, struct weir_error *err) {
+    weir_status status = check_address(allowance->memory, "the result at", address,
+                                       type->guest_size, type->guest_align, err);
+    if (status != WEIR_OK) {
+        return status;
     }
-    allowance->depth_left++;
-    return status;
+    memset(ret_host, 0, type->host_size);
+    return lift(allowance, type, address, ret_host, err);
 }
 
 weir_status weir_canon_lift(struct weir_linear_memory *memory, const struct weir_wit_type *type,
                             uint32_t address, void *ret_host, struct weir_scratch *scratch,
                             struct weir_error *err) {
     struct allowance allowance = allowance_of(memory, scratch);
-    weir_status status =
-        check_address(memory, "the result at", address, type->guest_size, type->guest_align, err);
-    if (status != WEIR_OK) {
-        return status;
-    }
-    memset(ret_host, 0, type->host_size);
-    return lift(&allowance, type, address, ret_host, err);
+    return lift_result(&allowance, type, address, ret_host, err);
+}
+
+weir_status weir_canon_lift_unread(struct weir_linear_memory *memory,
+                                   const struct weir_wit_type *type, uint32_t address,
+                                   void *ret_host, struct weir_scratch *scratch,
+                                   struct weir_error *err) {
+    struct allowance allowance = allowance_of(memory, scratch);
+    allowance.leaves_utf8 = true;
+    return lift_result(&allowance, type, address, ret_host, err);
 }
 
 uint32_t weir_canon_flat_count(const struct weir_wit_type *type) {

@@ -67,6 +67,13 @@ weir_status weir_canon_lift(struct weir_linear_memory *memory, const struct weir
                             uint32_t address, void *ret_host, struct weir_scratch *scratch,
                             struct weir_error *err);
 
+// As weir_canon_lift, but nobody has read the texts: that they are UTF-8 is left to be checked by
+// whoever copies them, who can do it on the way (weir_event_new_checked, weir_utf8_copy).
+weir_status weir_canon_lift_unread(struct weir_linear_memory *memory,
+                                   const struct weir_wit_type *type, uint32_t address,
+                                   void *ret_host, struct weir_scratch *scratch,
+                                   struct weir_error *err);
+
 // How many core values a value of `type` is passed as. Variants are not flattened here: no imported
 // function takes one.
 uint32_t weir_canon_flat_count(const struct weir_wit_type *type);

@@ -99,8 +99,9 @@ static void describe_trap(struct weir_instance *instance, int code, struct weir_
 }
 
 // A call into the guest ended by error or trap: says why, and deletes them.
-static weir_status trapped(struct weir_instance *instance, wasmtime_error_t *error,
-                           wasm_trap_t *trap, struct weir_error *err) {
+static __attribute__((cold)) weir_status trapped(struct weir_instance *instance,
+                                                 wasmtime_error_t *error, wasm_trap_t *trap,
+                                                 struct weir_error *err) {
     // A guest that traps because its output was refused went over a bound, even before the clock
     // noticed.
     if (instance->stopped.status != WEIR_OK || instance->output.is_over) {
@@ -122,15 +123,18 @@ static weir_status trapped(struct weir_instance *instance, wasmtime_error_t *err
     return WEIR_TRAPPED;
 }
 
-weir_status weir_instance_call(struct weir_instance *instance, const wasmtime_func_t *function,
+// weir_instance_call, for the calls that each text of an event costs.
+static inline weir_status call(struct weir_instance *instance, const wasmtime_func_t *function,
                                wasmtime_val_raw_t *values, size_t count, struct weir_error *err) {
     wasm_trap_t *trap = NULL;
     wasmtime_error_t *error =
         wasmtime_func_call_unchecked(instance->context, function, values, count, &trap);
-    if (error || trap) {
-        return trapped(instance, error, trap, err);
-    }
-    return WEIR_OK;
+    return error || trap ? trapped(instance, error, trap, err) : WEIR_OK;
+}
+
+weir_status weir_instance_call(struct weir_instance *instance, const wasmtime_func_t *function,
+                               wasmtime_val_raw_t *values, size_t count, struct weir_error *err) {
+    return call(instance, function, values, count, err);
 }
 
 // The memory's place is fixed when it is made (memory_may_move is off); its size grows.
@@ -144,7 +148,7 @@ static weir_status allocate(struct weir_linear_memory *memory, uint32_t size, ui
     wasmtime_val_raw_t values[4] = {
         {.i32 = 0}, {.i32 = 0}, {.i32 = (int32_t)align}, {.i32 = (int32_t)size}};
     instance->is_in_abi = true;
-    weir_status status = weir_instance_call(instance, &instance->realloc, values, 4, err);
+    weir_status status = call(instance, &instance->realloc, values, 4, err);
     instance->is_in_abi = false;
     if (status != WEIR_OK) {
         return weir_error_prefix(err, status, "cabi_realloc");
@@ -335,46 +339,49 @@ static weir_status bind_handler(struct weir_instance *instance, uint32_t index,
 }
 
 // The error that a handler returned is the verdict.
-static void note_failure(const struct weir_wit_handled *result, bool may_reject,
-                         struct weir_verdict *verdict) {
+static weir_status note_failure(const struct weir_wit_handled *result, bool may_reject,
+                                struct weir_verdict *verdict) {
     bool is_rejected = may_reject && result->failure.kind == WEIR_WIT_FAILURE_REJECT;
     struct weir_str text = may_reject ? result->failure.message : result->err;
+    if (!weir_utf8_valid(text)) {
+        return weir_fail(&verdict->error, WEIR_TRAPPED, "err: the string is not UTF-8");
+    }
     verdict->outcome = is_rejected ? WEIR_REJECTED : WEIR_FAILED;
     weir_fail(&verdict->error, WEIR_OTHER, "%.*s",
               (int)(text.size < WEIR_ERROR_MESSAGE_BYTES ? text.size : WEIR_ERROR_MESSAGE_BYTES),
               text.data);
+    return WEIR_OK;
 }
 
-// Reads a handler's result and makes what it says the verdict's.
+// Makes the verdict of what a handler returned, whose texts are not known to be UTF-8 yet.
+static weir_status judge(const struct weir_wit_handled *result, bool may_reject,
+                         struct weir_verdict *verdict) {
+    if (result->is_err) {
+        return note_failure(result, may_reject, verdict);
+    }
+    verdict->outcome = WEIR_HANDLED;
+    if (!result->ok.is_some) {
+        return WEIR_OK;
+    }
+    const struct weir_event_fields *event = &result->ok.value;
+    struct weir_str key = event->subject.is_some ? event->subject.value : (struct weir_str){0};
+    return weir_event_new_checked(event, key, &verdict->derived, &verdict->error);
+}
+
 static weir_status read_result(struct weir_instance *instance, uint32_t handler, uint32_t address,
                                struct weir_verdict *verdict) {
-    struct weir_error *err = &verdict->error;
     struct weir_scratch scratch;
     scratch.used = 0;
     struct weir_wit_handled result;
     bool may_reject = instance->guest->handlers[handler].may_reject;
     refresh_size(instance);
-    weir_status status = weir_canon_lift(
+    weir_status status = weir_canon_lift_unread(
         &instance->linear, may_reject ? &weir_wit_handled_or_rejected : &weir_wit_handled, address,
-        &result, &scratch, err);
-    if (status != WEIR_OK) {
-        return weir_error_prefix(err, status, "its result");
+        &result, &scratch, &verdict->error);
+    if (status == WEIR_OK) {
+        status = judge(&result, may_reject, verdict);
     }
-    if (result.is_err) {
-        note_failure(&result, may_reject, verdict);
-        return WEIR_OK;
-    }
-    verdict->outcome = WEIR_HANDLED;
-    if (!result.ok.is_some) {
-        return WEIR_OK;
-    }
-    status = weir_event_fields_check(&result.ok.value, err);
-    if (status != WEIR_OK) {
-        return weir_error_prefix(err, status, "its result");
-    }
-    struct weir_str key =
-        result.ok.value.subject.is_some ? result.ok.value.subject.value : (struct weir_str){0};
-    return weir_event_new(&result.ok.value, key, &verdict->derived, err);
+    return status == WEIR_OK ? status : weir_error_prefix(&verdict->error, status, "its result");
 }
 
 // Lets the guest free a result that was read. `err` is left alone where that succeeds: it may hold

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The state database: one SQLite file, DIR/state.db, in WAL mode with synchronous=FULL. See store.h
-// for what is in it and schema.sql for how; anybody may read it with sqlite3 while weir runs.
+// for what is in it and schema.c for how; anybody may read it with sqlite3 while weir runs.
 //
 // One process writes it: the lock is on DIR/state.lock, which also holds the number of the last
-// commit, in memory that is mapped, so that it survives the process and costs no call. A database
-// that comes back with fewer commits than that (its WAL was lost, cut or damaged) is not used.
+// commit, so that it survives the process. A database that comes back with fewer commits than that
+// (its WAL was lost, cut or damaged) is not used.
 //
 // Threads. commit and the loads of weir_state_store are called by one thread at a time, but
-// load_notes by any; a reader (weir_state_read) is used by one thread and knows nothing of writers.
+// load_notes by any; a callback of a load calls nothing of the same store but load_notes; a reader (weir_state_read) is used by one thread and knows nothing of writers.
 #ifndef WEIR_STATE_STATE_H
 #define WEIR_STATE_STATE_H
 
@@ -24,7 +24,8 @@ enum {
 
 // Opens it for writing, makes the directory (mode 0700) and the file (0600) where they are missing,
 // and brings an older schema up to date. WEIR_UNAVAILABLE: another weir has it, with that one's
-// process id, or it cannot be written; WEIR_OTHER: it is damaged, or of a newer weir: the message
+// process id, or it cannot be written; WEIR_INVALID: DIR is no folder, or its path is longer than
+// SQLite takes (some 500 bytes); WEIR_OTHER: it is damaged, or of a newer weir: the message
 // names the file, what is wrong and what to do.
 weir_status weir_state_open(const char *dir, struct weir_log *log, struct weir_state **ret_state,
                             struct weir_error *err);

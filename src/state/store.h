@@ -76,14 +76,14 @@ struct weir_outbox_entry {
 
 // An event that was given up.
 struct weir_dead_letter {
-    uint64_t id;                   // ascending
-    struct weir_str subscription;  // the name
-    struct weir_str target;        // not empty: a derived event that could not be published there
-    struct weir_str reason;        // at most WEIR_DEAD_REASON_BYTES_MAX
+    uint64_t id;                  // ascending
+    struct weir_str subscription; // the name
+    struct weir_str target;       // not empty: a derived event that could not be published there
+    struct weir_str reason;       // at most WEIR_DEAD_REASON_BYTES_MAX
     uint32_t attempts;
-    struct weir_str guest_hash;    // of the guest's file, "xxh128:..."
-    struct weir_str output;        // the end of what the last attempt printed
-    int64_t wall_ns;               // when
+    struct weir_str guest_hash; // of the guest's file, "xxh128:..."
+    struct weir_str output;     // the end of what the last attempt printed
+    int64_t wall_ns;            // when
     struct weir_event *event;
     struct weir_dead_letter *next; // in a batch
 };
@@ -108,15 +108,15 @@ struct weir_batch {
 
 struct weir_load {
     uint64_t subscription;
-    uint64_t seq_from, seq_to; // inclusive
+    uint64_t seq_from, seq_to;  // inclusive
     const struct weir_str *key; // NULL: every key
     size_t rows_max;
 };
 
 // Each function returns WEIR_OK, or an error that may go away by itself (WEIR_UNAVAILABLE: disk
-// full, not writable; WEIR_NO_MEMORY), or WEIR_OTHER: the file is damaged, and the message names it.
-// A callback returns false to end the reading; what it is given is valid during the call, but an
-// event may be kept with a reference.
+// full, not writable; WEIR_NO_MEMORY), or WEIR_OTHER: the file is damaged, and the message names
+// it. A callback returns false to end the reading; what it is given is valid during the call, but
+// an event may be kept with a reference.
 struct weir_store {
     // All or nothing, durable when it returns. The same batch may be given again after an error.
     weir_status (*commit)(void *context, const struct weir_batch *batch, struct weir_error *err);
@@ -124,10 +124,10 @@ struct weir_store {
     weir_status (*load_journal)(void *context, const struct weir_load *load,
                                 bool (*each)(void *each_context, const struct weir_entry *entry),
                                 void *each_context, struct weir_error *err);
-    weir_status (*load_subscriptions)(
-        void *context,
-        bool (*each)(void *each_context, const struct weir_subscription_record *record),
-        void *each_context, struct weir_error *err);
+    weir_status (*load_subscriptions)(void *context,
+                                      bool (*each)(void *each_context,
+                                                   const struct weir_subscription_record *record),
+                                      void *each_context, struct weir_error *err);
     // In the order of the keys' bytes. May be called while another thread commits.
     weir_status (*load_notes)(void *context, uint64_t subscription,
                               bool (*each)(void *each_context, struct weir_str key,

@@ -191,6 +191,32 @@ static void lift_handled(struct guest *guest, uint32_t address) {
     }
 }
 
+// The way of a handler's result: bounds and the like first, UTF-8 while it is copied. Both ways
+// must agree on what is text.
+static void lift_handled_unread(struct guest *guest, uint32_t address) {
+    struct weir_scratch scratch;
+    struct weir_wit_handled handled;
+    struct weir_event *event;
+    struct weir_error err;
+    scratch.used = 0;
+    if (weir_canon_lift_unread(&guest->linear, &weir_wit_handled, address, &handled, &scratch,
+                               &err) != WEIR_OK) {
+        return;
+    }
+    bool is_text = !handled.is_err && handled.ok.is_some
+                       ? weir_event_fields_check_utf8(&handled.ok.value, NULL) == WEIR_OK
+                       : weir_utf8_valid(handled.err);
+    scratch.used = 0;
+    weir_status status =
+        weir_canon_lift(&guest->linear, &weir_wit_handled, address, &handled, &scratch, &err);
+    REQUIRE((status == WEIR_OK) == is_text);
+    if (!handled.is_err && handled.ok.is_some &&
+        weir_event_new_checked(&handled.ok.value, (struct weir_str){0}, &event, &err) == WEIR_OK) {
+        REQUIRE(is_text);
+        weir_event_unref(event);
+    }
+}
+
 static void lift_ran(struct guest *guest, uint32_t address) {
     struct weir_scratch scratch;
     struct weir_wit_ran ran;
@@ -273,6 +299,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     switch (data[0] % TASKS) {
     case 0:
         lift_handled(&guest, address);
+        lift_handled_unread(&guest, address);
         break;
     case 1:
         lift_ran(&guest, address);

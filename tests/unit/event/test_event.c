@@ -136,6 +136,87 @@ static void sizes_that_wrap_are_refused(void **state) {
     assert_null(event);
 }
 
+// Fields with every attribute given, and where each of its texts is.
+static struct weir_event_fields every_attribute(struct weir_attribute *extension) {
+    *extension = (struct weir_attribute){WEIR_STR("revision"), WEIR_STR("17")};
+    return (struct weir_event_fields){
+        .specversion = WEIR_STR("1.0"),
+        .ty = WEIR_STR("dev.weir.test"),
+        .source = WEIR_STR("/test"),
+        .id = WEIR_STR("1"),
+        .data = {true, {WEIR_PAYLOAD_TEXT, WEIR_STR("gr\u00fcn")}},
+        .datacontenttype = {true, WEIR_STR("text/plain")},
+        .dataschema = {true, WEIR_STR("urn:x")},
+        .subject = {true, WEIR_STR("k")},
+        .time = {true, WEIR_STR("2026-01-31T12:34:56Z")},
+        .extensions = {extension, 1},
+    };
+}
+
+static void a_checked_event_has_no_text_that_is_not_utf8(void **state) {
+    (void)state;
+    struct weir_attribute extension;
+    struct weir_event_fields fields = every_attribute(&extension);
+    const struct {
+        struct weir_str *text;
+        const char *part;
+    } rows[] = {
+        {&fields.specversion, "specversion: the text is not UTF-8"},
+        {&fields.ty, "type: "},
+        {&fields.source, "source: "},
+        {&fields.id, "id: "},
+        {&fields.data.value.bytes, "data: "},
+        {&fields.datacontenttype.value, "datacontenttype: "},
+        {&fields.dataschema.value, "dataschema: "},
+        {&fields.subject.value, "subject: "},
+        {&fields.time.value, "time: "},
+        {&extension.name, "extensions: "},
+        {&extension.value, "extensions: "},
+    };
+    struct weir_event *event;
+    struct weir_error err;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct weir_str sound = *rows[i].text;
+        *rows[i].text = WEIR_STR("\xc3");
+        assert_int_equal(weir_event_new_checked(&fields, WEIR_STR("k"), &event, &err),
+                         WEIR_INVALID);
+        assert_null(event);
+        assert_message_has(&err, rows[i].part);
+        *rows[i].text = sound;
+    }
+    assert_int_equal(weir_event_new_checked(&fields, WEIR_STR("\xff"), &event, &err), WEIR_OK);
+    assert_str_equal(event->fields.data.value.bytes, "gr\u00fcn");
+    weir_event_unref(event);
+}
+
+// What is not text, or not given, is not looked at.
+static void a_checked_event_may_have_any_bytes_elsewhere(void **state) {
+    (void)state;
+    struct weir_attribute extension;
+    struct weir_event_fields fields = every_attribute(&extension);
+    fields.data.value = (struct weir_payload){WEIR_PAYLOAD_BINARY, WEIR_STR("\xff")};
+    fields.subject = (struct weir_optional_str){false, WEIR_STR("\xff")};
+    struct weir_event *event;
+    assert_int_equal(weir_event_new_checked(&fields, WEIR_STR("\xff"), &event, NULL), WEIR_OK);
+    assert_str_equal(event->fields.data.value.bytes, "\xff");
+    weir_event_unref(event);
+}
+
+static void a_checked_event_is_a_cloudevent(void **state) {
+    (void)state;
+    struct weir_attribute extension;
+    struct weir_event_fields fields = every_attribute(&extension);
+    struct weir_event *event;
+    struct weir_error err;
+    fields.specversion = WEIR_STR("0.3");
+    assert_int_equal(weir_event_new_checked(&fields, WEIR_STR("k"), &event, &err), WEIR_INVALID);
+    assert_null(event);
+    assert_message_has(&err, "specversion is \"0.3\"");
+    fields.extensions.count = WEIR_EXTENSIONS_MAX + 1;
+    assert_int_equal(weir_event_new_checked(&fields, WEIR_STR("k"), &event, &err), WEIR_LIMIT);
+    assert_null(event);
+}
+
 enum { THREADS = 4, ROUNDS = 2000, STRIDE = 64 };
 
 struct reader {
@@ -196,6 +277,9 @@ int main(void) {
         cmocka_unit_test(the_size_counts_every_byte_it_takes),
         cmocka_unit_test(extensions_have_a_maximum),
         cmocka_unit_test(sizes_that_wrap_are_refused),
+        cmocka_unit_test(a_checked_event_has_no_text_that_is_not_utf8),
+        cmocka_unit_test(a_checked_event_may_have_any_bytes_elsewhere),
+        cmocka_unit_test(a_checked_event_is_a_cloudevent),
         cmocka_unit_test(threads_share_an_event),
         cmocka_unit_test(a_payload_is_text_where_it_is_utf8),
     };
