@@ -7,12 +7,7 @@
 
 #include "base/clock.h"
 
-void weir_print_begin(struct weir_print_stream *stream, uint64_t bytes_max, int64_t deadline_ns,
-                      struct weir_call *call) {
-    stream->call = call;
-    if (call) {
-        call->output_tail_size = 0;
-    }
+void weir_print_begin(struct weir_print_stream *stream, uint64_t bytes_max, int64_t deadline_ns) {
     stream->bytes_left = bytes_max;
     stream->is_over = false;
     stream->is_stuck = false;

@@ -22,9 +22,7 @@ struct weir_print_stream {
 
 // Starts a call's allowance. After `deadline_ns` (monotonic) lines are dropped: a reader who is
 // slow, but not slow enough to be given up, must not stretch a call beyond its time.
-// The call keeps the end of what it prints; NULL: nobody does.
-void weir_print_begin(struct weir_print_stream *stream, uint64_t bytes_max, int64_t deadline_ns,
-                      struct weir_call *call);
+void weir_print_begin(struct weir_print_stream *stream, uint64_t bytes_max, int64_t deadline_ns);
 // Takes bytes. Returns false where they pass the bound: nothing of them is kept, is_over is set.
 bool weir_print_write(struct weir_print_stream *stream, const void *bytes, size_t size);
 // Hands over an unfinished line.

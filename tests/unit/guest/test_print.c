@@ -30,7 +30,7 @@ static void begin(struct weir_print_stream *stream, struct lines *lines, uint64_
     stream->guest = "hello";
     stream->call = NULL;
     stream->used = 0;
-    weir_print_begin(stream, bytes_max, INT64_MAX, NULL);
+    weir_print_begin(stream, bytes_max, INT64_MAX);
 }
 
 static void end(struct lines *lines) {
@@ -161,7 +161,7 @@ static void the_bound_is_exact_and_ends_all_output_of_the_call(void **state) {
     weir_print_flush(&stream);
     assert_int_equal(lines.count, 2);
     assert_str_equal(lines.all[1], "a"); // nothing of what went over
-    weir_print_begin(&stream, 10, INT64_MAX, NULL);
+    weir_print_begin(&stream, 10, INT64_MAX);
     assert_true(write_text(&stream, "1234567890"));
     weir_print_flush(&stream);
     assert_str_equal(lines.all[2], "1234567890");
@@ -173,10 +173,10 @@ static void lines_after_the_deadline_are_dropped(void **state) {
     struct weir_print_stream stream;
     struct lines lines;
     begin(&stream, &lines, 1000);
-    weir_print_begin(&stream, 1000, weir_clock_monotonic_ns() - 1, NULL);
+    weir_print_begin(&stream, 1000, weir_clock_monotonic_ns() - 1);
     assert_true(write_text(&stream, "late\n"));
     assert_int_equal(lines.count, 0);
-    weir_print_begin(&stream, 1000, weir_clock_monotonic_ns() + 3600 * WEIR_NS_PER_S, NULL);
+    weir_print_begin(&stream, 1000, weir_clock_monotonic_ns() + 3600 * WEIR_NS_PER_S);
     assert_true(write_text(&stream, "in time\n"));
     assert_int_equal(lines.count, 1);
     assert_str_equal(lines.all[0], "in time");
@@ -192,7 +192,7 @@ static void a_line_that_nobody_takes_is_the_last_one_offered_in_a_call(void **st
     assert_true(write_text(&stream, "one\ntwo\nthree"));
     weir_print_flush(&stream);
     assert_int_equal(lines.count, 1);
-    weir_print_begin(&stream, 1000, INT64_MAX, NULL);
+    weir_print_begin(&stream, 1000, INT64_MAX);
     assert_true(write_text(&stream, "four\n"));
     assert_int_equal(lines.count, 2);
     assert_str_equal(lines.all[1], "four");
