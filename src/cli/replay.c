@@ -127,58 +127,83 @@ static int list_all(const struct weir_cli *cli, struct weir_state *state) {
 
 // ---- finding the handler ----
 
-// What the name of a subscription that has none of its own begins with; see flow/subscription.c.
-static bool is_derived_from(const char *name, const struct weir_subscription_config *config) {
-    char derived[NAME_BYTES];
-    snprintf(derived, sizeof derived, "%s/%s/%s", config->guest, config->resource, config->key);
-    size_t size = strlen(derived);
-    return strncmp(name, derived, size) == 0 &&
-           (name[size] == '\0' ||
-            (name[size] == '/' && strcmp(name + size + 1, config->handler) == 0));
-}
+// Which guest and which handler are meant.
+struct choice {
+    const struct weir_guest_config *guest;
+    char handler[NAME_BYTES];
+    bool is_derived; // `handler` stands in a subscription's name, with colons for slashes
+};
 
 static const struct weir_subscription_config *subscription_named(const struct weir_config *config,
                                                                  const char *name) {
     for (size_t i = 0; i < config->subscription_count; i++) {
-        const struct weir_subscription_config *subscription = &config->subscriptions[i];
-        if (subscription->name ? strcmp(subscription->name, name) == 0
-                               : is_derived_from(name, subscription)) {
-            return subscription;
+        const char *own = config->subscriptions[i].name;
+        if (own && strcmp(own, name) == 0) {
+            return &config->subscriptions[i];
         }
     }
     return NULL;
 }
 
-// The names of the guest and of the handler that are meant. A subscription that a guest's main made
-// is not in the configuration, but its name begins with the guest's.
+// What the subscription says: one that was given its name has it in the configuration, that of every
+// other one is "guest/resource/key/handler", and "#2" behind it for the second of the same; see
+// flow/subscription.c.
+static void choose_by_subscription(const struct weir_config *config, const char *name,
+                                   struct choice *ret_choice) {
+    const struct weir_subscription_config *subscription = subscription_named(config, name);
+    const char *first = strchr(name, '/'), *last = strrchr(name, '/');
+    *ret_choice = (struct choice){.guest = NULL};
+    if (subscription) {
+        ret_choice->guest = weir_config_guest(config, weir_str_of(subscription->guest));
+        snprintf(ret_choice->handler, NAME_BYTES, "%s", subscription->handler);
+    } else if (first) {
+        ret_choice->guest = weir_config_guest(
+            config, (struct weir_str){.data = name, .size = (size_t)(first - name)});
+        snprintf(ret_choice->handler, NAME_BYTES, "%.*s", (int)strcspn(last + 1, "#"), last + 1);
+        ret_choice->is_derived = true;
+    }
+}
+
+// The arguments go before what the subscription says.
 static int choose(const struct weir_cli *cli, const struct arguments *arguments,
                   const struct weir_config *config, const struct search *search,
-                  const struct weir_guest_config **ret_guest, const char **ret_handler) {
-    const struct weir_subscription_config *subscription =
-        subscription_named(config, search->subscription);
-    const char *slash = strchr(search->subscription, '/');
-    struct weir_str guest = weir_str_of(arguments->guest);
-    if (!arguments->guest && subscription) {
-        guest = weir_str_of(subscription->guest);
-    } else if (!arguments->guest && slash) {
-        guest = (struct weir_str){.data = search->subscription,
-                                  .size = (size_t)(slash - search->subscription)};
+                  struct choice *ret_choice) {
+    choose_by_subscription(config, search->subscription, ret_choice);
+    if (arguments->guest) {
+        const struct weir_guest_config *guest =
+            weir_config_guest(config, weir_str_of(arguments->guest));
+        if (!guest) {
+            return weir_cli_mistake(cli, "replay", "%s has no guest \"%s\"", config->path,
+                                    arguments->guest);
+        }
+        if (guest != ret_choice->guest) {
+            *ret_choice = (struct choice){.guest = guest, .handler = WEIR_HANDLER_DEFAULT};
+        }
     }
-    *ret_guest = weir_config_guest(config, guest);
-    if (!*ret_guest && arguments->guest) {
-        return weir_cli_mistake(cli, "replay", "%s has no guest \"%s\"", config->path,
-                                arguments->guest);
+    if (arguments->handler) {
+        snprintf(ret_choice->handler, NAME_BYTES, "%s", arguments->handler);
+        ret_choice->is_derived = false;
     }
-    if (!*ret_guest) {
-        return weir_cli_mistake(cli, "replay",
-                                "%s does not say which guest handles \"%s\"; name it by --guest",
-                                config->path, search->subscription);
+    return ret_choice->guest
+               ? WEIR_EXIT_DONE
+               : weir_cli_mistake(cli, "replay",
+                                  "%s does not say which guest handles \"%s\"; name it by --guest",
+                                  config->path, search->subscription);
+}
+
+// Gives a derived name's handler its slashes back, as the guest has them.
+static void restore_slashes(const struct weir_guest *guest, struct choice *choice) {
+    for (uint32_t i = 0; i < weir_guest_handler_count(guest) && choice->is_derived; i++) {
+        const char *name = weir_guest_handler_name(guest, i);
+        size_t at = 0;
+        while (name[at] && (name[at] == '/' ? ':' : name[at]) == choice->handler[at]) {
+            at++;
+        }
+        if (!name[at] && !choice->handler[at]) {
+            snprintf(choice->handler, NAME_BYTES, "%s", name);
+            return;
+        }
     }
-    bool is_same = subscription && strcmp(subscription->guest, (*ret_guest)->name) == 0;
-    *ret_handler = arguments->handler ? arguments->handler
-                   : is_same          ? subscription->handler
-                                      : WEIR_HANDLER_DEFAULT;
-    return WEIR_EXIT_DONE;
 }
 
 // ---- running it ----
@@ -189,7 +214,8 @@ static int print_verdict(const struct weir_cli *cli, const struct weir_verdict *
     struct weir_error err;
     double took_ms = (double)took_ns / (double)WEIR_NS_PER_MS;
     if (verdict->outcome != WEIR_HANDLED) {
-        printf("failed after %.3f ms: %s\n", took_ms,
+        printf("%s after %.3f ms: %s\n",
+               verdict->outcome == WEIR_REJECTED ? "rejected" : "failed", took_ms,
                weir_show(weir_str_of(verdict->error.message), shown, sizeof shown));
         return WEIR_EXIT_FAILED;
     }
@@ -224,10 +250,9 @@ static int handle(const struct weir_cli *cli, struct weir_guest *guest, const ch
 }
 
 static int run_guest(const struct weir_cli *cli, const struct weir_config *config,
-                     const struct weir_guest_config *guest_config, const char *handler,
-                     const struct search *search) {
+                     struct choice *choice, const struct search *search) {
     struct weir_program_output output = {.fd = STDOUT_FILENO, .log = cli->log};
-    struct weir_guest_config fresh = *guest_config; // owns nothing
+    struct weir_guest_config fresh = *choice->guest; // owns nothing
     struct weir_engine *engine = NULL;
     struct weir_guest *guest = NULL;
     struct weir_error err;
@@ -239,11 +264,11 @@ static int run_guest(const struct weir_cli *cli, const struct weir_config *confi
                  : status;
     int exit_status;
     if (status == WEIR_OK) {
-        printf("%s, of %s (%s %llu), through %s.%s\n",
-               weir_show(search->id, shown, sizeof shown),
+        restore_slashes(guest, choice);
+        printf("%s, of %s (%s %llu), through %s.%s\n", weir_show(search->id, shown, sizeof shown),
                weir_show(weir_str_of(search->subscription), name, sizeof name), search->place,
-               (unsigned long long)search->number, guest_config->name, handler);
-        exit_status = handle(cli, guest, handler, search->event);
+               (unsigned long long)search->number, fresh.name, choice->handler);
+        exit_status = handle(cli, guest, choice->handler, search->event);
     } else {
         weir_cli_failed(cli, "replay: %s", err.message);
         exit_status = weir_cli_exit_of(status);
@@ -258,15 +283,14 @@ static int run_guest(const struct weir_cli *cli, const struct weir_config *confi
 static int replay(const struct weir_cli *cli, const struct arguments *arguments,
                   const struct search *search) {
     struct weir_config config;
-    const struct weir_guest_config *guest = NULL;
-    const char *handler = NULL;
+    struct choice choice;
     const char *file = arguments->place.file ? arguments->place.file : default_config;
     int exit_status = weir_cli_read_config(cli, file, &config);
     if (exit_status == WEIR_EXIT_DONE) {
-        exit_status = choose(cli, arguments, &config, search, &guest, &handler);
+        exit_status = choose(cli, arguments, &config, search, &choice);
     }
     if (exit_status == WEIR_EXIT_DONE) {
-        exit_status = run_guest(cli, &config, guest, handler, search);
+        exit_status = run_guest(cli, &config, &choice, search);
     }
     weir_config_finish(&config);
     return exit_status;

@@ -47,6 +47,16 @@ static void count(void *context, const struct weir_subscription_status *status) 
     }
 }
 
+static void pass_flow(void *context, const struct weir_flow_status *status) {
+    (void)context;
+    (void)status;
+}
+
+static void pass_target(void *context, const struct weir_target_status *status) {
+    (void)context;
+    (void)status;
+}
+
 static int compare(const void *a, const void *b) {
     uint64_t left = ((const struct weir_control_count *)a)->name_hash;
     uint64_t right = ((const struct weir_control_count *)b)->name_hash;
@@ -58,7 +68,10 @@ void weir_control_rates_look(struct weir_control_rates *rates, struct weir_flow 
     rates->older = rates->newer;
     counts.count = 0;
     counts.at_ns = weir_clock_monotonic_ns();
-    struct weir_status_calls calls = {.subscription = count, .context = &counts};
+    struct weir_status_calls calls = {.flow = pass_flow,
+                                      .subscription = count,
+                                      .target = pass_target,
+                                      .context = &counts};
     if (weir_flow_look(flow, &calls, NULL) != WEIR_OK) {
         counts.count = 0;
     }
@@ -152,7 +165,7 @@ static json_t *numbers_json(const struct weir_control_rates *rates,
                             const struct weir_subscription_status *status) {
     const struct weir_subscription_counts *counts = &status->counts;
     return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", //
-                     "lag_events", (json_int_t)(counts->queued + counts->in_flight + counts->behind), //
+                     "lag_events", (json_int_t)(counts->queued + counts->behind), //
                      "queued_events", (json_int_t)counts->queued, //
                      "queued_bytes", (json_int_t)counts->queued_bytes, //
                      "behind_events", (json_int_t)counts->behind, //
