@@ -377,13 +377,14 @@ static inline struct weir_result_or_reject weir_accept(void) {
 
 // Handled, and here is an event that follows from it.
 static inline struct weir_result_or_reject weir_accept_event(const struct weir_event *event) {
-    return (struct weir_result_or_reject){.is_err = false, .ok = {.is_some = true, .event = *event}};
+    return (struct weir_result_or_reject){.is_err = false,
+                                          .ok = {.is_some = true, .event = *event}};
 }
 
 static inline struct weir_result_or_reject weir_failure_(enum weir_failure_kind kind,
                                                          struct weir_str reason) {
-    return (struct weir_result_or_reject){
-        .is_err = true, .failure = {.kind = (uint8_t)kind, .reason = reason}};
+    return (struct weir_result_or_reject){.is_err = true,
+                                          .failure = {.kind = (uint8_t)kind, .reason = reason}};
 }
 
 // Not handled; try again, as weir_err.
@@ -578,55 +579,55 @@ __attribute__((constructor)) static void weir_line_buffer_(void) {
 #define WEIR_PASTE_(a, b)  WEIR_PASTE__(a, b)
 
 // An export `name` with its cabi_post_: what `call` returns is kept until the host has read it.
-#define WEIR_EXPORT_(name, unique, type, parameters, call)                                  \
-    __attribute__((export_name(name))) const type *WEIR_PASTE_(weir_export_, unique)        \
-        parameters {                                                                        \
-        static type result;                                                                 \
-        result = call;                                                                      \
-        WEIR_FLUSH_();                                                                      \
-        return &result;                                                                     \
-    }                                                                                       \
-    __attribute__((export_name("cabi_post_" name))) void WEIR_PASTE_(weir_post_, unique)(   \
-        const type *r) {                                                                    \
-        (void)r;                                                                            \
-        weir_arena_reset_();                                                                \
+#define WEIR_EXPORT_(name, unique, type, parameters, call)                                        \
+    __attribute__((export_name(name))) const type *WEIR_PASTE_(weir_export_, unique) parameters { \
+        static type result;                                                                       \
+        result = call;                                                                            \
+        WEIR_FLUSH_();                                                                            \
+        return &result;                                                                           \
+    }                                                                                             \
+    __attribute__((export_name("cabi_post_" name))) void WEIR_PASTE_(weir_post_,                  \
+                                                                     unique)(const type *r) {     \
+        (void)r;                                                                                  \
+        weir_arena_reset_();                                                                      \
     }
 
 // A module's functions have no other types than numbers: what a handler answers, the host knows by
 // the end of its name.
 #define WEIR_MAY_REJECT_ "-or-reject"
-#define WEIR_MAY_REJECT_NAME_(name)                                                        \
-    (sizeof(name) > sizeof(WEIR_MAY_REJECT_) &&                                            \
-     __builtin_strcmp(&(name)[sizeof(name) > sizeof(WEIR_MAY_REJECT_)                      \
-                                  ? sizeof(name) - sizeof(WEIR_MAY_REJECT_)                \
-                                  : 0],                                                    \
-                      WEIR_MAY_REJECT_) == 0)
+#define WEIR_MAY_REJECT_NAME_(name)                                                                \
+    (sizeof(name) > sizeof(WEIR_MAY_REJECT_) &&                                                    \
+     __builtin_strcmp(                                                                             \
+         &(name)[sizeof(name) > sizeof(WEIR_MAY_REJECT_) ? sizeof(name) - sizeof(WEIR_MAY_REJECT_) \
+                                                         : 0],                                     \
+         WEIR_MAY_REJECT_) == 0)
 
 // Exports `function`, a `struct weir_result (const struct weir_event *)`, as a handler under the
 // name `name`: a string literal of lower-case letters, digits and dashes, such as "on-order". Put
 // it outside of functions, behind the handler. A function can have one name only.
-#define WEIR_HANDLER(name, function)                                                       \
-    _Static_assert(!WEIR_MAY_REJECT_NAME_(name),                                           \
-                   name ": by its name it may reject, see WEIR_HANDLER_OR_REJECT");        \
-    WEIR_EXPORT_(name, function, struct weir_result, (const struct weir_event *event),     \
+#define WEIR_HANDLER(name, function)                                                   \
+    _Static_assert(!WEIR_MAY_REJECT_NAME_(name),                                       \
+                   name ": by its name it may reject, see WEIR_HANDLER_OR_REJECT");    \
+    WEIR_EXPORT_(name, function, struct weir_result, (const struct weir_event *event), \
                  function(event))
 
 // The same with a `struct weir_result_or_reject (const struct weir_event *)`, which can tell a
 // failure that will last from one that will pass. Its name has to end in "-or-reject", such as
 // "on-order-or-reject", and is given with it wherever the handler is chosen.
-#define WEIR_HANDLER_OR_REJECT(name, function)                                             \
-    _Static_assert(WEIR_MAY_REJECT_NAME_(name),                                            \
-                   name ": the name of a handler that may reject ends in -or-reject");     \
-    WEIR_EXPORT_(name, function, struct weir_result_or_reject,                             \
-                 (const struct weir_event *event), function(event))
+#define WEIR_HANDLER_OR_REJECT(name, function)                                                   \
+    _Static_assert(WEIR_MAY_REJECT_NAME_(name),                                                  \
+                   name ": the name of a handler that may reject ends in -or-reject");           \
+    WEIR_EXPORT_(name, function, struct weir_result_or_reject, (const struct weir_event *event), \
+                 function(event))
 
-// Exports `function` as the handler `handle-event`, the one that `listen` means.
+// Exports `function` as the handler `handle-event`, the one that `listen` means, and so does a
+// subscription without the name of a handler.
 #define WEIR_EVENT_HANDLER(function) \
     WEIR_HANDLER("weir:reactive/event-handler@0.1.0#handle-event", function)
 
-// Exports `function` as the handler `handle-event-or-reject`, which `listen` means where there is no
-// `handle-event`.
-#define WEIR_EVENT_HANDLER_OR_REJECT(function)                                                \
+// Exports `function` as the handler `handle-event-or-reject`, which they mean where the guest has
+// no `handle-event`.
+#define WEIR_EVENT_HANDLER_OR_REJECT(function)                                                   \
     WEIR_HANDLER_OR_REJECT("weir:reactive/event-handler-or-reject@0.1.0#handle-event-or-reject", \
                            function)
 

@@ -468,7 +468,7 @@ static void no_word_of_a_failure_makes_the_host_read_outside(void **state) {
         {12, MEMORY_BYTES - 255, "outside of the memory"},
         {12, UINT32_MAX, "outside of the memory"},
         {256, 0x80, "is not UTF-8"},
-        {256, 0x00FFBFEF, NULL}, // of a text of three bytes
+        {256, 0x00BDBFEF, NULL}, // U+FFFD, three bytes
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct test_memory memory;
