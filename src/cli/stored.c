@@ -57,8 +57,8 @@ static bool list_journal(void *context, const struct weir_subscription_record *r
     if (record->name.size > 0) {
         memcpy(name, record->name.data, record->name.size);
     }
-    *journal = (struct journal){
-        .subscription = record->id, .name = name, .size = record->name.size};
+    *journal =
+        (struct journal){.subscription = record->id, .name = name, .size = record->name.size};
     *walk->journals_end = journal;
     walk->journals_end = &journal->next;
     return true;
