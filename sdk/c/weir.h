@@ -117,6 +117,25 @@ struct weir_result {
     };
 };
 
+enum weir_failure_kind { WEIR_FAILURE_RETRY = 0, WEIR_FAILURE_REJECT = 1 };
+
+// What a handler that may reject answers: made by weir_accept, weir_accept_event, weir_retry,
+// weir_retryf, weir_reject, weir_rejectf. A type of its own, so that the compiler sees where an
+// answer is of the other kind.
+struct weir_result_or_reject {
+    bool is_err;
+    union {
+        struct {
+            bool is_some;
+            struct weir_event event;
+        } ok;
+        struct {
+            uint8_t kind; // enum weir_failure_kind
+            struct weir_str reason;
+        } failure;
+    };
+};
+
 // One key of one resource, watched.
 struct weir_observable {
     struct weir_str rd, key;
@@ -157,6 +176,12 @@ _Static_assert(sizeof(struct weir_event) == 104, "event");
 _Static_assert(offsetof(struct weir_result, ok.is_some) == 4, "result<option<event>, string>");
 _Static_assert(offsetof(struct weir_result, ok.event) == 8, "result<option<event>, string>");
 _Static_assert(offsetof(struct weir_result, err) == 4, "result<option<event>, string>");
+_Static_assert(sizeof(struct weir_result) == 112, "result<option<event>, string>");
+_Static_assert(offsetof(struct weir_result_or_reject, ok.is_some) == 4, "result<_, failure>");
+_Static_assert(offsetof(struct weir_result_or_reject, ok.event) == 8, "result<_, failure>");
+_Static_assert(offsetof(struct weir_result_or_reject, failure.kind) == 4, "result<_, failure>");
+_Static_assert(offsetof(struct weir_result_or_reject, failure.reason) == 8, "result<_, failure>");
+_Static_assert(sizeof(struct weir_result_or_reject) == 112, "result<option<event>, failure>");
 _Static_assert(sizeof(struct weir_observable) == 16, "observable");
 
 // -------------------------------------------------------------------------------------------------
@@ -343,6 +368,54 @@ __attribute__((format(printf, 1, 2))) static inline struct weir_result weir_errf
 }
 #endif
 
+// Those of a handler that may reject.
+
+// Handled.
+static inline struct weir_result_or_reject weir_accept(void) {
+    return (struct weir_result_or_reject){.is_err = false, .ok = {.is_some = false}};
+}
+
+// Handled, and here is an event that follows from it.
+static inline struct weir_result_or_reject weir_accept_event(const struct weir_event *event) {
+    return (struct weir_result_or_reject){.is_err = false, .ok = {.is_some = true, .event = *event}};
+}
+
+static inline struct weir_result_or_reject weir_failure_(enum weir_failure_kind kind,
+                                                         struct weir_str reason) {
+    return (struct weir_result_or_reject){
+        .is_err = true, .failure = {.kind = (uint8_t)kind, .reason = reason}};
+}
+
+// Not handled; try again, as weir_err.
+static inline struct weir_result_or_reject weir_retry(const char *reason) {
+    return weir_failure_(WEIR_FAILURE_RETRY, weir_str_of(reason));
+}
+
+// Not handled, and never will be: the event is put aside with this text at once.
+static inline struct weir_result_or_reject weir_reject(const char *reason) {
+    return weir_failure_(WEIR_FAILURE_REJECT, weir_str_of(reason));
+}
+
+#ifndef WEIR_NO_STDIO
+__attribute__((format(printf, 1, 2))) static inline struct weir_result_or_reject
+weir_retryf(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    struct weir_str reason = weir_format_v(format, args);
+    va_end(args);
+    return weir_failure_(WEIR_FAILURE_RETRY, reason);
+}
+
+__attribute__((format(printf, 1, 2))) static inline struct weir_result_or_reject
+weir_rejectf(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    struct weir_str reason = weir_format_v(format, args);
+    va_end(args);
+    return weir_failure_(WEIR_FAILURE_REJECT, reason);
+}
+#endif
+
 // The status as the contract spells it: "not-found".
 static inline const char *weir_status_name(enum weir_status status) {
     static const char *const names[] = {"ok",          "not-found",   "denied", "invalid",
@@ -505,32 +578,60 @@ __attribute__((constructor)) static void weir_line_buffer_(void) {
 #define WEIR_PASTE_(a, b)  WEIR_PASTE__(a, b)
 
 // An export `name` with its cabi_post_: what `call` returns is kept until the host has read it.
-#define WEIR_EXPORT_(name, unique, parameters, call)                                               \
-    __attribute__((export_name(name))) const struct weir_result *WEIR_PASTE_(weir_export_, unique) \
-        parameters {                                                                               \
-        static struct weir_result result;                                                          \
-        result = call;                                                                             \
-        WEIR_FLUSH_();                                                                             \
-        return &result;                                                                            \
-    }                                                                                              \
-    __attribute__((export_name("cabi_post_" name))) void WEIR_PASTE_(weir_post_, unique)(          \
-        const struct weir_result *r) {                                                             \
-        (void)r;                                                                                   \
-        weir_arena_reset_();                                                                       \
+#define WEIR_EXPORT_(name, unique, type, parameters, call)                                  \
+    __attribute__((export_name(name))) const type *WEIR_PASTE_(weir_export_, unique)        \
+        parameters {                                                                        \
+        static type result;                                                                 \
+        result = call;                                                                      \
+        WEIR_FLUSH_();                                                                      \
+        return &result;                                                                     \
+    }                                                                                       \
+    __attribute__((export_name("cabi_post_" name))) void WEIR_PASTE_(weir_post_, unique)(   \
+        const type *r) {                                                                    \
+        (void)r;                                                                            \
+        weir_arena_reset_();                                                                \
     }
+
+// A module's functions have no other types than numbers: what a handler answers, the host knows by
+// the end of its name.
+#define WEIR_MAY_REJECT_ "-or-reject"
+#define WEIR_MAY_REJECT_NAME_(name)                                                        \
+    (sizeof(name) > sizeof(WEIR_MAY_REJECT_) &&                                            \
+     __builtin_strcmp(&(name)[sizeof(name) > sizeof(WEIR_MAY_REJECT_)                      \
+                                  ? sizeof(name) - sizeof(WEIR_MAY_REJECT_)                \
+                                  : 0],                                                    \
+                      WEIR_MAY_REJECT_) == 0)
 
 // Exports `function`, a `struct weir_result (const struct weir_event *)`, as a handler under the
 // name `name`: a string literal of lower-case letters, digits and dashes, such as "on-order". Put
 // it outside of functions, behind the handler. A function can have one name only.
-#define WEIR_HANDLER(name, function) \
-    WEIR_EXPORT_(name, function, (const struct weir_event *event), function(event))
+#define WEIR_HANDLER(name, function)                                                       \
+    _Static_assert(!WEIR_MAY_REJECT_NAME_(name),                                           \
+                   name ": by its name it may reject, see WEIR_HANDLER_OR_REJECT");        \
+    WEIR_EXPORT_(name, function, struct weir_result, (const struct weir_event *event),     \
+                 function(event))
+
+// The same with a `struct weir_result_or_reject (const struct weir_event *)`, which can tell a
+// failure that will last from one that will pass. Its name has to end in "-or-reject", such as
+// "on-order-or-reject", and is given with it wherever the handler is chosen.
+#define WEIR_HANDLER_OR_REJECT(name, function)                                             \
+    _Static_assert(WEIR_MAY_REJECT_NAME_(name),                                            \
+                   name ": the name of a handler that may reject ends in -or-reject");     \
+    WEIR_EXPORT_(name, function, struct weir_result_or_reject,                             \
+                 (const struct weir_event *event), function(event))
 
 // Exports `function` as the handler `handle-event`, the one that `listen` means.
 #define WEIR_EVENT_HANDLER(function) \
     WEIR_HANDLER("weir:reactive/event-handler@0.1.0#handle-event", function)
 
+// Exports `function` as the handler `handle-event-or-reject`, which `listen` means where there is no
+// `handle-event`.
+#define WEIR_EVENT_HANDLER_OR_REJECT(function)                                                \
+    WEIR_HANDLER_OR_REJECT("weir:reactive/event-handler-or-reject@0.1.0#handle-event-or-reject", \
+                           function)
+
 // Exports `function`, a `struct weir_result (void)`, as the guest's main: weir_ok or weir_err. A
 // program with a plain `int main(void)`, compiled without -mexec-model=reactor, needs no WEIR_RUN.
-#define WEIR_RUN(function) WEIR_EXPORT_("run", function, (void), function())
+#define WEIR_RUN(function) WEIR_EXPORT_("run", function, struct weir_result, (void), function())
 
 #endif

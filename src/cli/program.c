@@ -2,14 +2,15 @@
 //
 // The composition root; see program.h. The main thread waits for signals and for the threads that
 // run mains; it never enters a guest.
-#include "cli/program.h"
+#include "cli/program_private.h"
 
 #include "base/clock.h"
+#include "control/control.h"
 #include "flow/flow.h"
 #include "guest/engine.h"
-#include "guest/guest.h"
 #include "observe/log.h"
 #include "provider/provider.h"
+#include "state/state.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -26,35 +27,6 @@ enum { THREAD_STACK_BYTES = 1024 * 1024 };
 // Instances alive beside those of the workers and mains: those being started while others are being
 // freed.
 enum { INSTANCES_SPARE = 16 };
-
-// One exec that weir itself starts: a guest's main, or the configuration's subscriptions.
-struct runner {
-    struct weir_program *program;
-    const char *name;
-    pthread_t thread;
-    bool is_started, is_over; // is_over: set by the main thread when it has joined
-    atomic_bool has_ended;    // set by the thread itself
-    // A main:
-    struct weir_guest *guest; // NULL: the subscriptions
-    struct weir_session *session;
-    struct weir_call call;
-    bool *is_granted; // for each resource
-    weir_status status;
-};
-
-struct weir_program {
-    const struct weir_config *config;
-    struct weir_log *log;
-    struct weir_program_output output;
-    struct weir_engine *engine;
-    struct weir_guest **guests;       // as config->guests
-    struct weir_resource **resources; // as config->resources
-    struct weir_flow *flow;
-    struct weir_set *subscriptions; // of the configuration; NULL: it has none
-    struct runner *runners;
-    size_t runner_count;
-    int ended_fd; // an eventfd that runners write to when they have ended
-};
 
 static uint32_t worker_count(const struct weir_config *config) {
     if (config->host.workers > 0) {
@@ -126,83 +98,112 @@ weir_status weir_program_resource(const struct weir_resource_config *resource_co
                              : weir_error_prefix(err, status, "resource %s", resource_config->name);
 }
 
-static struct weir_guest *guest_named(const struct weir_program *program, const char *name) {
-    for (size_t i = 0; i < program->config->guest_count; i++) {
-        if (strcmp(program->config->guests[i].name, name) == 0) {
-            return program->guests[i];
-        }
+// ---- parts ----
+
+weir_status weir_parts_init(struct weir_parts *parts, const struct weir_config *config,
+                            struct weir_error *err) {
+    *parts = (struct weir_parts){
+        .config = config,
+        .guests = calloc(config->guest_count + 1, sizeof(struct weir_guest *)),
+        .resources = calloc(config->resource_count + 1, sizeof(struct weir_resource *)),
+    };
+    if (!parts->guests || !parts->resources) {
+        weir_parts_finish(parts);
+        return weir_fail_no_memory(err, "the program");
     }
-    return NULL;
+    return WEIR_OK;
 }
 
-static struct weir_resource *resource_named(const struct weir_program *program, const char *name) {
-    for (size_t i = 0; i < program->config->resource_count; i++) {
-        if (strcmp(program->config->resources[i].name, name) == 0) {
-            return program->resources[i];
-        }
+void weir_parts_finish(struct weir_parts *parts) {
+    for (size_t i = 0; parts->guests && i < parts->config->guest_count; i++) {
+        weir_guest_unref(parts->guests[i]);
     }
-    return NULL;
+    free(parts->guests);
+    free(parts->resources);
+    *parts = (struct weir_parts){.config = parts->config};
 }
 
-static const struct weir_guest_config *guest_config_named(const struct weir_config *config,
-                                                          const char *name) {
-    for (size_t i = 0; i < config->guest_count; i++) {
-        if (strcmp(config->guests[i].name, name) == 0) {
-            return &config->guests[i];
-        }
-    }
-    return NULL;
+struct weir_guest *weir_parts_guest(const struct weir_parts *parts, const char *name) {
+    const struct weir_guest_config *config =
+        weir_config_guest(parts->config, weir_str_of(name));
+    return config ? parts->guests[config - parts->config->guests] : NULL;
+}
+
+struct weir_resource *weir_parts_resource(const struct weir_parts *parts, const char *name) {
+    const struct weir_resource_config *config =
+        weir_config_resource(parts->config, weir_str_of(name));
+    return config ? parts->resources[config - parts->config->resources] : NULL;
 }
 
 static weir_status load_guests(struct weir_program *program, struct weir_error *err) {
-    const struct weir_config *config = program->config;
+    const struct weir_config *config = program->parts.config;
     weir_status status = WEIR_OK;
     for (size_t i = 0; status == WEIR_OK && i < config->guest_count; i++) {
         status = weir_program_guest(program->engine, config, &config->guests[i], &program->output,
-                                    &program->guests[i], err);
+                                    &program->parts.guests[i], err);
     }
     return status;
 }
 
 static weir_status open_resources(struct weir_program *program, struct weir_error *err) {
-    const struct weir_config *config = program->config;
+    const struct weir_config *config = program->parts.config;
     weir_status status = WEIR_OK;
     for (size_t i = 0; status == WEIR_OK && i < config->resource_count; i++) {
-        status =
-            weir_program_resource(&config->resources[i], program->log, &program->resources[i], err);
+        status = weir_program_resource(&config->resources[i], program->log,
+                                       &program->parts.resources[i], err);
     }
     return status;
+}
+
+// ---- subscriptions ----
+
+weir_status weir_program_subscribe(struct weir_program *program, const struct weir_parts *parts,
+                                   const struct weir_subscription_config *config,
+                                   struct weir_subscription **ret_subscription,
+                                   uint32_t *ret_handler, struct weir_error *err) {
+    struct weir_guest *guest = weir_parts_guest(parts, config->guest);
+    weir_status status =
+        weir_guest_handler_find(guest, weir_str_of(config->handler), ret_handler, err);
+    if (status != WEIR_OK) {
+        return status;
+    }
+    const struct weir_delivery_policy *delivery = &config->delivery;
+    struct weir_subscription_args args = {
+        .name = config->name,
+        .resource = weir_parts_resource(parts, config->resource),
+        .key = weir_str_of(config->key),
+        .event_bytes_max =
+            weir_config_guest(parts->config, weir_str_of(config->guest))->bounds.event_bytes,
+        .guest = guest,
+        .handler = weir_guest_handler_name(guest, *ret_handler),
+        .retry = config->retry,
+        .queue = config->queue,
+        .journal = config->journal,
+        .concurrency = delivery->concurrency,
+        .on_gap = (enum weir_on_gap)delivery->on_gap,
+        .overflow = (enum weir_overflow)delivery->overflow,
+        .to = delivery->to ? weir_parts_resource(parts, delivery->to) : NULL,
+    };
+    return weir_subscription_create(program->flow, &args, ret_subscription, err);
 }
 
 static weir_status subscribe(struct weir_program *program,
                              const struct weir_subscription_config *config,
                              struct weir_error *err) {
-    struct weir_guest *guest = guest_named(program, config->guest);
-    uint32_t handler;
-    weir_status status =
-        weir_guest_handler_find(guest, weir_str_of(config->handler), &handler, err);
-    if (status != WEIR_OK) {
-        return status;
-    }
-    struct weir_subscription_args args = {
-        .name = config->name,
-        .resource = resource_named(program, config->resource),
-        .key = weir_str_of(config->key),
-        .event_bytes_max = guest_config_named(program->config, config->guest)->bounds.event_bytes,
-        .guest = guest,
-        .retry = config->retry,
-        .queue = config->queue,
-    };
     struct weir_subscription *subscription;
-    status = weir_subscription_create(program->flow, &args, &subscription, err);
+    uint32_t handler;
+    weir_status status = weir_program_subscribe(program, &program->parts, config, &subscription,
+                                                &handler, err);
     if (status == WEIR_OK) {
         weir_set_add(program->subscriptions, subscription, handler);
     }
     return status;
 }
 
+enum { FLUSH_WAIT_MS = 30000 }; // of the subscriptions' beginning, for the disk
+
 static weir_status subscribe_all(struct weir_program *program, struct weir_error *err) {
-    const struct weir_config *config = program->config;
+    const struct weir_config *config = program->parts.config;
     if (config->subscription_count == 0) {
         return WEIR_OK;
     }
@@ -216,40 +217,66 @@ static weir_status subscribe_all(struct weir_program *program, struct weir_error
                               subscription->resource);
         }
     }
-    return status;
+    // From now on a stop loses nothing.
+    int64_t until_ns = weir_clock_monotonic_ns() + FLUSH_WAIT_MS * WEIR_NS_PER_MS;
+    return status == WEIR_OK ? weir_flow_flush(program->flow, until_ns, err) : status;
 }
 
+// ---- mains ----
+
 // The session of a guest's main, with the grants of its configuration.
-static weir_status prepare_main(struct weir_program *program, struct runner *runner,
+static weir_status prepare_main(struct weir_program *program, struct weir_runner *runner,
                                 const struct weir_guest_config *config, struct weir_error *err) {
-    size_t resource_count = program->config->resource_count;
+    size_t resource_count = program->parts.config->resource_count;
     runner->is_granted = calloc(resource_count + 1, sizeof *runner->is_granted);
-    if (!runner->is_granted) {
+    runner->resources = calloc(resource_count + 1, sizeof(struct weir_resource *));
+    if (!runner->is_granted || !runner->resources) {
         return weir_fail_no_memory(err, "a guest's grants");
     }
-    for (size_t i = 0; i < config->grant_count; i++) {
-        for (size_t j = 0; j < resource_count; j++) {
-            bool is_meant = strcmp(config->grants[i], program->config->resources[j].name) == 0;
+    for (size_t j = 0; j < resource_count; j++) {
+        const char *name = program->parts.config->resources[j].name;
+        runner->resources[j] = program->parts.resources[j];
+        for (size_t i = 0; i < config->grant_count; i++) {
+            bool is_meant = strcmp(config->grants[i], name) == 0;
             runner->is_granted[j] = runner->is_granted[j] || is_meant;
         }
     }
+    const struct weir_delivery_policy *delivery = &config->delivery;
     struct weir_session_args args = {
         .flow = program->flow,
         .guest = runner->guest,
-        .guest_name = config->name,
-        .resources = program->resources,
+        .guest_name = runner->name,
+        .resources = runner->resources,
         .is_granted = runner->is_granted,
         .resource_count = resource_count,
         .watches_max = config->bounds.watches,
         .event_bytes_max = config->bounds.event_bytes,
         .retry = config->retry,
         .queue = config->queue,
+        .journal = config->journal,
+        .concurrency = delivery->concurrency,
+        .on_gap = (enum weir_on_gap)delivery->on_gap,
+        .overflow = (enum weir_overflow)delivery->overflow,
+        .to = delivery->to ? weir_parts_resource(&program->parts, delivery->to) : NULL,
     };
     return weir_session_create(&args, &runner->session, err);
 }
 
+static struct weir_runner *add_runner(struct weir_program *program, const char *name,
+                                      struct weir_guest *guest) {
+    struct weir_runner *runner = &program->runners[program->runner_count];
+    runner->name = strdup(name);
+    if (!runner->name) {
+        return NULL;
+    }
+    program->runner_count++;
+    runner->program = program;
+    runner->guest = weir_guest_ref(guest);
+    return runner;
+}
+
 static weir_status prepare_runners(struct weir_program *program, struct weir_error *err) {
-    const struct weir_config *config = program->config;
+    const struct weir_config *config = program->parts.config;
     program->runners = calloc(config->guest_count + 1, sizeof *program->runners);
     if (!program->runners) {
         return weir_fail_no_memory(err, "the mains");
@@ -259,10 +286,11 @@ static weir_status prepare_runners(struct weir_program *program, struct weir_err
         if (!config->guests[i].run) {
             continue;
         }
-        struct runner *runner = &program->runners[program->runner_count++];
-        runner->program = program;
-        runner->name = config->guests[i].name;
-        runner->guest = program->guests[i];
+        struct weir_runner *runner =
+            add_runner(program, config->guests[i].name, program->parts.guests[i]);
+        if (!runner) {
+            return weir_fail_no_memory(err, "the mains");
+        }
         if (!weir_guest_has_main(runner->guest)) {
             return weir_fail(err, WEIR_INVALID,
                              "guest %s has no main to run: it exports neither run nor _start; a "
@@ -271,10 +299,9 @@ static weir_status prepare_runners(struct weir_program *program, struct weir_err
         }
         status = prepare_main(program, runner, &config->guests[i], err);
     }
-    if (status == WEIR_OK && program->subscriptions) {
-        struct runner *runner = &program->runners[program->runner_count++];
-        runner->program = program;
-        runner->name = "subscriptions";
+    if (status == WEIR_OK && program->subscriptions &&
+        !add_runner(program, "subscriptions", NULL)) {
+        return weir_fail_no_memory(err, "the mains");
     }
     if (status == WEIR_OK && program->runner_count == 0) {
         return weir_fail(err, WEIR_INVALID,
@@ -284,37 +311,56 @@ static weir_status prepare_runners(struct weir_program *program, struct weir_err
     return status;
 }
 
-weir_status weir_program_create(const struct weir_config *config, struct weir_log *log,
-                                int output_fd, struct weir_program **ret_program,
-                                struct weir_error *err) {
+// ---- the whole ----
+
+// What is kept, and who may ask about it.
+static weir_status open_state(struct weir_program *program, struct weir_error *err) {
+    const struct weir_control_args control = {.dir = program->args.state_dir, .log = program->log};
+    weir_status status =
+        weir_state_open(program->args.state_dir, program->log, &program->state, err);
+    return status == WEIR_OK ? weir_control_create(&control, &program->control, err) : status;
+}
+
+static weir_status make_flow(struct weir_program *program, struct weir_error *err) {
+    const struct weir_config *config = program->parts.config;
+    struct weir_flow_config flow = {
+        .workers = worker_count(config),
+        .grace_ns = config->host.grace_ns,
+        .queue_bytes = config->host.queue_bytes,
+        .stack_bytes = config->host.stack_bytes,
+        .hops_max = config->host.hops,
+        .log = program->log,
+        .store = &weir_state_store,
+        .store_context = program->state,
+        .commit_ns = config->state.commit_ns,
+        .commit_events = config->state.commit_events,
+        .tap = weir_control_tap,
+        .tap_context = program->control,
+    };
+    weir_status status = weir_flow_create(&flow, &program->flow, err);
+    return status == WEIR_OK ? weir_control_start(program->control, program->flow, err) : status;
+}
+
+weir_status weir_program_create(const struct weir_program_args *args,
+                                struct weir_program **ret_program, struct weir_error *err) {
     *ret_program = NULL;
     struct weir_program *program = calloc(1, sizeof *program);
     if (!program) {
         return weir_fail_no_memory(err, "the program");
     }
-    program->config = config;
-    program->log = log;
-    program->output = (struct weir_program_output){.fd = output_fd, .log = log};
+    program->args = *args;
+    program->log = args->log;
+    program->output = (struct weir_program_output){.fd = args->output_fd, .log = args->log};
     program->ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    program->guests = calloc(config->guest_count + 1, sizeof(struct weir_guest *));
-    program->resources = calloc(config->resource_count + 1, sizeof(struct weir_resource *));
-    struct weir_flow_config flow_config = {
-        .workers = worker_count(config),
-        .grace_ns = config->host.grace_ns,
-        .queue_bytes = config->host.queue_bytes,
-        .stack_bytes = config->host.stack_bytes,
-        .log = log,
-    };
-    weir_status status = WEIR_OK;
-    if (program->ended_fd < 0) {
+    weir_status status = weir_parts_init(&program->parts, args->config, err);
+    if (status == WEIR_OK && program->ended_fd < 0) {
         status = weir_fail_errno(err, errno, "making an eventfd");
-    } else if (!program->guests || !program->resources) {
-        status = weir_fail_no_memory(err, "the program");
     }
-    status = status == WEIR_OK ? weir_program_engine(config, &program->engine, err) : status;
+    status = status == WEIR_OK ? weir_program_engine(args->config, &program->engine, err) : status;
     status = status == WEIR_OK ? load_guests(program, err) : status;
     status = status == WEIR_OK ? open_resources(program, err) : status;
-    status = status == WEIR_OK ? weir_flow_create(&flow_config, &program->flow, err) : status;
+    status = status == WEIR_OK ? open_state(program, err) : status;
+    status = status == WEIR_OK ? make_flow(program, err) : status;
     status = status == WEIR_OK ? subscribe_all(program, err) : status;
     status = status == WEIR_OK ? prepare_runners(program, err) : status;
     if (status != WEIR_OK) {
@@ -325,27 +371,40 @@ weir_status weir_program_create(const struct weir_config *config, struct weir_lo
     return WEIR_OK;
 }
 
+static void close_resources(struct weir_resource **resources, size_t count) {
+    for (size_t i = 0; resources && i < count; i++) {
+        if (resources[i]) {
+            resources[i]->provider->close(resources[i]);
+        }
+    }
+}
+
 void weir_program_destroy(struct weir_program *program) {
     if (!program) {
         return;
     }
+    weir_control_stop(program->control);
     for (size_t i = 0; i < program->runner_count; i++) {
-        weir_session_destroy(program->runners[i].session);
-        free(program->runners[i].is_granted);
+        struct weir_runner *runner = &program->runners[i];
+        weir_session_destroy(runner->session);
+        weir_guest_unref(runner->guest);
+        free(runner->resources);
+        free(runner->is_granted);
+        free(runner->name);
     }
     free(program->runners);
     weir_set_unref(program->subscriptions);
     weir_flow_destroy(program->flow);
-    for (size_t i = 0; program->resources && i < program->config->resource_count; i++) {
-        if (program->resources[i]) {
-            program->resources[i]->provider->close(program->resources[i]);
-        }
+    weir_control_destroy(program->control);
+    weir_state_close(program->state);
+    close_resources(program->parts.resources, program->parts.config->resource_count);
+    close_resources(program->retired, program->retired_count);
+    free(program->retired);
+    weir_parts_finish(&program->parts);
+    if (program->reread) {
+        weir_config_finish(program->reread);
+        free(program->reread);
     }
-    for (size_t i = 0; program->guests && i < program->config->guest_count; i++) {
-        weir_guest_unref(program->guests[i]);
-    }
-    free(program->resources);
-    free(program->guests);
     weir_engine_destroy(program->engine);
     if (program->ended_fd >= 0) {
         close(program->ended_fd);
@@ -354,7 +413,7 @@ void weir_program_destroy(struct weir_program *program) {
 }
 
 static void *run(void *argument) {
-    struct runner *runner = argument;
+    struct weir_runner *runner = argument;
     struct weir_program *program = runner->program;
     struct weir_error err;
     runner->status = runner->guest
@@ -378,10 +437,10 @@ static void *run(void *argument) {
 static weir_status start(struct weir_program *program, struct weir_error *err) {
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, program->config->host.stack_bytes + THREAD_STACK_BYTES);
+    pthread_attr_setstacksize(&attributes, program->parts.config->host.stack_bytes + THREAD_STACK_BYTES);
     int code = 0;
     for (size_t i = 0; i < program->runner_count && code == 0; i++) {
-        struct runner *runner = &program->runners[i];
+        struct weir_runner *runner = &program->runners[i];
         code = pthread_create(&runner->thread, &attributes, run, runner);
         if (code == 0) {
             char name[16]; // the system's limit
@@ -398,7 +457,7 @@ static weir_status start(struct weir_program *program, struct weir_error *err) {
 static size_t reap(struct weir_program *program, bool *ret_has_failed) {
     size_t left = 0;
     for (size_t i = 0; i < program->runner_count; i++) {
-        struct runner *runner = &program->runners[i];
+        struct weir_runner *runner = &program->runners[i];
         if (!runner->is_started || runner->is_over) {
             continue;
         }
@@ -425,6 +484,7 @@ static int open_signals(sigset_t *signals) {
     sigemptyset(signals);
     sigaddset(signals, SIGINT);
     sigaddset(signals, SIGTERM);
+    sigaddset(signals, SIGHUP);
     return signalfd(-1, signals, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
@@ -455,12 +515,14 @@ static bool supervise(struct weir_program *program, int signals_fd) {
         ssize_t drained = read(program->ended_fd, &ended, sizeof ended);
         (void)drained;
         if (read(signals_fd, &signal, sizeof signal) == sizeof signal) {
-            if (is_stopping) {
+            if (signal.ssi_signo == SIGHUP) {
+                weir_program_reload(program);
+            } else if (is_stopping) {
                 cut_at_ns = 0;
             } else {
                 is_stopping = true;
                 stop(program, strsignal((int)signal.ssi_signo));
-                cut_at_ns = weir_clock_monotonic_ns() + program->config->host.grace_ns;
+                cut_at_ns = weir_clock_monotonic_ns() + program->parts.config->host.grace_ns;
             }
         }
         if (weir_clock_monotonic_ns() >= cut_at_ns) {

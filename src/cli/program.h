@@ -40,18 +40,29 @@ weir_status weir_program_resource(const struct weir_resource_config *resource_co
                                   struct weir_log *log, struct weir_resource **ret_resource,
                                   struct weir_error *err);
 
-// Makes everything of a configuration, without running it. The configuration and the log must
-// outlive the program. SIGINT and SIGTERM must be blocked in the calling thread: threads that are
-// made here inherit that.
-weir_status weir_program_create(const struct weir_config *config, struct weir_log *log,
-                                int output_fd, struct weir_program **ret_program,
-                                struct weir_error *err);
+struct weir_program_args {
+    const struct weir_config *config; // must outlive the program, as the log must
+    struct weir_log *log;
+    int output_fd;         // where guests print
+    const char *state_dir; // copied
+    // Reads the configuration again, for SIGHUP; tells what is wrong with it. False: there is
+    // nothing that could be run. `ret_config` is to be finished in each case. NULL: there is none
+    // that could be read again.
+    bool (*reread)(void *context, struct weir_config *ret_config);
+    void *reread_context;
+};
+
+// Makes everything of a configuration, without running it. SIGINT, SIGTERM and SIGHUP must be
+// blocked in the calling thread: threads that are made here inherit that.
+weir_status weir_program_create(const struct weir_program_args *args,
+                                struct weir_program **ret_program, struct weir_error *err);
 void weir_program_destroy(struct weir_program *program);
 
 // Runs it: subscriptions of the configuration, and the mains of guests with `run: true`, each on a
 // thread of its own. Returns when SIGINT or SIGTERM asked for it and the grace period allowed it,
 // or, where the configuration has no subscriptions, when all mains have returned. A second signal
-// ends the grace period. WEIR_OTHER where a main failed; the log has told why.
+// ends the grace period. SIGHUP has the configuration read again, see reload.c. WEIR_OTHER where a
+// main failed; the log has told why.
 weir_status weir_program_run(struct weir_program *program, struct weir_error *err);
 
 #endif

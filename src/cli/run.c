@@ -6,6 +6,7 @@
 // Main thread.
 #include "cli/command.h"
 #include "cli/program.h"
+#include "cli/state_dir.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -14,16 +15,23 @@
 enum { RESOURCES_MAX = 64 }; // of one command line
 
 struct run_args {
+    const struct weir_cli *cli;
     const char *file;
+    const char *state; // the directory; NULL: the configuration's
     const char *resources[RESOURCES_MAX]; // definitions, "NAME=KIND:VALUE"
     size_t resource_count;
 };
 
 static int parse(const struct weir_cli *cli, int argc, char **argv, struct run_args *ret_args) {
-    static const struct option options[] = {{"resource", required_argument, NULL, 'r'}, {0}};
-    *ret_args = (struct run_args){0};
+    static const struct option options[] = {
+        {"resource", required_argument, NULL, 'r'}, {"state", required_argument, NULL, 's'}, {0}};
+    *ret_args = (struct run_args){.cli = cli};
     optind = 0;
-    for (int code; (code = weir_cli_option(cli, argc, argv, ":r:", options)) != -1;) {
+    for (int code; (code = weir_cli_option(cli, argc, argv, ":r:s:", options)) != -1;) {
+        if (code == 's') {
+            ret_args->state = optarg;
+            continue;
+        }
         if (code != 'r') {
             return WEIR_EXIT_MISTAKE;
         }
@@ -62,45 +70,76 @@ static bool is_mistake(weir_status status) {
            status == WEIR_UNSUPPORTED || status == WEIR_LIMIT;
 }
 
-static int run_config(const struct weir_cli *cli, const struct weir_config *config) {
+// Reads what is to be run, and completes it from the command line. Returns an exit status.
+static int read_config(const struct run_args *args, struct weir_config *ret_config) {
+    int result = is_guest(args->file) ? configure_guest(args->cli, args->file, ret_config)
+                                      : weir_cli_read_config(args->cli, args->file, ret_config);
     struct weir_error err;
-    struct weir_program *program;
-    // Before any thread is made, so that every thread has them blocked: they are read from a
-    // descriptor.
+    for (size_t i = 0; result == WEIR_EXIT_DONE && i < args->resource_count; i++) {
+        weir_status status = weir_config_add_resource(ret_config, args->resources[i], &err);
+        if (status != WEIR_OK) {
+            result = weir_cli_mistake(args->cli, "run", "--resource %s: %s", args->resources[i],
+                                      err.message);
+        }
+    }
+    return result;
+}
+
+static bool reread(void *context, struct weir_config *ret_config) {
+    return read_config(context, ret_config) == WEIR_EXIT_DONE;
+}
+
+// Before any thread is made, so that every thread has them blocked: they are read from a
+// descriptor.
+static void block_signals(void) {
     sigset_t signals;
     sigemptyset(&signals);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
-    weir_status status = weir_program_create(config, cli->log, STDOUT_FILENO, &program, &err);
+}
+
+static int run_config(struct run_args *args, const struct weir_config *config) {
+    const struct weir_cli *cli = args->cli;
+    struct weir_error err;
+    struct weir_program *program;
+    char *state_dir;
+    block_signals();
+    weir_status status = weir_cli_state_dir_of(config, args->state, &state_dir, &err);
     if (status != WEIR_OK) {
-        weir_cli_failed(cli, "%s", err.message);
-        return is_mistake(status) ? WEIR_EXIT_MISTAKE : WEIR_EXIT_FAILED;
+        return weir_cli_failed(cli, "%s", err.message);
     }
-    status = weir_program_run(program, &err);
-    weir_program_destroy(program);
-    return status == WEIR_OK ? WEIR_EXIT_DONE : weir_cli_failed(cli, "%s", err.message);
+    struct weir_program_args program_args = {
+        .config = config,
+        .log = cli->log,
+        .output_fd = STDOUT_FILENO,
+        .state_dir = state_dir,
+        .reread = reread,
+        .reread_context = args,
+    };
+    status = weir_program_create(&program_args, &program, &err);
+    if (status == WEIR_OK) {
+        status = weir_program_run(program, &err);
+        weir_program_destroy(program);
+        free(state_dir);
+        return status == WEIR_OK ? WEIR_EXIT_DONE : weir_cli_failed(cli, "%s", err.message);
+    }
+    free(state_dir);
+    weir_cli_failed(cli, "%s", err.message);
+    return is_mistake(status) ? WEIR_EXIT_MISTAKE : WEIR_EXIT_FAILED;
 }
 
 int weir_command_run(const struct weir_cli *cli, int argc, char **argv) {
     struct run_args args;
     struct weir_config config;
-    struct weir_error err;
     int result = parse(cli, argc, argv, &args);
     if (result != WEIR_EXIT_DONE) {
         return result;
     }
-    result = is_guest(args.file) ? configure_guest(cli, args.file, &config)
-                                 : weir_cli_read_config(cli, args.file, &config);
-    for (size_t i = 0; result == WEIR_EXIT_DONE && i < args.resource_count; i++) {
-        weir_status status = weir_config_add_resource(&config, args.resources[i], &err);
-        if (status != WEIR_OK) {
-            result =
-                weir_cli_mistake(cli, "run", "--resource %s: %s", args.resources[i], err.message);
-        }
-    }
+    result = read_config(&args, &config);
     if (result == WEIR_EXIT_DONE) {
-        result = run_config(cli, &config);
+        result = run_config(&args, &config);
     }
     weir_config_finish(&config);
     return result;

@@ -166,7 +166,7 @@ static json_t *numbers_json(const struct weir_control_rates *rates,
     const struct weir_subscription_counts *counts = &status->counts;
     return json_pack(
         "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", //
-        "lag_events", (json_int_t)(counts->queued + counts->behind),                        //
+        "lag_events", (json_int_t)counts->queued + (json_int_t)counts->behind,              //
         "queued_events", (json_int_t)counts->queued,                                        //
         "queued_bytes", (json_int_t)counts->queued_bytes,                                   //
         "behind_events", (json_int_t)counts->behind,                                        //

@@ -4,6 +4,7 @@
 #include "flow/flow_private.h"
 
 #include <stdlib.h>
+#include <utlist.h>
 
 // Reads what is kept, and starts the thread that writes.
 static weir_status begin_store(struct weir_flow *flow, struct weir_error *err) {
@@ -83,4 +84,27 @@ void weir_flow_cut(struct weir_flow *flow) {
 
 void weir_flow_tap(struct weir_flow *flow, bool is_on) {
     atomic_store(&flow->is_tapped, is_on && flow->config.tap);
+}
+
+size_t weir_flow_swap_guest(struct weir_flow *flow, const struct weir_guest *before,
+                            struct weir_guest *after) {
+    size_t left = 0;
+    struct weir_subscription *subscription;
+    pthread_mutex_lock(&flow->lock);
+    DL_FOREACH2 (flow->subscriptions, subscription, next_all) {
+        uint32_t handler;
+        if (subscription->guest != before || !subscription->set) {
+            continue;
+        }
+        const char *name = weir_guest_handler_name(before, subscription->handler);
+        if (weir_guest_handler_find(after, weir_str_of(name), &handler, NULL) != WEIR_OK) {
+            left++;
+            continue;
+        }
+        weir_guest_unref(subscription->guest); // not the last one: the caller holds it
+        subscription->guest = weir_guest_ref(after);
+        subscription->handler = handler;
+    }
+    pthread_mutex_unlock(&flow->lock);
+    return left;
 }

@@ -86,6 +86,11 @@ void weir_flow_cut(struct weir_flow *flow);
 // Waits until everything that was settled or taken so far is durable, until the moment at the
 // latest. WEIR_UNAVAILABLE where it is not.
 weir_status weir_flow_flush(struct weir_flow *flow, int64_t until_ns, struct weir_error *err);
+// Gives every subscription of `before` the guest `after`, whose handler of the same name is used from
+// the next event on. Returns how many keep the old one, because the new one has no such handler. The
+// caller holds `before`.
+size_t weir_flow_swap_guest(struct weir_flow *flow, const struct weir_guest *before,
+                            struct weir_guest *after);
 // Whether config.tap is called.
 void weir_flow_tap(struct weir_flow *flow, bool is_on);
 
@@ -106,6 +111,13 @@ struct weir_subscription_args {
     enum weir_overflow overflow;
     struct weir_resource *to; // where returned events go; NULL: nowhere
 };
+
+// The name that a subscription gets where none is given, at most WEIR_SUBSCRIPTION_NAME_BYTES_MAX
+// with its end; the second of the same gets "#2" behind it.
+void weir_subscription_derive_name(const struct weir_guest *guest,
+                                   const struct weir_resource *resource, struct weir_str key,
+                                   const char *handler,
+                                   char ret_name[static WEIR_SUBSCRIPTION_NAME_BYTES_MAX]);
 
 // What happened to a subscription's events since it began.
 struct weir_subscription_counts {
@@ -139,11 +151,6 @@ void weir_set_add(struct weir_set *set, struct weir_subscription *subscription, 
 // Takes the subscription of that name out of the set and ends it, as weir_set_unref does; handlers
 // in flight get the grace period. False: there is none.
 bool weir_set_remove(struct weir_set *set, const char *name);
-// Gives the set's subscriptions of `before` the guest `after`, whose handlers of the same names are
-// used from the next event on. WEIR_NOT_FOUND, WEIR_INVALID: a handler is missing there; nothing
-// was changed then.
-weir_status weir_set_swap_guest(struct weir_set *set, struct weir_guest *before,
-                                struct weir_guest *after, struct weir_error *err);
 // Delivers events for `duration_ns` in all (0: until the flow stops), then lets handlers in flight
 // finish within the grace period and cuts the rest. What is still queued stays for the next exec.
 // Returns WEIR_OK at the deadline and at a stop; WEIR_OTHER where a cut handler did not end within
@@ -181,7 +188,7 @@ struct weir_flow_status {
 };
 
 // Calls for the flow, then for each subscription, running ones first, then for each target.
-// Everything of one kind is of one moment. WEIR_NO_MEMORY.
+// Everything is of one moment. NULL: not wanted. WEIR_NO_MEMORY.
 struct weir_status_calls {
     void (*flow)(void *context, const struct weir_flow_status *status);
     void (*subscription)(void *context, const struct weir_subscription_status *status);

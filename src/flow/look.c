@@ -180,7 +180,7 @@ static struct seen_target *see_targets(const struct weir_flow *flow, size_t *ret
 static void tell(struct seen *list, const struct weir_status_calls *calls) {
     while (list) {
         struct seen *next = list->next;
-        if (calls) {
+        if (calls && calls->subscription) {
             calls->subscription(calls->context, &list->status);
         }
         free(list->texts);
@@ -210,9 +210,11 @@ weir_status weir_flow_look(struct weir_flow *flow, const struct weir_status_call
         return weir_fail_no_memory(err, "a status");
     }
     status.state_error = status.is_state_failing ? failure.message : "";
-    calls->flow(calls->context, &status);
+    if (calls->flow) {
+        calls->flow(calls->context, &status);
+    }
     tell(list, calls);
-    for (size_t i = 0; i < target_count; i++) {
+    for (size_t i = 0; i < target_count && calls->target; i++) {
         calls->target(calls->context, &targets[i].status);
     }
     free(targets);

@@ -85,39 +85,6 @@ bool weir_set_remove(struct weir_set *set, const char *name) {
     return true;
 }
 
-// Under lock: gives each subscription of `before` the handlers of `after`, or only looks whether
-// that can be done.
-static weir_status swap(struct weir_set *set, const struct weir_guest *before,
-                        struct weir_guest *after, bool is_trial, struct weir_error *err) {
-    struct weir_subscription *subscription;
-    LL_FOREACH (set->subscriptions, subscription) {
-        if (subscription->guest != before) {
-            continue;
-        }
-        uint32_t handler;
-        const char *name = weir_guest_handler_name(subscription->guest, subscription->handler);
-        weir_status status = weir_guest_handler_find(after, weir_str_of(name), &handler, err);
-        if (status != WEIR_OK) {
-            return weir_error_prefix(err, status, "subscription %s", subscription->name);
-        }
-        if (!is_trial) {
-            weir_guest_unref(subscription->guest); // whoever swaps holds it too: it is not the last
-            subscription->guest = weir_guest_ref(after);
-            subscription->handler = handler;
-        }
-    }
-    return WEIR_OK;
-}
-
-weir_status weir_set_swap_guest(struct weir_set *set, struct weir_guest *before,
-                                struct weir_guest *after, struct weir_error *err) {
-    pthread_mutex_lock(&set->flow->lock);
-    weir_status status = swap(set, before, after, true, err);
-    status = status == WEIR_OK ? swap(set, before, after, false, err) : status;
-    pthread_mutex_unlock(&set->flow->lock);
-    return status;
-}
-
 // Under lock: waits for the flow to stop or the deadline (INT64_MAX: none).
 static void wait_until(struct weir_flow *flow, int64_t deadline_ns) {
     struct timespec until = weir_clock_timespec(deadline_ns);

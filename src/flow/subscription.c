@@ -66,21 +66,37 @@ static void format_prefix(const char *guest, const char *resource, struct weir_s
 
 // The prefix with the handler behind it, slashes as colons, so that where the key ends can be told;
 // the second of the same gets "#2" behind that.
-static void format_name(const struct weir_flow *flow, const struct weir_kept *self,
-                        const char *prefix, const char *name, char ret_name[static NAME_BYTES]) {
-    char handler[HANDLER_SHOWN_BYTES_MAX + 1];
-    snprintf(handler, sizeof handler, "%s", name);
-    for (char *at = handler; *at; at++) {
+static void join_name(const char *prefix, const char *handler, unsigned number,
+                      char ret_name[static NAME_BYTES]) {
+    char shown[HANDLER_SHOWN_BYTES_MAX + 1], suffix[16] = "";
+    snprintf(shown, sizeof shown, "%s", handler);
+    for (char *at = shown; *at; at++) {
         *at = *at == '/' ? ':' : *at;
     }
-    snprintf(ret_name, NAME_BYTES, "%.600s%s", prefix, handler); // no prefix is longer
-    for (unsigned number = 2; number < SAME_NAME_MAX; number++) {
+    if (number > 1) {
+        snprintf(suffix, sizeof suffix, "#%u", number);
+    }
+    snprintf(ret_name, NAME_BYTES, "%.600s%s%s", prefix, shown, suffix); // no prefix is longer
+}
+
+// The first such name that no other subscription runs under.
+static void find_name(const struct weir_flow *flow, const struct weir_kept *self,
+                      const char *prefix, const char *handler, char ret_name[static NAME_BYTES]) {
+    for (unsigned number = 1; number < SAME_NAME_MAX; number++) {
+        join_name(prefix, handler, number, ret_name);
         const struct weir_kept *kept = weir_kept_find(flow, ret_name);
         if (!kept || kept == self || !kept->subscription) {
             return;
         }
-        snprintf(ret_name, NAME_BYTES, "%.600s%s#%u", prefix, handler, number);
     }
+}
+
+void weir_subscription_derive_name(const struct weir_guest *guest,
+                                   const struct weir_resource *resource, struct weir_str key,
+                                   const char *handler, char ret_name[static NAME_BYTES]) {
+    char prefix[NAME_BYTES];
+    format_prefix(weir_guest_name(guest), resource->name, key, prefix);
+    join_name(prefix, handler, 1, ret_name);
 }
 
 // What an earlier run kept for the same guest, resource and key, whatever its handler; the oldest
@@ -159,7 +175,7 @@ static weir_status adopt(struct weir_subscription *subscription,
         if (earlier) {
             snprintf(name, sizeof name, "%s", earlier->name);
         } else {
-            format_name(flow, NULL, prefix, subscription->handler_name, name);
+            find_name(flow, NULL, prefix, subscription->handler_name, name);
         }
     }
     subscription->name = strdup(name);
@@ -323,7 +339,7 @@ weir_status weir_subscription_bind(struct weir_subscription *subscription, uint3
     format_prefix(weir_guest_name(subscription->guest), subscription->resource->name, key, prefix);
     char *handler_copy = strdup(handler_name), *name_copy = NULL;
     pthread_mutex_lock(&flow->lock);
-    format_name(flow, subscription->kept, prefix, handler_name, name);
+    find_name(flow, subscription->kept, prefix, handler_name, name);
     name_copy = strdup(name);
     weir_status status = handler_copy && name_copy
                              ? WEIR_OK

@@ -7,9 +7,9 @@
 // Handlers are found by their exports: a function whose core type is handle-event's, (i32) -> i32
 // (26 core values are more than the ABI passes flat, so the event goes by pointer), and whose name
 // is one that the WIT gives to a function: `on-order` from the world itself,
-// `package:name/interface@version#handle-event` from an interface. A core module has no other types,
-// so the name also says what a handler returns, see wit/reactive.wit: one that ends in "-or-reject"
-// returns the variant `failure` as its error.
+// `package:name/interface@version#handle-event` from an interface. A core module has no other
+// types, so the name also says what a handler returns, see wit/reactive.wit: one that ends in
+// "-or-reject" returns the variant `failure` as its error.
 #include "guest/instance.h"
 
 #include "base/show.h"
@@ -168,10 +168,22 @@ static const char *list_handlers(const struct weir_guest *guest,
     return used > 0 ? buffer : "none";
 }
 
+static const struct weir_odd_export *odd_named(const struct weir_guest *guest,
+                                               struct weir_str name) {
+    for (uint32_t i = 0; i < guest->odd_count; i++) {
+        if (weir_str_equal(name, weir_str_of(guest->odd[i].name))) {
+            return &guest->odd[i];
+        }
+    }
+    return NULL;
+}
+
 weir_status weir_guest_handler_find(const struct weir_guest *guest, struct weir_str name,
                                     uint32_t *ret_handler, struct weir_error *err) {
     const struct weir_handler *handler = handler_named(guest, name);
-    if (!handler && weir_str_equal(name, WEIR_STR(WEIR_HANDLER_DEFAULT))) {
+    const struct weir_odd_export *odd = handler ? NULL : odd_named(guest, name);
+    // A handle-event of another type is a mistake to be told of, not to be passed over.
+    if (!handler && !odd && weir_str_equal(name, WEIR_STR(WEIR_HANDLER_DEFAULT))) {
         handler = handler_named(guest, WEIR_STR(WEIR_HANDLER_DEFAULT_OR_REJECT));
     }
     if (handler) {
@@ -179,15 +191,11 @@ weir_status weir_guest_handler_find(const struct weir_guest *guest, struct weir_
         return WEIR_OK;
     }
     char list[WEIR_HANDLER_LIST_BYTES];
-    for (uint32_t i = 0; i < guest->odd_count; i++) {
-        if (weir_str_equal(name, weir_str_of(guest->odd[i].name))) {
-            return weir_fail(
-                err, WEIR_INVALID,
-                "guest %s exports \"%s\" as %s; a handler has handle-event's signature, "
-                "(i32) -> i32 in a core module; its handlers are: %s",
-                guest->args.name, guest->odd[i].name, guest->odd[i].type,
-                list_handlers(guest, list));
-        }
+    if (odd) {
+        return weir_fail(err, WEIR_INVALID,
+                         "guest %s exports \"%s\" as %s; a handler has handle-event's signature, "
+                         "(i32) -> i32 in a core module; its handlers are: %s",
+                         guest->args.name, odd->name, odd->type, list_handlers(guest, list));
     }
     char shown[WEIR_SHOW_BYTES];
     return weir_fail(err, WEIR_NOT_FOUND, "guest %s has no handler \"%s\"; its handlers are: %s",
@@ -704,6 +712,7 @@ void weir_guest_handle(struct weir_guest *guest, uint32_t handler,
     ret_verdict->outcome = WEIR_BROKEN;
     ret_verdict->derived = NULL;
     ret_verdict->error.status = WEIR_OK;
+    call->output_tail_size = 0; // what its instance prints while it is made is the call's, too
     if (!instance &&
         weir_instance_new(guest, NULL, call, &instance, &ret_verdict->error) != WEIR_OK) {
         return;
@@ -725,6 +734,7 @@ weir_status weir_guest_run(struct weir_guest *guest, void *session, struct weir_
                          guest->args.name);
     }
     struct weir_instance *instance;
+    call->output_tail_size = 0;
     weir_status status = weir_instance_new(guest, session, call, &instance, err);
     if (status != WEIR_OK) {
         return status;

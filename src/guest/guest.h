@@ -28,7 +28,8 @@ enum {
     WEIR_CALL_TAIL_BYTES = 2048,   // of what a call printed last
 };
 
-// The handler that `listen` means, and the one that it means where a guest has no such.
+// The handler that `listen` means, and so does a subscription that names none; and the one that
+// they mean where a guest has no such.
 #define WEIR_HANDLER_DEFAULT           "handle-event"
 #define WEIR_HANDLER_DEFAULT_OR_REJECT "handle-event-or-reject"
 
@@ -76,19 +77,20 @@ struct weir_guest_args {
     const struct weir_guest_host *host;
 };
 
-// A running call that another thread may cut. Zero it before use.
+// A running call that another thread may cut. Zero is_cut before use.
 struct weir_call {
     atomic_bool is_cut; // set it, and the guest is cut within WEIR_EPOCH_TICK_MS and a half
-    // The end of what the last call printed, whole lines where they fit.
+    // The end of what the call printed, also of what nobody took: whole lines, or the end of one
+    // that alone is longer. Until the next call with it, on the thread of the call.
     size_t output_tail_size;
     char output_tail[WEIR_CALL_TAIL_BYTES];
 };
 
 enum weir_outcome {
-    WEIR_HANDLED, // ok(none) or ok(some)
-    WEIR_FAILED,  // err(text), or err(retry(text)): the text is in `error`
+    WEIR_HANDLED,  // ok(none) or ok(some)
+    WEIR_FAILED,   // err(text), or err(retry(text)): the text is in `error`
     WEIR_REJECTED, // err(reject(text)): likewise, and another attempt is of no use
-    WEIR_BROKEN,  // trap, cut, bound, or a result that breaks the contract: `error` says which
+    WEIR_BROKEN,   // trap, cut, bound, or a result that breaks the contract: `error` says which
 };
 
 struct weir_verdict {
@@ -106,8 +108,8 @@ weir_status weir_guest_load(struct weir_engine *engine, const struct weir_guest_
 weir_status weir_guest_compile(struct weir_engine *engine, const struct weir_guest_args *args,
                                struct weir_str wasm, struct weir_guest **ret_guest,
                                struct weir_error *err);
-// A guest is made with one reference. The last one that is given back frees it; no call may be
-// running then. NULL is allowed in both. Any thread.
+// A guest is made with one reference. The last one that is given back frees it; whoever calls a
+// guest holds one meanwhile. NULL is allowed in both. Any thread.
 struct weir_guest *weir_guest_ref(struct weir_guest *guest);
 void weir_guest_unref(struct weir_guest *guest);
 
@@ -118,8 +120,9 @@ const char *weir_guest_hash(const struct weir_guest *guest);
 // Handlers are numbered from 0 in the order of the module's exports.
 uint32_t weir_guest_handler_count(const struct weir_guest *guest);
 const char *weir_guest_handler_name(const struct weir_guest *guest, uint32_t handler);
-// Finds a handler. WEIR_NOT_FOUND lists those there are; WEIR_INVALID: exported with another
-// signature.
+// Finds a handler. WEIR_HANDLER_DEFAULT stands for WEIR_HANDLER_DEFAULT_OR_REJECT where the guest
+// exports no such function. WEIR_NOT_FOUND lists those there are; WEIR_INVALID: exported with
+// another signature.
 weir_status weir_guest_handler_find(const struct weir_guest *guest, struct weir_str name,
                                     uint32_t *ret_handler, struct weir_error *err);
 

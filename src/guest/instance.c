@@ -291,12 +291,11 @@ void weir_instance_restart_bounds(struct weir_instance *instance) {
     instance->deadline_ns = weir_clock_coarse_ns() + WEIR_CLOCK_COARSE_MS * WEIR_NS_PER_MS +
                             instance->guest->args.time_ns;
     weir_print_begin(&instance->output, instance->guest->args.output_bytes, instance->deadline_ns);
-    instance->output.call = instance->call;
-    instance->call->output_tail_size = 0;
 }
 
 void weir_instance_begin(struct weir_instance *instance, struct weir_call *call) {
     instance->call = call;
+    instance->output.call = call;
     instance->stopped.status = WEIR_OK;
     weir_instance_restart_bounds(instance);
 }
@@ -304,6 +303,7 @@ void weir_instance_begin(struct weir_instance *instance, struct weir_call *call)
 weir_status weir_instance_end(struct weir_instance *instance, weir_status status,
                               struct weir_error *err) {
     weir_print_flush(&instance->output);
+    instance->output.call = NULL;
     instance->call = NULL;
     // A guest that ends before the clock notices has still gone over.
     if (status == WEIR_OK && instance->output.is_over) {

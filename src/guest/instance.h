@@ -15,9 +15,9 @@
 
 // A handler as the module exports it.
 struct weir_handler {
-    char *name;   // as a person calls it: "handle-event", "on-order"
-    char *export; // as the module calls it: "weir:reactive/event-handler@0.1.0#handle-event"
-    char *post;   // the export to call after the result was read; NULL: none
+    char *name;      // as a person calls it: "handle-event", "on-order"
+    char *export;    // as the module calls it: "weir:reactive/event-handler@0.1.0#handle-event"
+    char *post;      // the export to call after the result was read; NULL: none
     bool may_reject; // its error is the variant `failure`
 };
 

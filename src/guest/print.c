@@ -30,18 +30,27 @@ static size_t whole_characters(const char *line, size_t size) {
     return size - (end - 1) < needs ? end - 1 : size;
 }
 
-// Keeps the line with the call, if need be in the place of older ones.
-static void keep(struct weir_call *call, struct weir_str line) {
-    size_t room = sizeof call->output_tail - 1; // for the line's end
-    if (line.size > room) {
-        line.data += line.size - room;
-        line.size = room;
+// The end of a line, from a character's beginning on where it is UTF-8.
+static struct weir_str end_of(struct weir_str line, size_t most) {
+    if (line.size <= most) {
+        return line;
     }
+    size_t begin = line.size - most;
+    for (size_t i = 0; i < 3 && ((unsigned char)line.data[begin] & 0xC0) == 0x80; i++) {
+        begin++;
+    }
+    return (struct weir_str){.data = line.data + begin, .size = line.size - begin};
+}
+
+// Keeps the line with the call. Older ones make room for it, as whole lines.
+static void keep(struct weir_call *call, struct weir_str whole) {
+    size_t room = sizeof call->output_tail - 1; // for the line's end
+    struct weir_str line = end_of(whole, room);
     size_t kept = call->output_tail_size, most = room - line.size;
-    if (kept > most) { // whole lines go, oldest first
+    if (kept > most) {
         const char *cut = call->output_tail + (kept - most);
-        const char *end = memchr(cut - 1, '\n', most + 1);
-        size_t left = end ? (size_t)(call->output_tail + kept - (end + 1)) : 0;
+        const char *end = memchr(cut - 1, '\n', most + 1); // there is one: they all have their end
+        size_t left = (size_t)(call->output_tail + kept - (end + 1));
         memmove(call->output_tail, call->output_tail + kept - left, left);
         kept = left;
     }

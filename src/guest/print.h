@@ -10,12 +10,12 @@
 struct weir_print_stream {
     struct weir_guest_output to;
     const char *guest;
-    uint64_t bytes_left; // of this call
-    bool is_over;        // the bound was passed
-    bool is_stuck;       // nobody takes this call's lines
+    struct weir_call *call; // keeps the end of what is printed; NULL: nobody does
+    uint64_t bytes_left;    // of this call
+    bool is_over;           // the bound was passed
+    bool is_stuck;          // nobody takes this call's lines
     int64_t deadline_ns;    // of this call
-    struct weir_call *call; // keeps the end of it; NULL: nobody does
-    bool is_continued;   // a part of the line was handed over already
+    bool is_continued;      // a part of the line was handed over already
     size_t used;
     char line[WEIR_OUTPUT_LINE_BYTES];
 };

@@ -15,8 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WEIR_WIT_RESOURCES     "weir:reactive/resources@0.1.0"
-#define WEIR_WIT_EVENTS        "weir:reactive/events@0.1.0"
+#define WEIR_WIT_RESOURCES               "weir:reactive/resources@0.1.0"
+#define WEIR_WIT_EVENTS                  "weir:reactive/events@0.1.0"
 #define WEIR_WIT_EVENT_HANDLER           "weir:reactive/event-handler@0.1.0"
 #define WEIR_WIT_EVENT_HANDLER_OR_REJECT "weir:reactive/event-handler-or-reject@0.1.0"
 
@@ -155,11 +155,10 @@ struct weir_wit_exec_params {
     uint64_t duration_s;
 };
 
-extern const struct weir_wit_type weir_wit_event;   // host: struct weir_event_fields
-extern const struct weir_wit_type weir_wit_handled; // host: struct weir_wit_handled
-extern const struct weir_wit_type
-    weir_wit_handled_or_rejected;               // the same; the error is `failure`
-extern const struct weir_wit_type weir_wit_ran; // host: struct weir_wit_ran
+extern const struct weir_wit_type weir_wit_event;               // host: struct weir_event_fields
+extern const struct weir_wit_type weir_wit_handled;             // host: struct weir_wit_handled
+extern const struct weir_wit_type weir_wit_handled_or_rejected; // the same; the error is `failure`
+extern const struct weir_wit_type weir_wit_ran;                 // host: struct weir_wit_ran
 
 enum weir_wit_import {
     WEIR_IMPORT_OPEN,

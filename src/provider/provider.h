@@ -38,7 +38,7 @@ enum weir_capability {
                                // where the key is gone: a watch can start with the fingerprints
                                // that were told, and is told what differs. States in between are
                                // gone, so weir journals it too
-    WEIR_CAN_ACK = 1 << 6, // the source keeps what was not acknowledged and tells it again
+    WEIR_CAN_ACK = 1 << 6,     // the source keeps what was not acknowledged and tells it again
     // What a sink without room does to the source.
     WEIR_CAN_PAUSE = 1 << 7, // WEIR_AGAIN stops it, and nothing is lost by that; without it, what
                              // finds no room is journaled or dropped

@@ -152,6 +152,7 @@ static weir_status lock(const char *path, int *ret_fd, struct weir_error *err) {
             return status;
         }
         if (is_named(fd, path)) {
+            fchmod(fd, 0600); // whatever the umask took away; what is not ours to change may stay
             *ret_fd = fd;
             return WEIR_OK;
         }

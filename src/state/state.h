@@ -8,7 +8,8 @@
 // (its WAL was lost, cut or damaged) is not used.
 //
 // Threads. commit and the loads of weir_state_store are called by one thread at a time, but
-// load_notes by any; a callback of a load calls nothing of the same store but load_notes; a reader (weir_state_read) is used by one thread and knows nothing of writers.
+// load_notes by any; a callback of a load calls nothing of the same store but load_notes. A reader
+// (weir_state_read) is used by one thread and knows nothing of writers.
 #ifndef WEIR_STATE_STATE_H
 #define WEIR_STATE_STATE_H
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What the contract suite needs to know of a provider: how to make a source of that kind, and how
-// to change it in a way that is not weir's. One row each in the table of fixture_*.c.
+// to change it in a way that is not weir's. One row each in the table of fixture_*.c, and one in
+// rig.c.
 #ifndef WEIR_TESTS_CONTRACT_FIXTURE_H
 #define WEIR_TESTS_CONTRACT_FIXTURE_H
 
@@ -18,11 +19,14 @@ struct fixture {
     // would write it.
     void (*options)(void *source, void (*set)(void *context, const char *name, const char *text),
                     void *context);
-    // Changes by somebody else. Keys are of [a-z0-9/].
+    // Changes by somebody else. Keys are of [a-z0-9/]. NULL: nobody else can reach the source, it
+    // is changed by publishing alone.
     void (*foreign_set)(void *source, const char *key, const char *value);
     void (*foreign_remove)(void *source, const char *key);
+    // Makes the source forget its history up to now. NULL: it keeps none, or cannot be made to.
+    void (*forget)(void *source);
 };
 
-extern const struct fixture fixture_file;
+extern const struct fixture fixture_file, fixture_topic;
 
 #endif

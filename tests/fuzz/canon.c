@@ -21,6 +21,7 @@ enum {
     MEMORY_BYTES_MAX = 64 * 1024, // to which a memory may grow
     GROWTH_BYTES = 4096,
     TASKS = 4,
+    OR_REJECT = 4, // set in what to do: a handler's error is a failure
 };
 
 #define REQUIRE(condition)                                                            \
@@ -169,18 +170,24 @@ static void go_round(const struct weir_event_fields *event) {
     guest_finish(&sound);
 }
 
-static void lift_handled(struct guest *guest, uint32_t address) {
+// The text of an error of either kind.
+static struct weir_str reason_of(const struct weir_wit_type *type,
+                                 const struct weir_wit_handled *handled) {
+    return type == &weir_wit_handled ? handled->err : handled->failure.message;
+}
+
+static void lift_handled(struct guest *guest, const struct weir_wit_type *type, uint32_t address) {
     struct weir_scratch scratch;
     struct weir_wit_handled handled;
     struct weir_error err;
     scratch.used = 0;
-    if (weir_canon_lift(&guest->linear, &weir_wit_handled, address, &handled, &scratch, &err) !=
-        WEIR_OK) {
+    if (weir_canon_lift(&guest->linear, type, address, &handled, &scratch, &err) != WEIR_OK) {
         return;
     }
     if (handled.is_err) {
         uint64_t total = 0;
-        check_text(guest, handled.err, &total);
+        check_text(guest, reason_of(type, &handled), &total);
+        REQUIRE(handled.failure.kind <= WEIR_WIT_FAILURE_REJECT);
     } else if (handled.ok.is_some) {
         struct weir_event *event;
         check_event(guest, &handled.ok.value);
@@ -193,22 +200,22 @@ static void lift_handled(struct guest *guest, uint32_t address) {
 
 // The way of a handler's result: bounds and the like first, UTF-8 while it is copied. Both ways
 // must agree on what is text.
-static void lift_handled_unread(struct guest *guest, uint32_t address) {
+static void lift_handled_unread(struct guest *guest, const struct weir_wit_type *type,
+                                uint32_t address) {
     struct weir_scratch scratch;
     struct weir_wit_handled handled;
     struct weir_event *event;
     struct weir_error err;
     scratch.used = 0;
-    if (weir_canon_lift_unread(&guest->linear, &weir_wit_handled, address, &handled, &scratch,
-                               &err) != WEIR_OK) {
+    if (weir_canon_lift_unread(&guest->linear, type, address, &handled, &scratch, &err) !=
+        WEIR_OK) {
         return;
     }
     bool is_text = !handled.is_err && handled.ok.is_some
                        ? weir_event_fields_check_utf8(&handled.ok.value, NULL) == WEIR_OK
-                       : weir_utf8_valid(handled.err);
+                       : weir_utf8_valid(reason_of(type, &handled));
     scratch.used = 0;
-    weir_status status =
-        weir_canon_lift(&guest->linear, &weir_wit_handled, address, &handled, &scratch, &err);
+    weir_status status = weir_canon_lift(&guest->linear, type, address, &handled, &scratch, &err);
     REQUIRE((status == WEIR_OK) == is_text);
     if (!handled.is_err && handled.ok.is_some &&
         weir_event_new_checked(&handled.ok.value, (struct weir_str){0}, &event, &err) == WEIR_OK) {
@@ -296,10 +303,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     memcpy(&bytes_max, data + 5, sizeof bytes_max);
     struct guest guest;
     guest_init(&guest, data + HEADER_BYTES, size - HEADER_BYTES, bytes_max);
+    const struct weir_wit_type *handled =
+        (data[0] & OR_REJECT) != 0 ? &weir_wit_handled_or_rejected : &weir_wit_handled;
     switch (data[0] % TASKS) {
     case 0:
-        lift_handled(&guest, address);
-        lift_handled_unread(&guest, address);
+        lift_handled(&guest, handled, address);
+        lift_handled_unread(&guest, handled, address);
         break;
     case 1:
         lift_ran(&guest, address);

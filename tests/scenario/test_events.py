@@ -114,7 +114,7 @@ def test_the_same_change_has_the_same_id_for_everybody(site):
     config = configuration(
         {"print": {}, "other": {"wasm": "print"}},
         [{"key": "*", "guest": "print"}, {"key": "orders/*", "guest": "other"}])
-    weir, second = site.run(config), site.run(config)
+    weir, second = site.run(config), site.run(config, "--state", "second")
     for each in weir, second:
         each.wait_listening()
     site.put("orders/1", "one")

@@ -517,9 +517,8 @@ static weir_status deleted_event(struct weir_file_watcher *watcher, const struct
     struct change change = {
         .type = WEIR_STR(WEIR_TYPE_KEYVALUE_DELETED),
         .key = key_of(entry),
-        .revision =
-            format_revision(&entry->told.stamp, entry->told.has_hash ? &entry->told.hash : NULL,
-                            true, buffer),
+        .revision = format_revision(&entry->told.stamp,
+                                    entry->told.has_hash ? &entry->told.hash : NULL, true, buffer),
         .wall_ns = weir_clock_wall_ns(),
     };
     return make_event(watcher, &change, ret_event);
@@ -762,8 +761,7 @@ weir_status weir_file_reconcile_recall(struct weir_file_watcher *watcher, struct
                                        struct directory *directory, struct weir_str key,
                                        const struct weir_file_told *told, struct weir_error *err) {
     struct entry *entry = find(watch, key);
-    weir_status status =
-        entry ? WEIR_OK : entry_begin(watcher, watch, directory, key, &entry, err);
+    weir_status status = entry ? WEIR_OK : entry_begin(watcher, watch, directory, key, &entry, err);
     if (!status) {
         entry->is_present = true;
         entry->told = *told;

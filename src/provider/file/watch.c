@@ -258,10 +258,10 @@ static bool recall_key(void *context, struct weir_str key, struct weir_str finge
     }
     weir_file_fingerprint_decode(fingerprint, &told); // or an unknown state, which nothing equals
     if (watch->notes.count == watch->watcher->keys_max) {
-        recall->status = weir_fail(
-            recall->err, WEIR_LIMIT,
-            "more than %" PRIu64 " keys of \"%s\" were told before the stop; raise keys_max",
-            watch->watcher->keys_max, watch->watcher->path);
+        recall->status = weir_fail(recall->err, WEIR_LIMIT,
+                                   "more than %" PRIu64
+                                   " keys of \"%s\" were told before the stop; raise keys_max",
+                                   watch->watcher->keys_max, watch->watcher->path);
     } else if (!weir_file_notes_add(&watch->notes, key, &told)) {
         recall->status = weir_fail_no_memory(recall->err, "the keys of a watch");
     }

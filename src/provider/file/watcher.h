@@ -289,8 +289,8 @@ void weir_file_reconcile_directory(struct weir_file_watcher *watcher, struct dir
 weir_status weir_file_reconcile_recall(struct weir_file_watcher *watcher, struct watch *watch,
                                        struct directory *directory, struct weir_str key,
                                        const struct weir_file_told *told, struct weir_error *err);
-// Notes that a key is there when a watch begins, without telling it; of a watch that goes on, leaves
-// it dirty if it may differ from what was told. WEIR_LIMIT, WEIR_NO_MEMORY.
+// Notes that a key is there when a watch begins, without telling it; of a watch that goes on,
+// leaves it dirty if it may differ from what was told. WEIR_LIMIT, WEIR_NO_MEMORY.
 weir_status weir_file_reconcile_baseline(struct weir_file_watcher *watcher, struct watch *watch,
                                          struct directory *directory, struct weir_str key,
                                          const struct weir_file_stamp *stamp,

@@ -82,7 +82,7 @@ static void fake_resume(struct weir_watch *base) {
 
 static const struct weir_provider fake_provider = {
     .kind = "fake",
-    .capabilities = WEIR_CAN_WATCH,
+    .capabilities = WEIR_CAN_WATCH | WEIR_CAN_PAUSE,
     .watch = fake_watch,
     .unwatch = fake_unwatch,
     .resume = fake_resume,

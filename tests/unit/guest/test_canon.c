@@ -414,6 +414,80 @@ static void no_word_of_a_result_makes_the_host_read_outside(void **state) {
     assert_true(refused > 100 && taken > 20);
 }
 
+// err(failure) at address 0, its text at 256.
+static void put_failure(struct test_memory *memory, uint8_t kind) {
+    test_memory_init(memory, MEMORY_BYTES, FIRST_BLOCK);
+    const uint32_t text[] = {256, 3};
+    memset(memory->linear.base, 'a', MEMORY_BYTES);
+    memory->linear.base[0] = 1;
+    memory->linear.base[4] = kind;
+    memcpy(memory->linear.base + 8, text, sizeof text);
+    memcpy(memory->linear.base + 256, "why", 3);
+}
+
+static weir_status lift_failure(struct test_memory *memory, struct weir_wit_handled *ret_handled,
+                                struct weir_error *err) {
+    static struct weir_scratch scratch;
+    scratch.used = 0;
+    return weir_canon_lift(&memory->linear, &weir_wit_handled_or_rejected, 0, ret_handled, &scratch,
+                           err);
+}
+
+static void a_failure_is_lifted_as_its_case(void **state) {
+    (void)state;
+    for (uint32_t kind = 0; kind < 256; kind++) {
+        struct test_memory memory;
+        put_failure(&memory, (uint8_t)kind);
+        struct weir_wit_handled handled;
+        struct weir_error err = {.message = ""};
+        weir_status status = lift_failure(&memory, &handled, &err);
+        assert_int_equal(status, kind <= WEIR_WIT_FAILURE_REJECT ? WEIR_OK : WEIR_TRAPPED);
+        if (status == WEIR_OK) {
+            assert_true(handled.is_err);
+            assert_int_equal(handled.failure.kind, kind);
+            assert_str_equal(handled.failure.message, "why");
+        } else {
+            assert_message_has(&err, "the discriminant at 0x4 is");
+        }
+        test_memory_finish(&memory);
+    }
+}
+
+static void no_word_of_a_failure_makes_the_host_read_outside(void **state) {
+    (void)state;
+    static const struct {
+        uint32_t offset, value;
+        const char *part; // NULL: that is allowed
+    } rows[] = {
+        {0, 2, "the discriminant at 0x0 is 2"},
+        {8, MEMORY_BYTES - 3, NULL},
+        {8, MEMORY_BYTES - 2, "outside of the memory"},
+        {8, UINT32_MAX, "outside of the memory"},
+        {12, 0, NULL},
+        {12, MEMORY_BYTES - 256, NULL},
+        {12, MEMORY_BYTES - 255, "outside of the memory"},
+        {12, UINT32_MAX, "outside of the memory"},
+        {256, 0x80, "is not UTF-8"},
+        {256, 0x00FFBFEF, NULL}, // of a text of three bytes
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct test_memory memory;
+        put_failure(&memory, WEIR_WIT_FAILURE_REJECT);
+        memcpy(memory.linear.base + rows[i].offset, &rows[i].value, 4);
+        struct weir_wit_handled handled;
+        struct weir_error err = {.message = ""};
+        weir_status status = lift_failure(&memory, &handled, &err);
+        if (rows[i].part) {
+            assert_int_equal(status, WEIR_TRAPPED);
+            assert_message_has(&err, rows[i].part);
+        } else {
+            assert_int_equal(status, WEIR_OK);
+            assert_true(handled.failure.message.size <= MEMORY_BYTES);
+        }
+        test_memory_finish(&memory);
+    }
+}
+
 static void a_result_that_is_refused_names_the_field(void **state) {
     (void)state;
     static const struct {
@@ -575,6 +649,8 @@ int main(void) {
         cmocka_unit_test(a_return_pointer_is_checked),
         cmocka_unit_test(every_error_is_lowered_as_its_case),
         cmocka_unit_test(no_word_of_a_result_makes_the_host_read_outside),
+        cmocka_unit_test(a_failure_is_lifted_as_its_case),
+        cmocka_unit_test(no_word_of_a_failure_makes_the_host_read_outside),
         cmocka_unit_test(a_result_that_is_refused_names_the_field),
         cmocka_unit_test(a_text_that_is_no_utf8_is_refused_and_a_binary_is_not),
         cmocka_unit_test(a_results_own_address_is_checked),

@@ -203,6 +203,26 @@ static void a_file_is_loaded_and_nothing_else(void **state) {
     free((char *)(uintptr_t)wasm.data);
 }
 
+static void the_hash_is_of_the_files_bytes(void **state) {
+    (void)state;
+    static const char bytes[] = "\0asm\1\0\0\0" // a memory, cabi_realloc and the handler on-x
+                                "\1\16\2\140\4\177\177\177\177\1\177\140\1\177\1\177"
+                                "\3\3\2\0\1\5\3\1\0\1"
+                                "\7\40\3\6memory\2\0\14cabi_realloc\0\0\4on-x\0\1"
+                                "\12\11\2\3\0\0\13\3\0\0\13";
+    struct weir_str wasm = {bytes, sizeof bytes - 1};
+    struct weir_guest_args args = small_guest_args("a");
+    struct weir_guest *guest, *other;
+    assert_int_equal(weir_guest_compile(small_guest_engine(), &args, wasm, &guest, NULL), WEIR_OK);
+    // What xxh128sum prints of such a file.
+    assert_string_equal(weir_guest_hash(guest), "xxh128:6e79c9bdcad7d895cf7431a3d324fed8");
+    assert_int_equal(strlen(weir_guest_hash(guest)) + 1, WEIR_GUEST_HASH_BYTES);
+    other = small_guest_new(&args);
+    assert_string_not_equal(weir_guest_hash(guest), weir_guest_hash(other));
+    weir_guest_unref(guest);
+    weir_guest_unref(other);
+}
+
 // ---- handlers by name
 
 static void handlers_are_found_by_the_names_that_the_wit_gives(void **state) {
@@ -300,6 +320,54 @@ static void the_default_handler_is_the_one_of_weirs_interface(void **state) {
     }
 }
 
+#define HANDLE_EVENT_OR_REJECT "weir:reactive/event-handler-or-reject@0.1.0#handle-event-or-reject"
+// A handler of any name that answers err(retry("no")).
+#define RETRY(name)                                                                            \
+    "(func (export \"" name "\") (param $event i32) (result i32)"                              \
+    " (i32.store8 (i32.const 1024) (i32.const 1))"                                             \
+    " (i32.store (i32.const 1032) (i32.const 256)) (i32.store (i32.const 1036) (i32.const 2))" \
+    " (i32.const 1024))"
+#define TEXT_NO "(data (i32.const 256) \"no\")"
+
+static void the_default_handler_may_be_the_one_that_rejects(void **state) {
+    (void)state;
+    struct weir_guest_args args = small_guest_args("hello");
+    struct weir_guest *guest =
+        small_guest_of(&args, MODULE(TEXT_NO RETRY("on-order") RETRY(HANDLE_EVENT_OR_REJECT)));
+    uint32_t handler;
+    struct weir_error err;
+    static const char *const names[] = {"handle-event", "handle-event-or-reject",
+                                        HANDLE_EVENT_OR_REJECT};
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        assert_int_equal(weir_guest_handler_find(guest, weir_str_of(names[i]), &handler, NULL),
+                         WEIR_OK);
+        assert_string_equal(weir_guest_handler_name(guest, handler), "handle-event-or-reject");
+    }
+    // No other name stands for another.
+    static const char *const unknown[] = {HANDLE_EVENT, "on-order-or-reject", "-or-reject"};
+    for (size_t i = 0; i < COUNT_OF(unknown); i++) {
+        assert_int_equal(weir_guest_handler_find(guest, weir_str_of(unknown[i]), &handler, &err),
+                         WEIR_NOT_FOUND);
+        assert_message_has(&err, "its handlers are: on-order, handle-event-or-reject");
+    }
+    weir_guest_unref(guest);
+
+    // Where there are both, handle-event is itself.
+    guest = small_guest_of(&args, MODULE(TEXT_NO RETRY(HANDLE_EVENT_OR_REJECT) HANDLER("")));
+    assert_int_equal(weir_guest_handler_find(guest, WEIR_STR("handle-event"), &handler, NULL),
+                     WEIR_OK);
+    assert_string_equal(weir_guest_handler_name(guest, handler), "handle-event");
+    weir_guest_unref(guest);
+
+    // A handle-event of another type is told of, and nothing taken in its place.
+    guest = small_guest_of(
+        &args, MODULE(TEXT_NO RETRY(HANDLE_EVENT_OR_REJECT) "(func (export \"handle-event\"))"));
+    assert_int_equal(weir_guest_handler_find(guest, WEIR_STR("handle-event"), &handler, &err),
+                     WEIR_INVALID);
+    assert_message_has(&err, "exports \"handle-event\" as () -> ()");
+    weir_guest_unref(guest);
+}
+
 // ---- what a handler answers
 
 static void each_answer_is_a_verdict(void **state) {
@@ -333,6 +401,124 @@ static void a_derived_event_is_the_hosts_own(void **state) {
     assert_str_equal(verdict.derived->fields.data.value.bytes, "s and more");
     assert_str_equal(verdict.derived->key, "orders/1");
     weir_event_unref(verdict.derived);
+}
+
+static void the_name_of_a_handler_says_what_its_error_is(void **state) {
+    (void)state;
+    // The same bytes, err with 0, 256 and 2: read as a text they are one of 256 bytes at 0, and as
+    // a failure retry("no").
+    static const struct {
+        const char *text;
+        bool is_failure;
+    } rows[] = {
+        {MODULE(TEXT_NO RETRY(HANDLE_EVENT)), false},
+        {MODULE(TEXT_NO RETRY(HANDLE_EVENT_OR_REJECT)), true},
+        {MODULE(TEXT_NO RETRY("on-order")), false},
+        {MODULE(TEXT_NO RETRY("on-order-or-reject")), true},
+        {MODULE(TEXT_NO RETRY("on-or-reject-order")), false},
+        {MODULE(TEXT_NO RETRY("or-reject")), false},
+        {MODULE(TEXT_NO RETRY("a:b/orders@1.0.0#on-order-or-reject")), true},
+        {MODULE(TEXT_NO RETRY("a:b/orders-or-reject@1.0.0#on-order")), false},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct weir_guest_args args = small_guest_args("odd");
+        struct weir_guest *guest = small_guest_of(&args, rows[i].text);
+        struct weir_verdict verdict = verdict_on(guest, "");
+        assert_int_equal(verdict.outcome, WEIR_FAILED);
+        assert_string_equal(verdict.error.message, rows[i].is_failure ? "no" : "");
+        weir_guest_unref(guest);
+    }
+}
+
+// A handler-or-reject whose result is zeros, and then what is said.
+#define OR_REJECT(body)                                                                          \
+    MODULE(TEXT_NO "(func (export \"on-order-or-reject\") (param $event i32) (result i32) " body \
+                   " (i32.const 1024))")
+#define BYTE(at, value) "(i32.store8 (i32.const " at ") (i32.const " value "))"
+#define WORD(at, value) "(i32.store (i32.const " at ") (i32.const " value "))"
+#define FAILURE(case)   BYTE("1024", "1") BYTE("1028", case) WORD("1032", "256") WORD("1036", "2")
+
+static void a_handler_may_retry_or_reject(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        enum weir_outcome outcome;
+        const char *message;
+    } rows[] = {
+        {OR_REJECT(""), WEIR_HANDLED, ""},
+        {OR_REJECT("(drop (local.get $event))"), WEIR_HANDLED, ""},
+        {OR_REJECT(FAILURE("0")), WEIR_FAILED, "no"},
+        {OR_REJECT(FAILURE("1")), WEIR_REJECTED, "no"},
+        // A reason may be empty, wherever it is said to be.
+        {OR_REJECT(FAILURE("1") WORD("1036", "0")), WEIR_REJECTED, ""},
+        // What lies between the discriminants is nobody's.
+        {OR_REJECT(WORD("1024", "0xAAAAAA01") WORD("1028", "0xBBBBBB01") WORD("1032", "256")
+                       WORD("1036", "2")),
+         WEIR_REJECTED, "no"},
+        {OR_REJECT(FAILURE("2")), WEIR_BROKEN, "its result: the discriminant at 0x404 is 2"},
+        {OR_REJECT(FAILURE("255")), WEIR_BROKEN, "there are 2 cases"},
+        {OR_REJECT(BYTE("1024", "2")), WEIR_BROKEN, "the discriminant at 0x400 is 2"},
+        {OR_REJECT(FAILURE("1") WORD("1032", "-1")), WEIR_BROKEN,
+         "its result: the string at 0xffffffff"},
+        {OR_REJECT(FAILURE("1") WORD("1036", "-1")), WEIR_BROKEN, "outside of the memory"},
+        {OR_REJECT(FAILURE("0") WORD("1032", "0x20000")), WEIR_BROKEN, "outside of the memory"},
+        {OR_REJECT(FAILURE("1") BYTE("257", "0xFF")), WEIR_BROKEN,
+         "its result: err: the string is not UTF-8"},
+        {OR_REJECT(FAILURE("0") BYTE("256", "0xC3")), WEIR_BROKEN, "is not UTF-8"},
+        {OR_REJECT("(return (i32.const -108))"), WEIR_BROKEN, "its result: the result at"},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct weir_guest_args args = small_guest_args("odd");
+        struct weir_guest *guest = small_guest_of(&args, rows[i].text);
+        struct weir_verdict verdict = verdict_on(guest, "");
+        if (verdict.outcome != rows[i].outcome) {
+            fail_msg("row %zu: outcome %d, \"%s\"", i, (int)verdict.outcome, verdict.error.message);
+        }
+        assert_null(verdict.derived);
+        if (verdict.outcome == WEIR_BROKEN) {
+            assert_message_has(&verdict.error, rows[i].message);
+            assert_int_equal(verdict.error.status, WEIR_TRAPPED);
+        } else if (verdict.outcome != WEIR_HANDLED) {
+            assert_string_equal(verdict.error.message, rows[i].message);
+        }
+        weir_guest_unref(guest);
+    }
+}
+
+static void a_reason_has_the_bounds_of_an_event(void **state) {
+    (void)state;
+    struct weir_guest_args args = small_guest_args("odd");
+    args.event_bytes = 1024; // the event itself is small
+    struct weir_guest *guest = small_guest_of(&args, OR_REJECT(FAILURE("1") WORD("1036", "1025")));
+    assert_broken(guest, "", WEIR_LIMIT, "bounds.event");
+    weir_guest_unref(guest);
+    // One that is allowed and longer than a message is cut, and still a reason to reject.
+    guest = small_guest_of(&args, OR_REJECT("(memory.fill (i32.const 2048) (i32.const 97)"
+                                            " (i32.const 1024))" FAILURE("1") WORD("1032", "2048")
+                                                WORD("1036", "1024")));
+    struct weir_verdict verdict = verdict_on(guest, "");
+    assert_int_equal(verdict.outcome, WEIR_REJECTED);
+    assert_message_has(&verdict.error, "aaa...");
+    weir_guest_unref(guest);
+}
+
+// A handler that rejects and is over a bound, or whose cabi_post_ traps, is broken.
+static void a_bound_outweighs_a_rejection(void **state) {
+    (void)state;
+    struct weir_guest_args args = small_guest_args("odd");
+    struct weir_guest *guest = small_guest_of(
+        &args,
+        MODULE(TEXT_NO
+               "(func (export \"on-order-or-reject\") (param $event i32) (result i32) " FAILURE(
+                   "1") " (i32.const 1024))"
+                        "(func (export \"cabi_post_on-order-or-reject\") (param i32)"
+                        " unreachable)"));
+    assert_broken(guest, "", WEIR_TRAPPED, "cabi_post_on-order-or-reject");
+    weir_guest_unref(guest);
+    args.time_ns = 50 * WEIR_NS_PER_MS;
+    guest = small_guest_of(&args, OR_REJECT(FAILURE("1") "(loop $ever (br $ever))"));
+    assert_broken(guest, "", WEIR_LIMIT, "it ran longer than bounds.time allows (50 ms)");
+    weir_guest_unref(guest);
 }
 
 // ok(some) of an event whose specversion and id are said here.
@@ -444,6 +630,75 @@ static void threads_call_one_guest_side_by_side(void **state) {
         }
         weir_guest_unref(guest);
     }
+}
+
+// ---- sharing
+
+// Where a subscription's guest stands for its callers, as a swap needs it.
+struct place {
+    pthread_mutex_t lock;
+    struct weir_guest *guest; // under lock; one reference
+    atomic_bool is_over;
+    atomic_size_t calls;
+};
+
+static struct weir_guest *guest_in(struct place *place) {
+    pthread_mutex_lock(&place->lock);
+    struct weir_guest *guest = weir_guest_ref(place->guest);
+    pthread_mutex_unlock(&place->lock);
+    return guest;
+}
+
+static void *call_what_is_in_place(void *argument) {
+    struct place *place = argument;
+    while (!atomic_load(&place->is_over)) {
+        struct weir_guest *guest = guest_in(place);
+        REQUIRE(verdict_on(guest, "o").outcome == WEIR_HANDLED);
+        weir_guest_unref(guest);
+        atomic_fetch_add(&place->calls, 1);
+    }
+    return NULL;
+}
+
+static void a_guest_is_swapped_while_it_is_called(void **state) {
+    (void)state;
+    enum { SWAPS = 20 };
+    for (int is_reused = 0; is_reused < 2; is_reused++) {
+        struct weir_guest_args args = small_guest_args("hello");
+        args.instances = is_reused ? WEIR_INSTANCES_REUSED : WEIR_INSTANCES_FRESH;
+        struct place place = {.lock = PTHREAD_MUTEX_INITIALIZER, .guest = small_guest_new(&args)};
+        pthread_t threads[THREADS];
+        for (int i = 0; i < THREADS; i++) {
+            assert_int_equal(pthread_create(&threads[i], NULL, call_what_is_in_place, &place), 0);
+        }
+        for (int i = 0; i < SWAPS; i++) {
+            size_t before = atomic_load(&place.calls);
+            struct weir_guest *next = small_guest_new(&args);
+            pthread_mutex_lock(&place.lock);
+            struct weir_guest *old = place.guest;
+            place.guest = next;
+            pthread_mutex_unlock(&place.lock);
+            weir_guest_unref(old);
+            WAIT_UNTIL(atomic_load(&place.calls) > before + THREADS);
+        }
+        atomic_store(&place.is_over, true);
+        for (int i = 0; i < THREADS; i++) {
+            pthread_join(threads[i], NULL);
+        }
+        weir_guest_unref(place.guest);
+    }
+}
+
+static void a_guest_lasts_as_long_as_its_last_reference(void **state) {
+    (void)state;
+    struct weir_guest_args args = small_guest_args("hello");
+    struct weir_guest *guest = small_guest_new(&args);
+    assert_ptr_equal(weir_guest_ref(guest), guest);
+    weir_guest_unref(guest);
+    assert_handled(guest, "o");
+    weir_guest_unref(guest);
+    assert_null(weir_guest_ref(NULL));
+    weir_guest_unref(NULL);
 }
 
 // ---- bounds
@@ -919,6 +1174,90 @@ static void what_a_guest_prints_comes_in_lines_with_its_name(void **state) {
     weir_guest_unref(guest);
 }
 
+static void assert_tail(const struct weir_call *call, const char *expected) {
+    assert_str_equal(((struct weir_str){call->output_tail, call->output_tail_size}), expected);
+}
+
+static void the_end_of_what_a_call_prints_stays_with_it(void **state) {
+    (void)state;
+    for (int is_reused = 0; is_reused < 2; is_reused++) {
+        struct weir_guest_args args = small_guest_args("hello");
+        args.instances = is_reused ? WEIR_INSTANCES_REUSED : WEIR_INSTANCES_FRESH;
+        struct weir_guest *guest = small_guest_new(&args);
+        struct weir_call call;
+        memset(&call, 0xAA, sizeof call);
+        atomic_init(&call.is_cut, false);
+        struct weir_verdict verdict;
+        struct weir_event_fields event = event_of("7", "o");
+        weir_guest_handle(guest, 1, &event, &call, &verdict);
+        assert_tail(&call, "order\n7\n");
+        event = event_of("8", "t"); // a trap does not take it away
+        weir_guest_handle(guest, 0, &event, &call, &verdict);
+        assert_int_equal(verdict.outcome, WEIR_BROKEN);
+        assert_tail(&call, "8\n");
+        weir_guest_unref(guest);
+
+        guest = small_guest_of(&args, MODULE(HANDLER("")));
+        weir_guest_handle(guest, 0, &event, &call, &verdict);
+        assert_tail(&call, ""); // nothing is left of the last call's
+        weir_guest_unref(guest);
+    }
+}
+
+// "hello" without an end, from where `name` says.
+#define PRINTS_HELLO                                           \
+    "(import \"wasi_snapshot_preview1\" \"fd_write\""          \
+    "  (func $write (param i32 i32 i32 i32) (result i32)))"    \
+    "(data (i32.const 256) \"hello\")"                         \
+    "(func $hello (i32.store (i32.const 512) (i32.const 256))" \
+    " (i32.store (i32.const 516) (i32.const 5))"               \
+    " (drop (call $write (i32.const 1) (i32.const 512) (i32.const 1) (i32.const 528))))"
+
+static void what_an_instance_prints_while_it_is_made_is_the_calls(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        enum weir_outcome outcome;
+    } rows[] = {
+        {MODULE(PRINTS_HELLO "(func (export \"_initialize\") (call $hello))" HANDLER("")),
+         WEIR_HANDLED},
+        {MODULE(PRINTS_HELLO
+                "(func (export \"_initialize\") (call $hello) unreachable)" HANDLER("")),
+         WEIR_BROKEN},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct weir_guest_args args = small_guest_args("hello");
+        struct weir_guest *guest = small_guest_of(&args, rows[i].text);
+        const struct weir_event_fields event = event_of("7", "");
+        struct weir_call call = {.output_tail_size = 3};
+        struct weir_verdict verdict;
+        weir_guest_handle(guest, 0, &event, &call, &verdict);
+        assert_int_equal(verdict.outcome, rows[i].outcome);
+        assert_tail(&call, "hello\n");
+        weir_guest_unref(guest);
+    }
+}
+
+static void a_mains_output_stays_over_its_exec(void **state) {
+    (void)state;
+    struct test_host host = {0};
+    struct weir_guest_args args = small_guest_args("main");
+    args.host = &test_host_functions;
+    struct weir_guest *guest = small_guest_of(
+        &args,
+        MODULE("(import \"" E "\" \"[static]events.get\" (func $get (param i32)))"
+               "(import \"" E
+               "\" \"[method]events.exec\" (func $exec (param i32 i64 i32)))" PRINTS_HELLO
+               "(func (export \"run\") (result i32) (call $hello) (call $get (i32.const 2048))"
+               " (call $exec (i32.load (i32.const 2052)) (i64.const 3) (i32.const 2048))"
+               " (call $hello) (i32.const 3072))"));
+    struct weir_call call = {.output_tail_size = 3};
+    assert_int_equal(weir_guest_run(guest, &host, &call, NULL), WEIR_OK);
+    assert_string_equal(host.calls, "new;exec 3;");
+    assert_tail(&call, "hello\nhello\n");
+    weir_guest_unref(guest);
+}
+
 // A main that writes and traps unless it is told what it has to be: the vectors at 512 are "ab", ""
 // and "c\n", and one that is wild.
 #define WRITES(fd, vectors, count, ret, code, written)                                          \
@@ -965,15 +1304,23 @@ int main(void) {
         cmocka_unit_test(bytes_that_are_no_module_are_refused),
         cmocka_unit_test(a_module_has_a_largest_size),
         cmocka_unit_test(a_file_is_loaded_and_nothing_else),
+        cmocka_unit_test(the_hash_is_of_the_files_bytes),
         cmocka_unit_test(handlers_are_found_by_the_names_that_the_wit_gives),
         cmocka_unit_test(many_handlers_are_listed_as_far_as_there_is_room),
         cmocka_unit_test(the_default_handler_is_the_one_of_weirs_interface),
+        cmocka_unit_test(the_default_handler_may_be_the_one_that_rejects),
         cmocka_unit_test(each_answer_is_a_verdict),
+        cmocka_unit_test(the_name_of_a_handler_says_what_its_error_is),
+        cmocka_unit_test(a_handler_may_retry_or_reject),
+        cmocka_unit_test(a_reason_has_the_bounds_of_an_event),
+        cmocka_unit_test(a_bound_outweighs_a_rejection),
         cmocka_unit_test(a_derived_event_is_the_hosts_own),
         cmocka_unit_test(a_result_that_breaks_the_contract_breaks_the_instance),
         cmocka_unit_test(a_fresh_instance_knows_nothing_of_the_last_event),
         cmocka_unit_test(a_reused_instance_goes_on_until_it_breaks),
         cmocka_unit_test(threads_call_one_guest_side_by_side),
+        cmocka_unit_test(a_guest_is_swapped_while_it_is_called),
+        cmocka_unit_test(a_guest_lasts_as_long_as_its_last_reference),
         cmocka_unit_test(time_is_bounded_wherever_a_guest_loops),
         cmocka_unit_test(a_short_bound_leaves_a_call_its_time),
         cmocka_unit_test(memory_stack_and_output_are_bounded),
@@ -994,6 +1341,9 @@ int main(void) {
         cmocka_unit_test(a_main_fails_without_anybody_asking_why),
         cmocka_unit_test(writes_are_told_what_became_of_them),
         cmocka_unit_test(what_a_guest_prints_comes_in_lines_with_its_name),
+        cmocka_unit_test(the_end_of_what_a_call_prints_stays_with_it),
+        cmocka_unit_test(what_an_instance_prints_while_it_is_made_is_the_calls),
+        cmocka_unit_test(a_mains_output_stays_over_its_exec),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     small_guest_engine_end();

@@ -527,6 +527,15 @@ static void what_a_guest_exports_is_as_the_wit_has_it(void **state) {
     assert_int_equal(handle->param_count, 1);
     check_type(&weir_wit_event, handle->params[0], false);
     check_type(&weir_wit_handled, handle->result, false);
+    const struct wit_function *or_reject =
+        function_named(WEIR_WIT_EVENT_HANDLER_OR_REJECT, "handle-event-or-reject");
+    assert_int_equal(or_reject->param_count, 1);
+    check_type(&weir_wit_event, or_reject->params[0], false);
+    check_type(&weir_wit_handled_or_rejected, or_reject->result, false);
+    // Both are lifted into one struct, and so is what they share.
+    assert_int_equal(weir_wit_handled.host_size, weir_wit_handled_or_rejected.host_size);
+    assert_int_equal(weir_wit_handled.fields[0].host_offset,
+                     weir_wit_handled_or_rejected.fields[0].host_offset);
     const struct wit_function *run = function_named("", "run");
     assert_int_equal(run->param_count, 0);
     check_type(&weir_wit_ran, run->result, false);

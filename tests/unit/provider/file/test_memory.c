@@ -7,6 +7,7 @@
 
 #include "provider/file/file.h"
 #include "support/file_rig.h"
+#include "support/memory.h"
 #include "unit/failing_malloc.h"
 
 enum { ALLOCATIONS_MAX = 1000 }; // of one step; more of them mean that the test never ends
@@ -100,6 +101,58 @@ static void beginning_to_watch_fails_cleanly(void **state) {
     assert_true(failures > 10);
 }
 
+// Remembering what there is, and going on after a stop.
+static void going_on_fails_cleanly(void **state) {
+    struct file_rig *rig = *state;
+    struct weir_error err;
+    char value[32];
+    test_shell(&rig->store,
+               "mkdir -p a/b c && for i in 1 2 3; do printf v > a/b/k$i; printf v > c/k$i; done");
+    size_t failures = 0;
+    for (size_t number = 1, has_failed = true; has_failed; number++) {
+        assert_in_range(number, 1, ALLOCATIONS_MAX);
+        struct test_memory memory;
+        struct weir_watch *watch = NULL;
+        test_memory_init(&memory, &rig->sink);
+        struct weir_resume resume = test_memory_resume(&memory);
+        struct weir_watch_args args = {
+            .pattern = weir_pattern_of(WEIR_STR("*")),
+            .sink = test_memory_of(&memory),
+            .event_bytes_max = FILE_RIG_EVENT_BYTES_MAX,
+        };
+        snprintf(value, sizeof value, "%zu", number);
+        failing_malloc_arm(number);
+        weir_status status = weir_file_watch(rig->resource, &args, &watch, &err);
+        weir_file_unwatch(watch);
+        if (!status) {
+            test_write(&rig->store, "a/b/k1", value);
+            test_shell(&rig->store, "rm -rf c; mkdir -p d; printf new > d/k");
+            args.resume = &resume;
+            status = weir_file_watch(rig->resource, &args, &watch, &err);
+        }
+        has_failed = failing_malloc_disarm();
+        assert_true(status == WEIR_OK || (has_failed && status == WEIR_NO_MEMORY));
+        failures += status != WEIR_OK;
+        if (status) {
+            assert_ok(weir_file_watch(rig->resource, &args, &watch, &err));
+            test_write(&rig->store, "a/b/k1", "sees");
+            test_sink_skip_to_set(&rig->sink, "a/b/k1", "sees");
+        } else {
+            bool is_set = false, is_new = false, is_gone = false;
+            while (!is_set || !is_new || !is_gone) {
+                const struct weir_event *event = test_sink_next(&rig->sink);
+                is_set = is_set || test_is_set(event, "a/b/k1", value);
+                is_new = is_new || test_is_set(event, "d/k", "new");
+                is_gone = is_gone || weir_str_equal(event->key, WEIR_STR("c/k3"));
+            }
+        }
+        weir_file_unwatch(watch);
+        test_memory_finish(&memory);
+        test_shell(&rig->store, "rm -rf d; mkdir -p c; for i in 1 2 3; do printf v > c/k$i; done");
+    }
+    assert_true(failures > 10);
+}
+
 // Makes, changes and removes a key in a directory of its own, and waits until each is told.
 static void change(struct file_rig *rig, size_t number) {
     char folder[32], key[64];
@@ -175,6 +228,7 @@ int main(void) {
         CLOSED(opening_fails_cleanly),
         OPENED(operations_fail_cleanly),
         OPENED(beginning_to_watch_fails_cleanly),
+        OPENED(going_on_fails_cleanly),
         OPENED(no_change_is_lost),
         OPENED(no_change_is_lost_while_the_sink_is_full),
     };

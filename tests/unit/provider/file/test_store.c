@@ -118,6 +118,46 @@ static void a_directory_made_again_is_used(void **state) {
     expect_file(rig, "k", "w");
 }
 
+static weir_status publish(struct file_rig *rig, const char *type, const char *key,
+                           struct weir_error *err) {
+    struct weir_event_fields fields = {
+        .specversion = WEIR_STR(WEIR_CLOUDEVENTS_VERSION),
+        .ty = weir_str_of(type),
+        .source = WEIR_STR("/s"),
+        .id = WEIR_STR("i"),
+        .subject = {true, weir_str_of(key)},
+    };
+    struct weir_event *event;
+    assert_int_equal(weir_event_new(&fields, WEIR_STR(""), &event, err), WEIR_OK);
+    weir_status status = weir_file_publish(rig->resource, event, err);
+    weir_event_unref(event);
+    return status;
+}
+
+// What a person can put right is worth trying again, and nothing is taken for done.
+static void publishing_waits_for_its_directory(void **state) {
+    struct file_rig *rig = *state;
+    struct weir_error err;
+    const char *types[] = {WEIR_TYPE_KEYVALUE_SET, WEIR_TYPE_KEYVALUE_DELETED};
+    file_rig_open(rig);
+    test_shell(&rig->folder, "rm -r store");
+    for (size_t i = 0; i < COUNT_OF(types); i++) {
+        assert_int_equal(publish(rig, types[i], "k", &err), WEIR_UNAVAILABLE);
+        assert_int_equal(err.status, WEIR_UNAVAILABLE);
+        assert_message_has(&err, "store");
+        assert_int_equal(publish(rig, types[i], "k", NULL), WEIR_UNAVAILABLE);
+    }
+    test_shell(&rig->folder, "mkdir store");
+    for (size_t i = 0; i < COUNT_OF(types); i++) {
+        assert_ok(publish(rig, types[i], "d/k", &err));
+        test_shell(&rig->store, i == 0 ? "test -f d/k" : "test ! -e d/k");
+    }
+    assert_int_equal(publish(rig, types[1], "none/k", &err), WEIR_OK);
+    test_shell(&rig->store, "test ! -e none; printf v > file");
+    assert_int_equal(publish(rig, types[1], "file/k", &err), WEIR_OK);
+    assert_int_equal(publish(rig, types[0], "file/k", &err), WEIR_INVALID);
+}
+
 // ---- what is in the directory ----
 
 static void a_key_is_a_file(void **state) {
@@ -360,6 +400,7 @@ int main(void) {
         CLOSED(a_file_is_no_directory),
         CLOSED(the_path_may_be_a_symbolic_link),
         CLOSED(a_directory_made_again_is_used),
+        CLOSED(publishing_waits_for_its_directory),
         OPENED(a_key_is_a_file),
         OPENED(a_new_value_keeps_the_mode_and_the_owner),
         OPENED(a_file_and_a_directory_cannot_share_a_name),
