@@ -10,12 +10,14 @@
 //     transactions of the size that weir's had on average.
 //     "journal weir RATE GROUP", "journal floor RATE GROUP"
 //
-// durable settle GUEST FOLDER MS
+// durable settle GUEST FOLDER MS [ONLY]
 //     Events of a source that can replay, from the source to the moved cursor, at 1 and 2 workers,
 //     in fresh and in warm instances; before each the same call made bare on the engine's C API
 //     (floor.h), on this thread, counted in CPU time as call.c does.
 //     "settle fresh 1 RATE CPU_NS FLOOR_NS": events a second by the clock on the wall, nanoseconds
-//     of CPU time of the whole process for an event, nanoseconds of a bare call
+//     of CPU time of the whole process for an event, nanoseconds of a bare call. ONLY is the
+//     beginning of what stands between "settle " and the rate: what does not begin so is left out,
+//     which is for profilers.
 //
 // durable latency GUEST FOLDER EVENTS
 //     Events of many keys at a moderate pace, from the moment at which each is due to its handler,
@@ -206,24 +208,37 @@ static char *read_file(const char *path, struct weir_str *ret_bytes) {
     return bytes;
 }
 
-static void measure_settle(const char *guest_path, const char *folder, int64_t ns) {
+struct settle_case {
+    const char *guest_path, *folder, *only;
     struct weir_str wasm;
-    char *module = read_file(guest_path, &wasm);
+    int64_t ns;
+};
+
+static void measure_settle_case(const struct settle_case *args, bool is_fresh, uint32_t workers) {
+    char name[sizeof "fresh 4294967295"];
+    snprintf(name, sizeof name, "%s %" PRIu32, is_fresh ? "fresh" : "warm", workers);
+    if (strncmp(name, args->only, strlen(args->only)) != 0) {
+        return;
+    }
+    char *state = path_in(args->folder, name);
+    struct host_guest guest = {
+        .path = args->guest_path, .is_reused = !is_fresh, .output = {.line = ignore_line}};
+    // Not kept while weir is measured: its engine is one more that has memory.
+    struct floor *floor = floor_create(args->wasm);
+    double floor_ns = measure_floor(floor, is_fresh, args->ns / FLOOR_SHARE);
+    floor_destroy(floor);
+    struct settled settled = settle(state, &guest, workers, args->ns);
+    printf("settle %s %.1f %.1f %.1f\n", name, settled.rate, settled.cpu_ns, floor_ns);
+    free(state);
+}
+
+static void measure_settle(const char *guest_path, const char *folder, int64_t ns,
+                           const char *only) {
+    struct settle_case args = {.guest_path = guest_path, .folder = folder, .only = only, .ns = ns};
+    char *module = read_file(guest_path, &args.wasm);
     for (int is_fresh = 1; is_fresh >= 0; is_fresh--) {
         for (uint32_t workers = 1; workers <= WORKERS_MOST; workers++) {
-            char name[sizeof "settle-0-4294967295"];
-            snprintf(name, sizeof name, "settle-%d-%" PRIu32, is_fresh, workers);
-            char *state = path_in(folder, name);
-            struct host_guest guest = {
-                .path = guest_path, .is_reused = !is_fresh, .output = {.line = ignore_line}};
-            // Not kept while weir is measured: its engine is one more that has memory.
-            struct floor *floor = floor_create(wasm);
-            double floor_ns = measure_floor(floor, is_fresh, ns / FLOOR_SHARE);
-            floor_destroy(floor);
-            struct settled settled = settle(state, &guest, workers, ns);
-            printf("settle %s %" PRIu32 " %.1f %.1f %.1f\n", is_fresh ? "fresh" : "warm", workers,
-                   settled.rate, settled.cpu_ns, floor_ns);
-            free(state);
+            measure_settle_case(&args, is_fresh, workers);
         }
     }
     free(module);
@@ -389,7 +404,8 @@ int main(int argument_count, char **arguments) {
     if (strcmp(what, "journal") == 0) {
         measure_journal(guest, folder, (uint64_t)parse_argument(arguments[4], 1, WAITING_MAX));
     } else if (strcmp(what, "settle") == 0) {
-        measure_settle(guest, folder, parse_argument(arguments[4], 1, MS_MAX) * WEIR_NS_PER_MS);
+        measure_settle(guest, folder, parse_argument(arguments[4], 1, MS_MAX) * WEIR_NS_PER_MS,
+                       argument_count > 5 ? arguments[5] : "");
     } else if (strcmp(what, "latency") == 0) {
         measure_latency(guest, folder, (size_t)parse_argument(arguments[4], 1, EVENTS_MAX));
     } else if (strcmp(what, "backlog") == 0) {
