@@ -133,7 +133,7 @@ static bool drop_oldest(struct weir_subscription *subscription, struct weir_deli
     return true;
 }
 
-// *ret_over: a delivery that is to be freed.
+// *ret_over: deliveries that are to be freed.
 static weir_status put(struct weir_subscription *subscription, struct weir_delivery *delivery,
                        struct weir_delivery **ret_over) {
     const struct weir_event *event = delivery->entry.event;
@@ -242,7 +242,7 @@ weir_status weir_intake_offer(void *context, struct weir_event *event) {
     if (event->is_gap && (is_taken || status == WEIR_STOPPED)) {
         tell_gap(subscription, event);
     }
-    weir_delivery_free(over);
+    weir_delivery_free_all(over);
     if (is_taken) {
         weir_step("after-intake");
     } else {
