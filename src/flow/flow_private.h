@@ -147,6 +147,13 @@ struct weir_subscription {
     struct weir_delivery *reattempted; // their rows are out of date
     struct weir_note *notes, *notes_last;
 
+    // Deliveries that are over, with their events, to be used once more. A source's thread takes
+    // one and frees its event before it makes the next: memory that the same thread gets and gives
+    // back costs an allocator least. `spare`, without the lock, is for the next event.
+    struct weir_delivery *spares;
+    uint32_t spare_count;
+    _Atomic(struct weir_delivery *) spare;
+
     bool writes_next; // the next commit writes the whole ledger
     struct weir_delivery *order; // what is in lanes, oldest first; only with drop-oldest
     uint64_t blocked;            // lanes that are DELAYED
@@ -359,6 +366,14 @@ struct weir_delivery *weir_lanes_clear(struct weir_subscription *subscription, u
 struct weir_delivery *weir_delivery_new(struct weir_subscription *subscription,
                                         struct weir_event *event);
 void weir_delivery_free(struct weir_delivery *delivery); // NULL is allowed; not under lock
+// Under lock: keeps some of a list that is to be freed as spare ones; returns the rest.
+struct weir_delivery *weir_delivery_spare(struct weir_subscription *subscription,
+                                          struct weir_delivery *list);
+// Under lock, on a source's thread: a spare one, NULL where there is none; for
+// weir_delivery_offer_spare, without the lock, which gives it to the next weir_delivery_new.
+struct weir_delivery *weir_delivery_take_spare(struct weir_subscription *subscription);
+void weir_delivery_offer_spare(struct weir_subscription *subscription,
+                               struct weir_delivery *spare);
 // Under lock: numbers a delivery and puts it at the ledger's end.
 void weir_ledger_append(struct weir_delivery *delivery);
 // The same for an event that the source will not tell again.

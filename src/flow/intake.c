@@ -238,7 +238,9 @@ weir_status weir_intake_offer(void *context, struct weir_event *event) {
     uint64_t received = subscription->counts.received;
     weir_status status = take(subscription, delivery, &over);
     bool is_taken = subscription->counts.received != received;
+    struct weir_delivery *spare = weir_delivery_take_spare(subscription);
     weir_flow_unlock(flow);
+    weir_delivery_offer_spare(subscription, spare);
     if (event->is_gap && (is_taken || status == WEIR_STOPPED)) {
         tell_gap(subscription, event);
     }

@@ -26,11 +26,23 @@
 #include <stdlib.h>
 #include <utlist.h>
 
-enum { PASSED_AT_ONCE = 16 }; // events that leave the ledger with one that is settled
+enum {
+    PASSED_AT_ONCE = 16, // events that leave the ledger with one that is settled
+    SPARES_MAX = 32,
+    SPARE_EVENT_BYTES_MAX = 1024, // a larger one is freed at once
+};
 
 struct weir_delivery *weir_delivery_new(struct weir_subscription *subscription,
                                         struct weir_event *event) {
-    struct weir_delivery *delivery = calloc(1, sizeof *delivery);
+    struct weir_delivery *delivery =
+        subscription ? atomic_exchange_explicit(&subscription->spare, NULL, memory_order_acquire)
+                     : NULL;
+    if (delivery) {
+        weir_event_unref(delivery->entry.event);
+        *delivery = (struct weir_delivery){0};
+    } else {
+        delivery = calloc(1, sizeof *delivery);
+    }
     if (delivery) {
         delivery->subscription = subscription;
         delivery->entry.event = weir_event_ref(event);
@@ -51,6 +63,35 @@ void weir_delivery_free_all(struct weir_delivery *list) {
         struct weir_delivery *next = list->next;
         weir_delivery_free(list);
         list = next;
+    }
+}
+
+struct weir_delivery *weir_delivery_spare(struct weir_subscription *subscription,
+                                          struct weir_delivery *list) {
+    while (list && subscription->spare_count < SPARES_MAX &&
+           list->entry.event->size_bytes <= SPARE_EVENT_BYTES_MAX) {
+        struct weir_delivery *next = list->next;
+        LL_PREPEND(subscription->spares, list);
+        subscription->spare_count++;
+        list = next;
+    }
+    return list;
+}
+
+struct weir_delivery *weir_delivery_take_spare(struct weir_subscription *subscription) {
+    struct weir_delivery *spare = subscription->spares;
+    if (spare) {
+        LL_DELETE(subscription->spares, spare);
+        subscription->spare_count--;
+    }
+    return spare;
+}
+
+void weir_delivery_offer_spare(struct weir_subscription *subscription,
+                               struct weir_delivery *spare) {
+    if (spare) {
+        weir_delivery_free(
+            atomic_exchange_explicit(&subscription->spare, spare, memory_order_acq_rel));
     }
 }
 
