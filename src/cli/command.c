@@ -31,8 +31,8 @@ static const char run_help[] =
     "                                  default: .weir beside the configuration\n";
 
 // Of every command that is about the state.
-#define STATE_HELP                                                                      \
-    "  -s, --state DIR                 the state's directory; default: what the\n"     \
+#define STATE_HELP                                                                 \
+    "  -s, --state DIR                 the state's directory; default: what the\n" \
     "                                  configuration says, else .weir beside it\n"
 
 static const char status_help[] =
@@ -62,8 +62,7 @@ static const char tail_help[] =
     "\"tailing\" when every later delivery will be seen. Ends on SIGINT or SIGTERM, and\n"
     "when weir does. What flows quicker than it is read is counted, and not shown.\n"
     "\n"
-    "Options:\n" STATE_HELP
-    "      --subscription NAME         of this subscription only\n"
+    "Options:\n" STATE_HELP "      --subscription NAME         of this subscription only\n"
     "      --type PREFIX               events whose type begins so\n"
     "      --key PREFIX                events whose subject begins so\n"
     "      --failed                    attempts that failed\n"
@@ -115,8 +114,9 @@ static const char state_help[] =
     "\n"
     "check looks for all that can be wrong with the state database and prints a line\n"
     "each; exit status 1 where there is any. It changes nothing, and may be used while a\n"
-    "weir runs. forget removes the subscription of that name with its cursor and its\n"
-    "journal; a subscription that runs again starts anew then. Not while a weir runs.\n"
+    "weir runs. forget removes all that is kept of the subscription of that name: its\n"
+    "cursor, what waits in its journal, its dead letters; if it runs again it begins\n"
+    "anew. Not while a weir runs.\n"
     "\n"
     "Options:\n" STATE_HELP
     "  -f, --file FILE.yaml            the configuration; default: ./weir.yaml\n";

@@ -92,8 +92,8 @@ weir_status weir_dlq_page(const struct weir_dlq *dlq, struct weir_dlq_cursor *cu
     if (dlq->ids) {
         return find_ids(dlq, cursor, &finding, err);
     }
-    weir_status status = weir_state_store.load_dead(dlq->state, cursor->after, WEIR_DLQ_PAGE, look,
-                                                    &finding, err);
+    weir_status status =
+        weir_state_store.load_dead(dlq->state, cursor->after, WEIR_DLQ_PAGE, look, &finding, err);
     cursor->after = finding.rows > 0 ? finding.last : cursor->after;
     cursor->is_over = finding.is_ended || finding.rows < WEIR_DLQ_PAGE;
     return status;
@@ -102,9 +102,9 @@ weir_status weir_dlq_page(const struct weir_dlq *dlq, struct weir_dlq_cursor *cu
 // ---- arguments ----
 
 static const struct option long_options[] = {
-    {"all", no_argument, NULL, 'a'},           {"subscription", required_argument, NULL, 'S'},
-    {"json", no_argument, NULL, 'j'},          {"state", required_argument, NULL, 's'},
-    {"file", required_argument, NULL, 'f'},    {NULL, 0, NULL, 0},
+    {"all", no_argument, NULL, 'a'},        {"subscription", required_argument, NULL, 'S'},
+    {"json", no_argument, NULL, 'j'},       {"state", required_argument, NULL, 's'},
+    {"file", required_argument, NULL, 'f'}, {NULL, 0, NULL, 0},
 };
 
 static int take_option(struct arguments *arguments, int code) {
@@ -227,8 +227,7 @@ static int parse(const struct weir_cli *cli, int argc, char **argv, struct argum
     }
     int exit_status = find_action(cli, argv[optind], &arguments->action);
     if (exit_status == WEIR_EXIT_DONE) {
-        exit_status =
-            take_ids(cli, argv + optind + 1, (size_t)(argc - optind - 1), arguments);
+        exit_status = take_ids(cli, argv + optind + 1, (size_t)(argc - optind - 1), arguments);
     }
     return exit_status == WEIR_EXIT_DONE ? check_arguments(cli, arguments) : exit_status;
 }

@@ -22,7 +22,7 @@ struct letter {
     uint64_t id;
     char *subscription, *target; // owned
     size_t subscription_size, target_size;
-    struct weir_event *event;    // a reference
+    struct weir_event *event; // a reference
 };
 
 // A page of letters, and what they become in a batch.
@@ -153,16 +153,16 @@ static weir_status open_writer(const struct weir_dlq *dlq, struct writer *ret_wr
     *ret_writer = (struct writer){.dlq = dlq};
     weir_status status = weir_state_open(dlq->dir, dlq->cli->log, &ret_writer->state, err);
     if (status == WEIR_OK) {
-        status = weir_state_store.load_subscriptions(ret_writer->state, keep_record, ret_writer,
-                                                     err);
+        status =
+            weir_state_store.load_subscriptions(ret_writer->state, keep_record, ret_writer, err);
     }
     if (status == WEIR_OK && ret_writer->has_failed) {
         status = weir_fail_no_memory(err, "the subscriptions");
     }
-    return status == WEIR_OK ? weir_state_store.last_ids(ret_writer->state,
-                                                         &ret_writer->last_outbox_id,
-                                                         &last_dead_id, err)
-                             : status;
+    return status == WEIR_OK
+               ? weir_state_store.last_ids(ret_writer->state, &ret_writer->last_outbox_id,
+                                           &last_dead_id, err)
+               : status;
 }
 
 static void close_writer(struct writer *writer) {
@@ -267,8 +267,7 @@ static weir_status write_page(struct writer *writer, bool again, struct page *pa
                               size_t *ret_done, struct weir_error *err) {
     struct weir_batch batch;
     size_t done = fill_batch(writer, again, page, &batch);
-    weir_status status =
-        done > 0 ? weir_state_store.commit(writer->state, &batch, err) : WEIR_OK;
+    weir_status status = done > 0 ? weir_state_store.commit(writer->state, &batch, err) : WEIR_OK;
     *ret_done = status == WEIR_OK ? done : 0;
     return status;
 }

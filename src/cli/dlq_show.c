@@ -51,21 +51,21 @@ static json_t *event_json(const struct weir_event *event) {
     return json;
 }
 
-static weir_status print_json(const struct printing *printing, const struct weir_dead_letter *letter,
-                              struct weir_error *err) {
+static weir_status print_json(const struct printing *printing,
+                              const struct weir_dead_letter *letter, struct weir_error *err) {
     const struct weir_event_fields *fields = &letter->event->fields;
-    json_t *json = json_pack(
-        "{s:I, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o}", //
-        "id", (json_int_t)letter->id, //
-        "time", weir_cli_json_time(letter->wall_ns), //
-        "subscription", weir_control_text(letter->subscription, TEXT_BYTES_MAX), //
-        "target", text_or_null(letter->target), //
-        "attempts", (json_int_t)letter->attempts, //
-        "reason", weir_control_text(letter->reason, TEXT_BYTES_MAX), //
-        "guest_hash", text_or_null(letter->guest_hash), //
-        "event_id", weir_control_text(fields->id, TEXT_BYTES_MAX), //
-        "subject", text_or_null(fields->subject.value), //
-        "type", weir_control_text(fields->ty, TEXT_BYTES_MAX));
+    json_t *json =
+        json_pack("{s:I, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o}",                    //
+                  "id", (json_int_t)letter->id,                                            //
+                  "time", weir_cli_json_time(letter->wall_ns),                             //
+                  "subscription", weir_control_text(letter->subscription, TEXT_BYTES_MAX), //
+                  "target", text_or_null(letter->target),                                  //
+                  "attempts", (json_int_t)letter->attempts,                                //
+                  "reason", weir_control_text(letter->reason, TEXT_BYTES_MAX),             //
+                  "guest_hash", text_or_null(letter->guest_hash),                          //
+                  "event_id", weir_control_text(fields->id, TEXT_BYTES_MAX),               //
+                  "subject", text_or_null(fields->subject.value),                          //
+                  "type", weir_control_text(fields->ty, TEXT_BYTES_MAX));
     if (json && printing->is_whole &&
         (json_object_set_new(json, "output", weir_control_text(letter->output, TEXT_BYTES_MAX)) !=
              0 ||
@@ -119,8 +119,8 @@ static void print_output(struct weir_str output) {
     while (output.size > 0) {
         const char *end = memchr(output.data, '\n', output.size);
         size_t size = end ? (size_t)(end - output.data) : output.size;
-        printf("    %s\n",
-               weir_show((struct weir_str){.data = output.data, .size = size}, shown, sizeof shown));
+        printf("    %s\n", weir_show((struct weir_str){.data = output.data, .size = size}, shown,
+                                     sizeof shown));
         size += end ? 1 : 0;
         output.data += size;
         output.size -= size;

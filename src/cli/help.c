@@ -79,8 +79,8 @@ static void print_capabilities(FILE *out, uint32_t capabilities) {
         uint32_t bit;
         const char *name;
     } rows[] = {
-        {WEIR_CAN_GET, "get"},     {WEIR_CAN_SET, "set"},       {WEIR_CAN_LIST, "list"},
-        {WEIR_CAN_WATCH, "watch"}, {WEIR_CAN_REPLAY, "replay"}, {WEIR_CAN_COMPARE, "compare"},
+        {WEIR_CAN_GET, "get"},         {WEIR_CAN_SET, "set"},         {WEIR_CAN_LIST, "list"},
+        {WEIR_CAN_WATCH, "watch"},     {WEIR_CAN_REPLAY, "replay"},   {WEIR_CAN_COMPARE, "compare"},
         {WEIR_CAN_ACK, "acknowledge"}, {WEIR_CAN_PUBLISH, "publish"},
     };
     const char *joint = "";

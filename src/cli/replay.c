@@ -103,10 +103,11 @@ static int not_found(const struct weir_cli *cli, const struct search *search) {
     }
     weir_show(search->id, shown, sizeof shown);
     return search->near_count > 0
-               ? weir_cli_failed(cli, "replay: no event with the id \"%s\" is stored; the nearest: %s",
+               ? weir_cli_failed(cli,
+                                 "replay: no event with the id \"%s\" is stored; the nearest: %s",
                                  shown, list)
-               : weir_cli_failed(cli, "replay: no event with the id \"%s\" is stored, nor any other",
-                                 shown);
+               : weir_cli_failed(
+                     cli, "replay: no event with the id \"%s\" is stored, nor any other", shown);
 }
 
 static bool print_stored(void *context, const struct weir_stored *stored) {
@@ -145,9 +146,9 @@ static const struct weir_subscription_config *subscription_named(const struct we
     return NULL;
 }
 
-// What the subscription says: one that was given its name has it in the configuration, that of every
-// other one is "guest/resource/key/handler", and "#2" behind it for the second of the same; see
-// flow/subscription.c.
+// What the subscription says: one that was given its name has it in the configuration, that of
+// every other one is "guest/resource/key/handler", and "#2" behind it for the second of the same;
+// see flow/subscription.c.
 static void choose_by_subscription(const struct weir_config *config, const char *name,
                                    struct choice *ret_choice) {
     const struct weir_subscription_config *subscription = subscription_named(config, name);
@@ -214,9 +215,8 @@ static int print_verdict(const struct weir_cli *cli, const struct weir_verdict *
     struct weir_error err;
     double took_ms = (double)took_ns / (double)WEIR_NS_PER_MS;
     if (verdict->outcome != WEIR_HANDLED) {
-        printf("%s after %.3f ms: %s\n",
-               verdict->outcome == WEIR_REJECTED ? "rejected" : "failed", took_ms,
-               weir_show(weir_str_of(verdict->error.message), shown, sizeof shown));
+        printf("%s after %.3f ms: %s\n", verdict->outcome == WEIR_REJECTED ? "rejected" : "failed",
+               took_ms, weir_show(weir_str_of(verdict->error.message), shown, sizeof shown));
         return WEIR_EXIT_FAILED;
     }
     printf("handled in %.3f ms\n", took_ms);
@@ -259,9 +259,8 @@ static int run_guest(const struct weir_cli *cli, const struct weir_config *confi
     char shown[NAME_BYTES], name[NAME_BYTES];
     fresh.instance = WEIR_INSTANCE_FRESH;
     weir_status status = weir_program_engine(config, &engine, &err);
-    status = status == WEIR_OK
-                 ? weir_program_guest(engine, config, &fresh, &output, &guest, &err)
-                 : status;
+    status = status == WEIR_OK ? weir_program_guest(engine, config, &fresh, &output, &guest, &err)
+                               : status;
     int exit_status;
     if (status == WEIR_OK) {
         restore_slashes(guest, choice);
@@ -324,9 +323,9 @@ static int find_and_replay(const struct weir_cli *cli, const struct arguments *a
 }
 
 static const struct option long_options[] = {
-    {"file", required_argument, NULL, 'f'},    {"state", required_argument, NULL, 's'},
-    {"guest", required_argument, NULL, 'g'},   {"handler", required_argument, NULL, 'H'},
-    {"list", no_argument, NULL, 'l'},          {NULL, 0, NULL, 0},
+    {"file", required_argument, NULL, 'f'},  {"state", required_argument, NULL, 's'},
+    {"guest", required_argument, NULL, 'g'}, {"handler", required_argument, NULL, 'H'},
+    {"list", no_argument, NULL, 'l'},        {NULL, 0, NULL, 0},
 };
 
 static int parse(const struct weir_cli *cli, int argc, char **argv, struct arguments *arguments) {
@@ -348,8 +347,8 @@ static int parse(const struct weir_cli *cli, int argc, char **argv, struct argum
     int words = argc - optind;
     arguments->id = words > 0 ? argv[optind] : NULL;
     if (words != (arguments->is_list ? 0 : 1)) {
-        return weir_cli_mistake(cli, "replay", arguments->is_list
-                                                   ? "--list stands without an id"
+        return weir_cli_mistake(cli, "replay",
+                                arguments->is_list ? "--list stands without an id"
                                                    : "replay wants the id of one event; --list "
                                                      "tells which are stored");
     }

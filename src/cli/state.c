@@ -47,8 +47,7 @@ static weir_status count(const char *dir, struct counts *ret_counts, struct weir
     *ret_counts = (struct counts){0};
     weir_status status = weir_state_read(dir, &state, err);
     if (status == WEIR_OK) {
-        status =
-            weir_state_store.load_subscriptions(state, count_subscription, ret_counts, err);
+        status = weir_state_store.load_subscriptions(state, count_subscription, ret_counts, err);
     }
     if (status == WEIR_OK) {
         status = weir_state_store.load_dead(state, 0, SIZE_MAX, count_letter, ret_counts, err);
@@ -164,8 +163,9 @@ static int parse(const struct weir_cli *cli, int argc, char **argv, struct argum
     if (strcmp(arguments->action, "check") == 0) {
         arguments->place.file = words > 1 ? argv[optind + 1] : arguments->place.file;
         return words <= 2 ? WEIR_EXIT_DONE
-                          : weir_cli_mistake(cli, "state", "it is written: weir state check "
-                                                           "[FILE.yaml]");
+                          : weir_cli_mistake(cli, "state",
+                                             "it is written: weir state check "
+                                             "[FILE.yaml]");
     }
     if (strcmp(arguments->action, "forget") == 0) {
         arguments->name = argv[optind + 1];
@@ -192,8 +192,7 @@ int weir_command_state(const struct weir_cli *cli, int argc, char **argv) {
         exit_status = weir_cli_state_dir(cli, "state", &arguments.place, &dir);
     }
     if (exit_status == WEIR_EXIT_DONE) {
-        exit_status =
-            arguments.name ? forget(cli, dir, arguments.name) : check(cli, dir);
+        exit_status = arguments.name ? forget(cli, dir, arguments.name) : check(cli, dir);
     }
     free(dir);
     return exit_status;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Where the state is that a command is about; the same for those that look at it and for `weir run`.
+// Where the state is that a command is about; the same for those that look at it and for `weir
+// run`.
 #ifndef WEIR_CLI_STATE_DIR_H
 #define WEIR_CLI_STATE_DIR_H
 
@@ -14,9 +15,9 @@ struct weir_cli_place {
     const char *file;  // the configuration
 };
 
-// The directory: --state, else `state.path` of the configuration (./weir.yaml where none was named),
-// else .weir beside it. Mistakes in other parts of the configuration do not matter here. Returns an
-// exit status, and has told what is wrong; `ret_dir` is to be freed.
+// The directory: --state, else `state.path` of the configuration (./weir.yaml where none was
+// named), else .weir beside it. Mistakes in other parts of the configuration do not matter here.
+// Returns an exit status, and has told what is wrong; `ret_dir` is to be freed.
 int weir_cli_state_dir(const struct weir_cli *cli, const char *command,
                        const struct weir_cli_place *place, char **ret_dir);
 

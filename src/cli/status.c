@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `weir status`: what becomes of the events, subscription by subscription. A weir that runs is asked
-// through its socket; where none runs, the same object is made from what the database keeps, with
-// null for what only a running weir knows. How many dead letters there are is the database's to say
-// in both cases: a weir counts those of its own time only.
+// `weir status`: what becomes of the events, subscription by subscription. A weir that runs is
+// asked through its socket; where none runs, the same object is made from what the database keeps,
+// with null for what only a running weir knows. How many dead letters there are is the database's
+// to say in both cases: a weir counts those of its own time only.
 //
 // Main thread.
 #include "cli/status.h"
@@ -89,13 +89,12 @@ struct listing {
 
 // A subscription as the database knows it: the names of control/status.c.
 static bool add_record(void *context, const struct weir_subscription_record *record) {
-    json_t *json =
-        json_pack("{s:o, s:o, s:o, s:s, s:o, s:I, s:I, s:I}", "name",
-                  weir_control_text(record->name, TEXT_BYTES_MAX), "resource",
-                  text_or_null(record->resource), "key", text_or_null(record->pattern), "state",
-                  "kept", "cursor", text_or_null(record->cursor), "lag_events",
-                  (json_int_t)record->row_count, "behind_events", (json_int_t)record->row_count,
-                  "next_seq", (json_int_t)record->next_seq);
+    json_t *json = json_pack(
+        "{s:o, s:o, s:o, s:s, s:o, s:I, s:I, s:I}", "name",
+        weir_control_text(record->name, TEXT_BYTES_MAX), "resource", text_or_null(record->resource),
+        "key", text_or_null(record->pattern), "state", "kept", "cursor",
+        text_or_null(record->cursor), "lag_events", (json_int_t)record->row_count, "behind_events",
+        (json_int_t)record->row_count, "next_seq", (json_int_t)record->next_seq);
     if (!set_unknown(json)) {
         json_decref(json);
         json = NULL;
@@ -130,10 +129,9 @@ static weir_status status_of_kept(struct weir_state *state, json_t **ret_json,
         status = weir_state_store.load_outbox(state, 0, SIZE_MAX, count_target, &targets, err);
     }
     *ret_json = status == WEIR_OK && !targets.has_failed && !subscriptions.has_failed
-                    ? json_pack("{s:b, s:n, s:n, s:n, s:n, s:O, s:o}", "is_running", 0, "pid", "version",
-                                "uptime_ms", "state_database", "subscriptions",
-                                subscriptions.array,
-                                "targets", targets_of(&targets))
+                    ? json_pack("{s:b, s:n, s:n, s:n, s:n, s:O, s:o}", "is_running", 0, "pid",
+                                "version", "uptime_ms", "state_database", "subscriptions",
+                                subscriptions.array, "targets", targets_of(&targets))
                     : NULL;
     json_decref(subscriptions.array);
     json_decref(targets.by_name);
@@ -149,8 +147,8 @@ static bool distribute(json_t *json, const char *member, const struct counting *
     json_array_foreach(json_object_get(json, "subscriptions"), i, subscription) {
         const char *name = json_string_value(json_object_get(subscription, "name"));
         json_t *number = name ? json_object_get(counting->by_name, name) : NULL;
-        if (json_object_set_new(subscription, member,
-                                json_integer(json_integer_value(number))) != 0) {
+        if (json_object_set_new(subscription, member, json_integer(json_integer_value(number))) !=
+            0) {
             return false;
         }
     }
@@ -168,7 +166,8 @@ static weir_status add_counts(struct weir_state *state, json_t *json, struct wei
         (dead.has_failed || outbox.has_failed || !distribute(json, "dead_letters", &dead) ||
          !distribute(json, "outbox_events", &outbox) ||
          json_object_set_new(json, "dead_letters", json_integer((json_int_t)dead.in_all)) != 0 ||
-         json_object_set_new(json, "outbox_events", json_integer((json_int_t)outbox.in_all)) != 0)) {
+         json_object_set_new(json, "outbox_events", json_integer((json_int_t)outbox.in_all)) !=
+             0)) {
         status = weir_fail_no_memory(err, "the status");
     }
     json_decref(dead.by_name);

@@ -98,7 +98,8 @@ static void print_subscription(const json_t *subscription) {
     const json_t *error = json_object_get(subscription, "last_error");
     if (json_is_object(error)) {
         char buffer[SHOWN_BYTES];
-        printf("    last error, %s: %s\n", text(error, "time"), shown(text(error, "message"), buffer));
+        printf("    last error, %s: %s\n", text(error, "time"),
+               shown(text(error, "message"), buffer));
     }
     if (number(subscription, "dropped_total") > 0) {
         printf("    dropped: %lld\n", (long long)number(subscription, "dropped_total"));

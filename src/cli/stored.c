@@ -5,14 +5,22 @@
 
 #include "state/state.h"
 
+#include <stdlib.h>
+
+// A subscription whose journal is to be read.
+struct journal {
+    uint64_t subscription;
+    char *name; // owned; `size` bytes
+    size_t size;
+    struct journal *next;
+};
+
 struct walk {
-    struct weir_state *state;
     bool (*each)(void *context, const struct weir_stored *stored);
     void *context;
-    bool is_over;
+    bool is_over, has_failed; // has_failed: no memory
+    struct journal *journals, **journals_end;
     struct weir_str subscription; // whose journal is read
-    weir_status status;           // of the journals
-    struct weir_error *err;
 };
 
 static bool tell(struct walk *walk, const struct weir_stored *stored) {
@@ -35,16 +43,48 @@ static bool each_row(void *context, const struct weir_entry *entry) {
                                             .event = entry->event});
 }
 
-static bool each_subscription(void *context, const struct weir_subscription_record *record) {
+// The subscriptions are listed first: a reading of the state may not begin within another one.
+static bool list_journal(void *context, const struct weir_subscription_record *record) {
     struct walk *walk = context;
-    struct weir_load load = {.subscription = record->id,
-                             .seq_from = 1,
-                             .seq_to = WEIR_SEQ_MAX,
-                             .rows_max = SIZE_MAX};
-    walk->subscription = record->name;
-    walk->status =
-        weir_state_store.load_journal(walk->state, &load, each_row, walk, walk->err);
-    return walk->status == WEIR_OK && !walk->is_over;
+    struct journal *journal = calloc(1, sizeof *journal);
+    char *name = malloc(record->name.size + 1);
+    if (!journal || !name) {
+        free(journal);
+        free(name);
+        walk->has_failed = true;
+        return false;
+    }
+    if (record->name.size > 0) {
+        memcpy(name, record->name.data, record->name.size);
+    }
+    *journal =
+        (struct journal){.subscription = record->id, .name = name, .size = record->name.size};
+    *walk->journals_end = journal;
+    walk->journals_end = &journal->next;
+    return true;
+}
+
+static weir_status read_journals(struct weir_state *state, struct walk *walk,
+                                 struct weir_error *err) {
+    weir_status status = weir_state_store.load_subscriptions(state, list_journal, walk, err);
+    if (status == WEIR_OK && walk->has_failed) {
+        status = weir_fail_no_memory(err, "the subscriptions");
+    }
+    while (walk->journals) {
+        struct journal *journal = walk->journals;
+        struct weir_load load = {.subscription = journal->subscription,
+                                 .seq_from = 1,
+                                 .seq_to = WEIR_SEQ_MAX,
+                                 .rows_max = SIZE_MAX};
+        walk->subscription = (struct weir_str){.data = journal->name, .size = journal->size};
+        if (status == WEIR_OK && !walk->is_over) {
+            status = weir_state_store.load_journal(state, &load, each_row, walk, err);
+        }
+        walk->journals = journal->next;
+        free(journal->name);
+        free(journal);
+    }
+    return status;
 }
 
 static bool each_out(void *context, const struct weir_outbox_entry *entry) {
@@ -57,13 +97,11 @@ static bool each_out(void *context, const struct weir_outbox_entry *entry) {
 weir_status weir_stored_each(struct weir_state *state,
                              bool (*each)(void *context, const struct weir_stored *stored),
                              void *context, struct weir_error *err) {
-    struct walk walk = {
-        .state = state, .each = each, .context = context, .status = WEIR_OK, .err = err};
-    weir_status status =
-        weir_state_store.load_dead(state, 0, SIZE_MAX, each_letter, &walk, err);
+    struct walk walk = {.each = each, .context = context};
+    walk.journals_end = &walk.journals;
+    weir_status status = weir_state_store.load_dead(state, 0, SIZE_MAX, each_letter, &walk, err);
     if (status == WEIR_OK && !walk.is_over) {
-        status = weir_state_store.load_subscriptions(state, each_subscription, &walk, err);
-        status = status == WEIR_OK ? walk.status : status;
+        status = read_journals(state, &walk, err);
     }
     if (status == WEIR_OK && !walk.is_over) {
         status = weir_state_store.load_outbox(state, 0, SIZE_MAX, each_out, &walk, err);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Every event that the state has, wherever it is: in the dead letters, in a subscription's journal,
-// in the outbox. In that order, because who looks for an event most often looks for one that failed.
+// in the outbox. In that order, because who looks for an event most often looks for one that
+// failed.
 #ifndef WEIR_CLI_STORED_H
 #define WEIR_CLI_STORED_H
 

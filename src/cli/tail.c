@@ -4,9 +4,9 @@
 // control socket and goes out as lines for people, or as it is. Whoever does not read it delays
 // nobody: weir keeps a bounded number of lines for each, and tells how many it had to drop.
 //
-// The main thread waits in one place only, poll(), on everything that can end the command: a signal,
-// the time, weir's end, the reader's end of the pipe. Writing is at most PIPE_BUF bytes after poll()
-// said that there is room, so it does not wait.
+// The main thread waits in one place only, poll(), on everything that can end the command: a
+// signal, the time, weir's end, the reader's end of the pipe. Writing is at most PIPE_BUF bytes
+// after poll() said that there is room, so it does not wait.
 #include "base/clock.h"
 #include "base/nearest.h"
 #include "base/show.h"
@@ -254,8 +254,8 @@ static weir_status check_subscription(struct tail *tail) {
     if (!wanted) {
         return WEIR_OK;
     }
-    weir_status status = weir_control_ask(tail->link, json_pack("{s:s}", "command", "status"),
-                                          &answer, &tail->err);
+    weir_status status =
+        weir_control_ask(tail->link, json_pack("{s:s}", "command", "status"), &answer, &tail->err);
     if (status != WEIR_OK) {
         return status;
     }
@@ -305,9 +305,8 @@ static weir_status begin(struct tail *tail, const char *dir) {
     json_decref(answer);
     if (status == WEIR_OK) {
         weir_log(tail->cli->log, WEIR_LOG_INFO, "tailing", {"state", weir_str_of(dir)});
-        tail->deadline_ns = arguments->timeout_ns
-                                ? weir_clock_monotonic_ns() + arguments->timeout_ns
-                                : INT64_MAX;
+        tail->deadline_ns =
+            arguments->timeout_ns ? weir_clock_monotonic_ns() + arguments->timeout_ns : INT64_MAX;
     }
     return status;
 }

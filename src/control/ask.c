@@ -17,7 +17,8 @@
 
 enum {
     READ_BYTES = 64 * 1024,
-    CONNECT_PAUSE_MS = 20, // between two attempts, where so many others connect that there is no room
+    CONNECT_PAUSE_MS =
+        20, // between two attempts, where so many others connect that there is no room
 };
 
 struct weir_control_link {
@@ -166,9 +167,9 @@ weir_status weir_control_next(struct weir_control_link *link, json_t **ret_line,
             return status;
         }
         looked = waiting;
-        weir_status status =
-            link->has_ended ? weir_fail(err, WEIR_STOPPED, "weir has ended the connection")
-                            : read_more(link, err);
+        weir_status status = link->has_ended
+                                 ? weir_fail(err, WEIR_STOPPED, "weir has ended the connection")
+                                 : read_more(link, err);
         if (status != WEIR_OK) {
             return status;
         }

@@ -127,10 +127,9 @@ static weir_status answer_status(struct weir_control *control, struct weir_contr
     if (status != WEIR_OK) {
         return status;
     }
-    json_t *own = json_pack("{s:I, s:s, s:I}", "pid", (json_int_t)getpid(), "version", WEIR_VERSION,
-                            "uptime_ms",
-                            (json_int_t)((weir_clock_monotonic_ns() - control->started_ns) /
-                                         WEIR_NS_PER_MS));
+    json_t *own = json_pack(
+        "{s:I, s:s, s:I}", "pid", (json_int_t)getpid(), "version", WEIR_VERSION, "uptime_ms",
+        (json_int_t)((weir_clock_monotonic_ns() - control->started_ns) / WEIR_NS_PER_MS));
     if (!own || json_object_update(json, own) != 0) {
         json_decref(json);
         json = NULL; // which send_json tells
@@ -240,7 +239,8 @@ static bool give_bytes(struct weir_control *control, struct weir_control_client 
 bool weir_control_client_step(struct weir_control *control, struct weir_control_client *client,
                               short events, bool has_lines) {
     bool is_asking = !client->out && client->tail < 0;
-    if ((events & (POLLERR | POLLNVAL)) || ((events & POLLHUP) && !(is_asking && (events & POLLIN)))) {
+    if ((events & (POLLERR | POLLNVAL)) ||
+        ((events & POLLHUP) && !(is_asking && (events & POLLIN)))) {
         return false;
     }
     if (is_asking && (events & POLLIN) && !take_bytes(client)) {

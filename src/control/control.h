@@ -32,16 +32,16 @@ struct weir_tap_event;
 #define WEIR_CONTROL_SOCKET "control.sock"
 
 enum {
-    WEIR_CONTROL_CLIENTS_MAX = 64,               // connected at a time; more are told so
-    WEIR_CONTROL_TAILS_MAX = 8,                  // of them, those that tail
-    WEIR_CONTROL_REQUEST_BYTES_MAX = 16 * 1024,  // with the line's end
-    WEIR_CONTROL_REQUEST_MS = 5000,              // for a request to come
-    WEIR_CONTROL_ANSWER_MS = 10 * 1000,          // for an answer to be taken
-    WEIR_CONTROL_WAITING_BYTES_MAX = 16 << 20,   // of answers not taken; above, nobody gets a new one
-    WEIR_CONTROL_TAIL_LINES_MAX = 1024,          // that wait for one who tails; more are dropped
+    WEIR_CONTROL_CLIENTS_MAX = 64,              // connected at a time; more are told so
+    WEIR_CONTROL_TAILS_MAX = 8,                 // of them, those that tail
+    WEIR_CONTROL_REQUEST_BYTES_MAX = 16 * 1024, // with the line's end
+    WEIR_CONTROL_REQUEST_MS = 5000,             // for a request to come
+    WEIR_CONTROL_ANSWER_MS = 10 * 1000,         // for an answer to be taken
+    WEIR_CONTROL_WAITING_BYTES_MAX = 16 << 20, // of answers not taken; above, nobody gets a new one
+    WEIR_CONTROL_TAIL_LINES_MAX = 1024,        // that wait for one who tails; more are dropped
     WEIR_CONTROL_TAIL_LINE_BYTES_MAX = 8 * 1024, // longer ones are dropped too
     WEIR_CONTROL_LINE_BYTES_MAX = 256 << 20,     // that the asking side takes
-    WEIR_CONTROL_ASK_MS = 15 * 1000,             // for the asking side to connect, and for an answer
+    WEIR_CONTROL_ASK_MS = 15 * 1000, // for the asking side to connect, and for an answer
 };
 
 // ---- the side that is asked ----

@@ -48,7 +48,8 @@ static weir_status find_command(const json_t *json, enum weir_control_command *r
         }
     }
     char shown[WEIR_SHOW_BYTES];
-    return weir_fail(err, WEIR_INVALID, "there is no command \"%s\"; there are status, undead, tail",
+    return weir_fail(err, WEIR_INVALID,
+                     "there is no command \"%s\"; there are status, undead, tail",
                      weir_show(weir_str_of(name), shown, sizeof shown));
 }
 

@@ -252,8 +252,7 @@ static void wait_and_serve(struct weir_control *control) {
                                  .events = weir_control_client_events(control->clients[i])};
     }
     fds[count] = (struct pollfd){.fd = control->wake_fd, .events = POLLIN};
-    fds[count + 1] =
-        (struct pollfd){.fd = may_accept ? control->listen_fd : -1, .events = POLLIN};
+    fds[count + 1] = (struct pollfd){.fd = may_accept ? control->listen_fd : -1, .events = POLLIN};
     if (poll(fds, count + 2, wait_ms(next_due_ns(control))) < 0 && errno != EINTR) {
         // Only memory can be missing; the pause keeps the thread from spinning.
         poll(NULL, 0, ACCEPT_PAUSE_MS);

@@ -68,10 +68,8 @@ void weir_control_rates_look(struct weir_control_rates *rates, struct weir_flow 
     rates->older = rates->newer;
     counts.count = 0;
     counts.at_ns = weir_clock_monotonic_ns();
-    struct weir_status_calls calls = {.flow = pass_flow,
-                                      .subscription = count,
-                                      .target = pass_target,
-                                      .context = &counts};
+    struct weir_status_calls calls = {
+        .flow = pass_flow, .subscription = count, .target = pass_target, .context = &counts};
     if (weir_flow_look(flow, &calls, NULL) != WEIR_OK) {
         counts.count = 0;
     }
@@ -100,7 +98,8 @@ static json_t *rate_of(const struct weir_control_rates *rates,
     if (!before || before->settled > now || elapsed_ns < RATE_MS_MIN * WEIR_NS_PER_MS) {
         return json_null();
     }
-    return json_real((double)(now - before->settled) / ((double)elapsed_ns / (double)WEIR_NS_PER_S));
+    return json_real((double)(now - before->settled) /
+                     ((double)elapsed_ns / (double)WEIR_NS_PER_S));
 }
 
 // ---- the status ----
@@ -133,10 +132,11 @@ static json_t *time_or_null(int64_t wall_ns) {
 }
 
 static json_t *error_json(const struct weir_subscription_status *status) {
-    return status->error[0] ? json_pack("{s:o, s:o}", "message",
-                                        weir_control_text(weir_str_of(status->error), TEXT_BYTES_MAX),
-                                        "time", time_or_null(status->error_wall_ns))
-                            : json_null();
+    return status->error[0]
+               ? json_pack("{s:o, s:o}", "message",
+                           weir_control_text(weir_str_of(status->error), TEXT_BYTES_MAX), "time",
+                           time_or_null(status->error_wall_ns))
+               : json_null();
 }
 
 static void tell_flow(void *context, const struct weir_flow_status *status) {
@@ -150,37 +150,38 @@ static void tell_flow(void *context, const struct weir_flow_status *status) {
 }
 
 static json_t *names_json(const struct weir_subscription_status *status) {
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:o}", //
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:o}",                           //
                      "name", weir_control_text(weir_str_of(status->name), TEXT_BYTES_MAX), //
-                     "resource", text_or_null(weir_str_of(status->resource)), //
-                     "key", text_or_null(status->key), //
-                     "guest", text_or_null(weir_str_of(status->guest)), //
-                     "handler", text_or_null(weir_str_of(status->handler)), //
-                     "to", text_or_null(weir_str_of(status->to)), //
-                     "state", status->state, //
+                     "resource", text_or_null(weir_str_of(status->resource)),              //
+                     "key", text_or_null(status->key),                                     //
+                     "guest", text_or_null(weir_str_of(status->guest)),                    //
+                     "handler", text_or_null(weir_str_of(status->handler)),                //
+                     "to", text_or_null(weir_str_of(status->to)),                          //
+                     "state", status->state,                                               //
                      "cursor", text_or_null(status->cursor));
 }
 
 static json_t *numbers_json(const struct weir_control_rates *rates,
                             const struct weir_subscription_status *status) {
     const struct weir_subscription_counts *counts = &status->counts;
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", //
-                     "lag_events", (json_int_t)(counts->queued + counts->behind), //
-                     "queued_events", (json_int_t)counts->queued, //
-                     "queued_bytes", (json_int_t)counts->queued_bytes, //
-                     "behind_events", (json_int_t)counts->behind, //
-                     "in_flight_events", (json_int_t)counts->in_flight, //
-                     "oldest_age_ms", (json_int_t)(status->oldest_ns / WEIR_NS_PER_MS), //
-                     "retrying_keys", (json_int_t)status->retrying, //
-                     "settled_per_second", rate_of(rates, status), //
-                     "received_total", (json_int_t)counts->received, //
-                     "handled_total", (json_int_t)counts->handled, //
-                     "failed_attempts_total", (json_int_t)counts->failed, //
-                     "dead_total", (json_int_t)counts->dead, //
-                     "dropped_total", (json_int_t)counts->dropped, //
-                     "derived_total", (json_int_t)counts->derived, //
-                     "next_seq", (json_int_t)status->next_seq, //
-                     "last_error", error_json(status));
+    return json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", //
+        "lag_events", (json_int_t)counts->queued + (json_int_t)counts->behind,              //
+        "queued_events", (json_int_t)counts->queued,                                        //
+        "queued_bytes", (json_int_t)counts->queued_bytes,                                   //
+        "behind_events", (json_int_t)counts->behind,                                        //
+        "in_flight_events", (json_int_t)counts->in_flight,                                  //
+        "oldest_age_ms", (json_int_t)(status->oldest_ns / WEIR_NS_PER_MS),                  //
+        "retrying_keys", (json_int_t)status->retrying,                                      //
+        "settled_per_second", rate_of(rates, status),                                       //
+        "received_total", (json_int_t)counts->received,                                     //
+        "handled_total", (json_int_t)counts->handled,                                       //
+        "failed_attempts_total", (json_int_t)counts->failed,                                //
+        "dead_total", (json_int_t)counts->dead,                                             //
+        "dropped_total", (json_int_t)counts->dropped,                                       //
+        "derived_total", (json_int_t)counts->derived,                                       //
+        "next_seq", (json_int_t)status->next_seq,                                           //
+        "last_error", error_json(status));
 }
 
 static void tell_subscription(void *context, const struct weir_subscription_status *status) {

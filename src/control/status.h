@@ -12,7 +12,8 @@
 struct weir_flow;
 
 enum {
-    WEIR_CONTROL_RATE_MS = 5000, // between two looks at the counters; a rate is over one to two of them
+    WEIR_CONTROL_RATE_MS =
+        5000, // between two looks at the counters; a rate is over one to two of them
     WEIR_CONTROL_RATES_MAX = 65536, // subscriptions that have a rate
 };
 
@@ -22,7 +23,7 @@ struct weir_control_count {
 };
 
 struct weir_control_counts {
-    int64_t at_ns; // 0: never
+    int64_t at_ns;                   // 0: never
     struct weir_control_count *rows; // ascending by hash
     size_t count, room;
 };

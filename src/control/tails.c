@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The lines of those who tail; see tails.h. A worker that offers what happened looks first who wants
-// it, makes the line without the lock, and then hands it to everybody who still wants it: two short
-// locks, and no worker waits while another one makes a line. Where a ring is full the newest line is
-// dropped, because a stream with a hole that is told is read in order; the hole is told at its
-// place.
+// The lines of those who tail; see tails.h. A worker that offers what happened looks first who
+// wants it, makes the line without the lock, and then hands it to everybody who still wants it: two
+// short locks, and no worker waits while another one makes a line. Where a ring is full the newest
+// line is dropped, because a stream with a hole that is told is read in order; the hole is told at
+// its place.
 #include "control/tails.h"
 
 #include "base/clock.h"
@@ -106,18 +106,18 @@ static struct weir_control_line *line_of_event(const struct weir_tap_event *even
     char time[WEIR_TIME_BYTES];
     weir_time_format(weir_clock_wall_ns(), time);
     return line_of(json_pack(
-        "{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:s, s:o, s:I}", //
-        "time", time, //
+        "{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:s, s:o, s:I}",                      //
+        "time", time,                                                                        //
         "subscription", weir_control_text(weir_str_of(event->subscription), NAME_BYTES_MAX), //
-        "guest", weir_control_text(weir_str_of(event->guest), NAME_BYTES_MAX), //
-        "handler", weir_control_text(weir_str_of(event->handler), NAME_BYTES_MAX), //
-        "id", weir_control_text(fields->id, SUBJECT_BYTES_MAX), //
-        "source", weir_control_text(fields->source, SUBJECT_BYTES_MAX), //
-        "subject", weir_control_text(fields->subject.value, SUBJECT_BYTES_MAX), //
-        "type", weir_control_text(fields->ty, SUBJECT_BYTES_MAX), //
-        "attempt", (json_int_t)event->attempt, //
-        "outcome", event->outcome, //
-        "reason", weir_control_text(weir_str_of(event->reason), REASON_BYTES_MAX), //
+        "guest", weir_control_text(weir_str_of(event->guest), NAME_BYTES_MAX),               //
+        "handler", weir_control_text(weir_str_of(event->handler), NAME_BYTES_MAX),           //
+        "id", weir_control_text(fields->id, SUBJECT_BYTES_MAX),                              //
+        "source", weir_control_text(fields->source, SUBJECT_BYTES_MAX),                      //
+        "subject", weir_control_text(fields->subject.value, SUBJECT_BYTES_MAX),              //
+        "type", weir_control_text(fields->ty, SUBJECT_BYTES_MAX),                            //
+        "attempt", (json_int_t)event->attempt,                                               //
+        "outcome", event->outcome,                                                           //
+        "reason", weir_control_text(weir_str_of(event->reason), REASON_BYTES_MAX),           //
         "took_ns", (json_int_t)event->took_ns));
 }
 
@@ -136,8 +136,7 @@ static bool is_wanted(const struct weir_control_tail *tail, const struct weir_ta
     const struct weir_control_request *filter = &tail->filter;
     return tail->is_used && (!filter->is_failed || has_failed(event)) &&
            (!filter->subscription || strcmp(filter->subscription, event->subscription) == 0) &&
-           (!filter->type ||
-            weir_str_has_prefix(event->event->ty, weir_str_of(filter->type))) &&
+           (!filter->type || weir_str_has_prefix(event->event->ty, weir_str_of(filter->type))) &&
            (!filter->key ||
             weir_str_has_prefix(event->event->subject.value, weir_str_of(filter->key)));
 }

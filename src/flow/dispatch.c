@@ -98,6 +98,12 @@ static bool await_lane(struct weir_worker *worker) {
     return false;
 }
 
+// Without the lock: after each weir_dispatch_take, before the next one may retire another guest.
+static void let_go_of_retired(struct weir_worker *worker) {
+    weir_guest_unref(worker->retired);
+    worker->retired = NULL;
+}
+
 static void *work(void *argument) {
     struct weir_worker *worker = argument;
     struct weir_flow *flow = worker->flow;
@@ -116,8 +122,7 @@ static void *work(void *argument) {
         bool has_next = !flow->is_ending && weir_dispatch_take(worker, &wait_ns);
         weir_flow_unlock(flow);
         weir_delivery_free(settlement.over);
-        weir_guest_unref(worker->retired);
-        worker->retired = NULL;
+        let_go_of_retired(worker);
         weir_intake_resume(flow, resumes, resume_count);
         if (resume_count == WEIR_RESUMES_MAX) {
             weir_intake_resume_all(flow);
@@ -126,9 +131,9 @@ static void *work(void *argument) {
             pthread_mutex_lock(&flow->lock);
             goes_on = await_lane(worker);
             weir_flow_unlock(flow);
+            let_go_of_retired(worker);
         }
     }
-    weir_guest_unref(worker->retired);
     weir_guest_unref(worker->guest);
     return NULL;
 }

@@ -224,7 +224,8 @@ struct weir_flow {
     uint64_t queued_bytes;
     uint32_t idle_workers;
     uint32_t wakes;   // idle workers to wake when the lock is left, see weir_flow_unlock
-    bool is_stopping; // no exec goes on
+    bool has_executed; // an exec has begun: what is in the outbox may be published
+    bool is_stopping;  // no exec goes on
     bool is_cutting;  // no grace any more
     bool is_ending;   // threads return
     struct weir_worker *workers;
@@ -424,6 +425,8 @@ bool weir_backlog_load(struct weir_flow *flow);
 // Under lock: the target of a resource, made with its thread where there is none.
 weir_status weir_target_obtain(struct weir_flow *flow, struct weir_resource *resource,
                                struct weir_target **ret_target, struct weir_error *err);
+// Under lock: the first exec begins.
+void weir_target_begin_all(struct weir_flow *flow);
 void weir_target_join_all(struct weir_flow *flow);
 // The one that publishes to a resource of that name; NULL: none does. Under lock.
 struct weir_target *weir_target_find(const struct weir_flow *flow, struct weir_str name);

@@ -5,6 +5,9 @@
 // the order in which the causes were settled, one event at a time, and removes the row of what was
 // published. A stop between the two publishes an event again, with the same id.
 //
+// Nothing is published before the first exec: what was left in the outbox would be told to a topic
+// whose watches are still being made, and be gone.
+//
 // A resource that cannot be reached is asked again with growing waits, for as long as it takes;
 // meanwhile its events gather in the outbox, and at WEIR_OUTBOX_WAITING_MAX the handlers that
 // return more of them wait. An event that cannot be published at all becomes a dead letter.
@@ -71,6 +74,14 @@ void weir_out_append(struct weir_flow *flow, struct weir_out *out, struct weir_t
     weir_ledger_touch_flow(flow);
 }
 
+void weir_target_begin_all(struct weir_flow *flow) {
+    struct weir_target *target;
+    flow->has_executed = true;
+    LL_FOREACH (flow->targets, target) {
+        pthread_cond_signal(&target->work);
+    }
+}
+
 void weir_target_push(struct weir_out *out) {
     struct weir_target *target = out->target;
     out->next = NULL;
@@ -92,7 +103,7 @@ void weir_target_push(struct weir_out *out) {
 static struct weir_out *await_first(struct weir_target *target) {
     struct weir_flow *flow = target->flow;
     pthread_mutex_lock(&flow->lock);
-    while (!target->first && !flow->is_ending) {
+    while ((!target->first || !flow->has_executed) && !flow->is_ending) {
         pthread_cond_wait(&target->work, &flow->lock);
     }
     struct weir_out *first = flow->is_ending ? NULL : target->first;

@@ -175,6 +175,9 @@ weir_status weir_set_exec(struct weir_set *set, int64_t duration_ns, struct weir
     tell_begin(set, &totals, duration_ns);
 
     pthread_mutex_lock(&flow->lock);
+    if (!flow->has_executed) {
+        weir_target_begin_all(flow);
+    }
     set->is_executing = !flow->is_stopping; // none begins after a stop, not even for a moment
     weir_lanes_update_set(set);
     weir_flow_unlock(flow);

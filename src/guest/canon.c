@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Lowering and lifting; see canon.h. This is on the way of every event: an event of 100 bytes is
-// some ten texts, and the cost is the guest's own allocator, called once for each of them as the
-// canonical ABI asks. Any thread; the memory's instance must not run meanwhile.
+// some ten texts, and the cost is in entering the guest for its allocator, which the canonical ABI
+// asks for a block for each of them. So lowering is done in two walks over the tables: one plans
+// the blocks and checks the bounds, all blocks are asked for at once (batch.c knows how to do that
+// cheaply), and one stores, which cannot fail any more. How deep the walks go is up to the tables,
+// which are constants.
 //
 // Tried instead: generating a C function for each type, which was no faster than the walk, and one
-// block for all texts of an event, which a guest's runtime cannot free.
+// block for all texts of an event, which a guest's runtime cannot free. Any thread; the memory's
+// instance must not run meanwhile.
 #include "guest/canon.h"
 
 #include <inttypes.h>
@@ -22,28 +26,6 @@ static uint32_t load_u32(const uint8_t *at) {
     uint32_t value;
     memcpy(&value, at, sizeof value);
     return value;
-}
-
-// Says why a block was refused.
-static __attribute__((cold)) weir_status refuse_block(const struct weir_linear_memory *memory,
-                                                      uint32_t address, uint32_t size,
-                                                      uint32_t align, struct weir_error *err) {
-    return weir_fail(err, WEIR_TRAPPED,
-                     "cabi_realloc answered 0x%" PRIx32 " for %" PRIu32 " bytes aligned to %" PRIu32
-                     ", which is %s of %zu bytes",
-                     address, size, align,
-                     (address & (align - 1)) != 0 ? "not so aligned in the memory"
-                                                  : "outside of the memory",
-                     memory->size);
-}
-
-static inline weir_status allocate(struct weir_linear_memory *memory, uint32_t size, uint32_t align,
-                                   uint32_t *ret_address, struct weir_error *err) {
-    weir_status status = memory->allocate(memory, size, align, ret_address, err);
-    if (status == WEIR_OK && !weir_linear_memory_holds(memory, *ret_address, size, align)) {
-        return refuse_block(memory, *ret_address, size, align, err);
-    }
-    return status;
 }
 
 // What one value may still use on its way.
@@ -83,116 +65,223 @@ static weir_status check_count(uint64_t count, struct weir_error *err) {
                            WEIR_CANON_ITEMS_MAX);
 }
 
-static void store_view(uint8_t *at, uint32_t pointer, size_t count) {
-    store_u32(at, pointer);
-    store_u32(at + 4, (uint32_t)count);
+// Every list of the host has this shape: a pointer and a count.
+static struct weir_attributes load_list(const unsigned char *host) {
+    struct weir_attributes list;
+    memcpy(&list, host, sizeof list);
+    return list;
 }
 
-// Stores a text or list of bytes, which goes into a block of its own.
-static weir_status lower_bytes(struct allowance *allowance, const unsigned char *host,
-                               uint32_t address, struct weir_error *err) {
-    struct weir_linear_memory *memory = allowance->memory;
-    struct weir_str bytes;
-    memcpy(&bytes, host, sizeof bytes);
-    uint32_t block =
-        1; // the ABI leaves the pointer of an empty one open; it only has to be aligned
-    if (bytes.size > 0) {
-        weir_status status = spend(allowance, bytes.size, err);
-        if (status == WEIR_OK) {
-            status = allocate(memory, (uint32_t)bytes.size, 1, &block, err);
-        }
-        if (status != WEIR_OK) {
-            return status;
-        }
-        // Not memcpy: the text may be the guest's own, and a hostile allocator may answer with its
-        // place.
-        memmove(memory->base + block, bytes.data, bytes.size);
+static const unsigned char *item_of(const struct weir_attributes *list,
+                                    const struct weir_wit_type *element, size_t index) {
+    return (const unsigned char *)list->items + index * element->host_size;
+}
+
+// What is asked of the guest's allocator for a value that is lowered, in the order in which the
+// value is stored.
+struct plan {
+    struct allowance allowance;
+    size_t count;
+    struct weir_block blocks[WEIR_CANON_BLOCKS_MAX];
+};
+
+static weir_status plan_block(struct plan *plan, size_t size, uint32_t align,
+                              struct weir_error *err) {
+    weir_status status = spend(&plan->allowance, size, err);
+    if (status != WEIR_OK) {
+        return status;
     }
-    store_view(memory->base + address, block, bytes.size);
+    if (plan->count == WEIR_CANON_BLOCKS_MAX) {
+        return weir_fail(err, WEIR_LIMIT, "it has more than %d texts and lists",
+                         WEIR_CANON_BLOCKS_MAX);
+    }
+    plan->blocks[plan->count++] = (struct weir_block){.size = (uint32_t)size, .align = align};
     return WEIR_OK;
 }
 
-static weir_status lower(struct allowance *allowance, const struct weir_wit_type *type,
-                         const unsigned char *host, uint32_t address, struct weir_error *err);
+static weir_status plan_bytes(struct plan *plan, const unsigned char *host,
+                              struct weir_error *err) {
+    struct weir_str bytes;
+    memcpy(&bytes, host, sizeof bytes);
+    return bytes.size > 0 ? plan_block(plan, bytes.size, 1, err) : WEIR_OK;
+}
 
-static weir_status lower_list(struct allowance *allowance, const struct weir_wit_type *type,
-                              const unsigned char *host, uint32_t address, struct weir_error *err) {
-    struct weir_linear_memory *memory = allowance->memory;
+static weir_status plan_value(struct plan *plan, const struct weir_wit_type *type,
+                              const unsigned char *host, struct weir_error *err);
+
+static weir_status plan_list(struct plan *plan, const struct weir_wit_type *type,
+                             const unsigned char *host, struct weir_error *err) {
     const struct weir_wit_type *element = type->element;
-    struct weir_attributes list; // every host list has this shape: a pointer and a count
-    memcpy(&list, host, sizeof list);
-    uint32_t block = element->guest_align;
+    struct weir_attributes list = load_list(host);
     weir_status status = check_count(list.count, err);
     if (status == WEIR_OK && list.count > 0) {
-        uint32_t bytes = (uint32_t)list.count * element->guest_size;
-        status = spend(allowance, bytes, err);
-        status =
-            status == WEIR_OK ? allocate(memory, bytes, element->guest_align, &block, err) : status;
+        status = plan_block(plan, list.count * element->guest_size, element->guest_align, err);
     }
     for (size_t i = 0; status == WEIR_OK && i < list.count; i++) {
-        const unsigned char *item = (const unsigned char *)list.items + i * element->host_size;
-        status = lower(allowance, element, item, block + (uint32_t)i * element->guest_size, err);
-    }
-    if (status == WEIR_OK) {
-        store_view(memory->base + address, block, list.count);
+        status = plan_value(plan, element, item_of(&list, element, i), err);
     }
     return status;
 }
 
-// A member of a record or variant. Most are texts, which are spared the way through `lower`.
-static inline weir_status lower_member(struct allowance *allowance,
-                                       const struct weir_wit_field *member,
-                                       const unsigned char *host, uint32_t address,
-                                       struct weir_error *err) {
+// A member of a record or variant. Most are texts, which are spared the way through plan_value.
+static inline weir_status plan_member(struct plan *plan, const struct weir_wit_field *member,
+                                      const unsigned char *host, struct weir_error *err) {
     const unsigned char *from = host + member->host_offset;
-    uint32_t to = address + member->guest_offset;
-    return member->type->kind == WEIR_WIT_STRING ? lower_bytes(allowance, from, to, err)
-                                                 : lower(allowance, member->type, from, to, err);
+    return member->type->kind == WEIR_WIT_STRING ? plan_bytes(plan, from, err)
+                                                 : plan_value(plan, member->type, from, err);
 }
 
-static weir_status lower_fields(struct allowance *allowance, const struct weir_wit_type *type,
-                                const unsigned char *host, uint32_t address,
-                                struct weir_error *err) {
+static weir_status plan_value(struct plan *plan, const struct weir_wit_type *type,
+                              const unsigned char *host, struct weir_error *err) {
     weir_status status = WEIR_OK;
-    for (uint32_t i = 0; status == WEIR_OK && i < type->field_count; i++) {
-        status = lower_member(allowance, &type->fields[i], host, address, err);
-    }
-    return status;
-}
-
-// Stores at an address whose bounds have been checked for the whole type.
-static weir_status lower(struct allowance *allowance, const struct weir_wit_type *type,
-                         const unsigned char *host, uint32_t address, struct weir_error *err) {
-    uint8_t *at = allowance->memory->base + address;
     switch (type->kind) {
     case WEIR_WIT_VARIANT: {
         const struct weir_wit_field *chosen = &type->fields[host[0]];
-        at[0] = host[0];
-        return chosen->type ? lower_member(allowance, chosen, host, address, err) : WEIR_OK;
+        return chosen->type ? plan_member(plan, chosen, host, err) : WEIR_OK;
     }
     case WEIR_WIT_RECORD:
-        return lower_fields(allowance, type, host, address, err);
+        for (uint32_t i = 0; status == WEIR_OK && i < type->field_count; i++) {
+            status = plan_member(plan, &type->fields[i], host, err);
+        }
+        return status;
     case WEIR_WIT_STRING:
     case WEIR_WIT_BYTES:
-        return lower_bytes(allowance, host, address, err);
+        return plan_bytes(plan, host, err);
     case WEIR_WIT_LIST:
-        return lower_list(allowance, type, host, address, err);
+        return plan_list(plan, type, host, err);
     case WEIR_WIT_U8:
     case WEIR_WIT_U64:
     case WEIR_WIT_OWN:
     case WEIR_WIT_BORROW:
-        memcpy(at, host, type->guest_size);
         return WEIR_OK;
     }
-    return weir_fail(err, WEIR_OTHER, "a WIT type of unknown kind %d", (int)type->kind);
+    return status;
+}
+
+// Where values are stored: checked blocks, taken one after the other as they were planned.
+struct store {
+    uint8_t *base;
+    const struct weir_block *next;
+};
+
+static void store_view(struct store *store, uint32_t address, uint32_t pointer, size_t count) {
+    store_u32(store->base + address, pointer);
+    store_u32(store->base + address + 4, (uint32_t)count);
+}
+
+static inline void store_bytes(struct store *store, const unsigned char *host, uint32_t address) {
+    struct weir_str bytes;
+    memcpy(&bytes, host, sizeof bytes);
+    uint32_t pointer = 1; // the ABI leaves it open for an empty text; it only has to be aligned
+    if (bytes.size > 0) {
+        pointer = store->next++->address;
+        // Not memcpy: the text may be the guest's own, and a hostile allocator may answer with its
+        // place.
+        memmove(store->base + pointer, bytes.data, bytes.size);
+    }
+    store_view(store, address, pointer, bytes.size);
+}
+
+static void store_value(struct store *store, const struct weir_wit_type *type,
+                        const unsigned char *host, uint32_t address);
+
+static void store_list(struct store *store, const struct weir_wit_type *type,
+                       const unsigned char *host, uint32_t address) {
+    const struct weir_wit_type *element = type->element;
+    struct weir_attributes list = load_list(host);
+    uint32_t pointer = list.count > 0 ? store->next++->address : element->guest_align;
+    for (size_t i = 0; i < list.count; i++) {
+        store_value(store, element, item_of(&list, element, i),
+                    pointer + (uint32_t)i * element->guest_size);
+    }
+    store_view(store, address, pointer, list.count);
+}
+
+static inline void store_member(struct store *store, const struct weir_wit_field *member,
+                                const unsigned char *host, uint32_t address) {
+    const unsigned char *from = host + member->host_offset;
+    uint32_t to = address + member->guest_offset;
+    if (member->type->kind == WEIR_WIT_STRING) {
+        store_bytes(store, from, to);
+    } else {
+        store_value(store, member->type, from, to);
+    }
+}
+
+// Stores at an address whose bounds have been checked for the whole type.
+static void store_value(struct store *store, const struct weir_wit_type *type,
+                        const unsigned char *host, uint32_t address) {
+    switch (type->kind) {
+    case WEIR_WIT_VARIANT: {
+        const struct weir_wit_field *chosen = &type->fields[host[0]];
+        store->base[address] = host[0];
+        if (chosen->type) {
+            store_member(store, chosen, host, address);
+        }
+        return;
+    }
+    case WEIR_WIT_RECORD:
+        for (uint32_t i = 0; i < type->field_count; i++) {
+            store_member(store, &type->fields[i], host, address);
+        }
+        return;
+    case WEIR_WIT_STRING:
+    case WEIR_WIT_BYTES:
+        store_bytes(store, host, address);
+        return;
+    case WEIR_WIT_LIST:
+        store_list(store, type, host, address);
+        return;
+    case WEIR_WIT_U8:
+    case WEIR_WIT_U64:
+    case WEIR_WIT_OWN:
+    case WEIR_WIT_BORROW:
+        memcpy(store->base + address, host, type->guest_size);
+    }
+}
+
+static __attribute__((cold)) weir_status refuse_block(const struct weir_linear_memory *memory,
+                                                      const struct weir_block *block,
+                                                      struct weir_error *err) {
+    bool is_aligned = (block->address & (block->align - 1)) == 0;
+    return weir_fail(err, WEIR_TRAPPED,
+                     "cabi_realloc answered 0x%" PRIx32 " for %" PRIu32 " bytes aligned to %" PRIu32
+                     ", which is %s of %zu bytes",
+                     block->address, block->size, block->align,
+                     is_aligned ? "outside of the memory" : "not so aligned in the memory",
+                     memory->size);
+}
+
+static weir_status allocate(struct weir_linear_memory *memory, struct plan *plan,
+                            struct weir_error *err) {
+    weir_status status = memory->allocate(memory, plan->blocks, plan->count, err);
+    for (size_t i = 0; status == WEIR_OK && i < plan->count; i++) {
+        const struct weir_block *block = &plan->blocks[i];
+        if (!weir_linear_memory_holds(memory, block->address, block->size, block->align)) {
+            return refuse_block(memory, block, err);
+        }
+    }
+    return status;
 }
 
 weir_status weir_canon_lower_new(struct weir_linear_memory *memory,
                                  const struct weir_wit_type *type, const void *host,
                                  uint32_t *ret_address, struct weir_error *err) {
-    struct allowance allowance = allowance_of(memory, NULL);
-    weir_status status = allocate(memory, type->guest_size, type->guest_align, ret_address, err);
-    return status == WEIR_OK ? lower(&allowance, type, host, *ret_address, err) : status;
+    struct plan plan;
+    plan.allowance = allowance_of(memory, NULL);
+    // The value's own block comes first, and its size is the type's: it is not counted.
+    plan.blocks[0] = (struct weir_block){.size = type->guest_size, .align = type->guest_align};
+    plan.count = 1;
+    weir_status status = plan_value(&plan, type, host, err);
+    if (status == WEIR_OK) {
+        status = allocate(memory, &plan, err);
+    }
+    if (status == WEIR_OK) {
+        struct store store = {.base = memory->base, .next = plan.blocks + 1};
+        *ret_address = plan.blocks[0].address;
+        store_value(&store, type, host, *ret_address);
+    }
+    return status;
 }
 
 static weir_status check_address(struct weir_linear_memory *memory, const char *what,
@@ -213,10 +302,22 @@ static weir_status check_address(struct weir_linear_memory *memory, const char *
 
 weir_status weir_canon_lower_at(struct weir_linear_memory *memory, const struct weir_wit_type *type,
                                 const void *host, uint32_t address, struct weir_error *err) {
-    struct allowance allowance = allowance_of(memory, NULL);
+    struct plan plan;
+    plan.allowance = allowance_of(memory, NULL);
+    plan.count = 0;
     weir_status status = check_address(memory, "the return pointer", address, type->guest_size,
                                        type->guest_align, err);
-    return status == WEIR_OK ? lower(&allowance, type, host, address, err) : status;
+    if (status == WEIR_OK) {
+        status = plan_value(&plan, type, host, err);
+    }
+    if (status == WEIR_OK) {
+        status = allocate(memory, &plan, err);
+    }
+    if (status == WEIR_OK) {
+        struct store store = {.base = memory->base, .next = plan.blocks};
+        store_value(&store, type, host, address);
+    }
+    return status;
 }
 
 // Says why a text or list of bytes was refused.

@@ -19,16 +19,24 @@
 enum {
     WEIR_CANON_ITEMS_MAX = WEIR_EXTENSIONS_MAX, // items of one list
     WEIR_CANON_SCRATCH_BYTES = 4096,            // room for the lists of one value
+    // Blocks of one value that is lowered: twenty, and two texts for each item of a list.
+    WEIR_CANON_BLOCKS_MAX = 20 + 2 * WEIR_CANON_ITEMS_MAX,
+};
+
+// A new block of a guest's memory.
+struct weir_block {
+    uint32_t size;    // bytes, not 0
+    uint32_t align;   // a power of two
+    uint32_t address; // the guest's answer
 };
 
 struct weir_linear_memory {
     uint8_t *base; // fixed while the memory lives
     size_t size;   // bytes; grows while the guest runs, never shrinks
-    // The guest's cabi_realloc for a new block. Returns the address as the guest gave it,
-    // unchecked, and sets `size` anew at least where the block would reach beyond it. WEIR_TRAPPED
-    // and others with err.
-    weir_status (*allocate)(struct weir_linear_memory *memory, uint32_t size, uint32_t align,
-                            uint32_t *ret_address, struct weir_error *err);
+    // Calls the guest's cabi_realloc for each block, in order. Leaves the addresses as the guest
+    // gave them, unchecked, and sets the memory's size anew. WEIR_TRAPPED and others with err.
+    weir_status (*allocate)(struct weir_linear_memory *memory, struct weir_block *blocks,
+                            size_t count, struct weir_error *err);
     void *context;           // for `allocate`
     uint64_t bytes_max;      // texts and lists of one value, in sum
     const char *bytes_bound; // the configuration key of bytes_max, for messages

@@ -152,7 +152,8 @@ static wasm_config_t *config_of(const struct weir_engine_config *config) {
     wasmtime_config_wasm_relaxed_simd_set(settings, false);
     wasmtime_config_wasm_exceptions_set(settings, false);
 
-    wasmtime_pooling_allocation_config_total_core_instances_set(pool, config->instances_max);
+    wasmtime_pooling_allocation_config_total_core_instances_set(pool, config->instances_max *
+                                                                          WEIR_STORE_INSTANCES_MAX);
     wasmtime_pooling_allocation_config_total_memories_set(pool, config->instances_max);
     wasmtime_pooling_allocation_config_total_tables_set(pool, config->instances_max *
                                                                   TABLES_PER_MODULE_MAX);

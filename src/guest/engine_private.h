@@ -10,6 +10,9 @@
 #include <wasm.h>
 #include <wasmtime.h>
 
+// Instances of one store: the guest's own, and the one beside it (batch.c).
+enum { WEIR_STORE_INSTANCES_MAX = 2 };
+
 struct weir_engine {
     wasm_engine_t *wasm;
     struct weir_engine_config config;

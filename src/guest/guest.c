@@ -531,7 +531,13 @@ static weir_status compile(struct weir_guest *guest, struct weir_str wasm, struc
         return WEIR_INVALID;
     }
     weir_status status = inspect(guest, err);
-    return status == WEIR_OK ? link_imports(guest, err) : status;
+    if (status == WEIR_OK) {
+        status = link_imports(guest, err);
+    }
+    if (status == WEIR_OK && guest->args.instances == WEIR_INSTANCES_REUSED && guest->has_realloc) {
+        status = weir_batch_compile(guest->engine, &guest->batch, err);
+    }
+    return status;
 }
 
 static weir_status prepare(struct weir_engine *engine, const struct weir_guest_args *args,
@@ -656,6 +662,9 @@ static void destroy(struct weir_guest *guest) {
     }
     if (guest->module) {
         wasmtime_module_delete(guest->module);
+    }
+    if (guest->batch) {
+        wasmtime_module_delete(guest->batch);
     }
     for (uint32_t i = 0; i < guest->handler_count; i++) {
         free(guest->handlers[i].name);

@@ -123,8 +123,7 @@ static __attribute__((cold)) weir_status trapped(struct weir_instance *instance,
     return WEIR_TRAPPED;
 }
 
-// weir_instance_call, for the calls that each text of an event costs.
-static inline weir_status call(struct weir_instance *instance, const wasmtime_func_t *function,
+weir_status weir_instance_call(struct weir_instance *instance, const wasmtime_func_t *function,
                                wasmtime_val_raw_t *values, size_t count, struct weir_error *err) {
     wasm_trap_t *trap = NULL;
     wasmtime_error_t *error =
@@ -132,32 +131,37 @@ static inline weir_status call(struct weir_instance *instance, const wasmtime_fu
     return error || trap ? trapped(instance, error, trap, err) : WEIR_OK;
 }
 
-weir_status weir_instance_call(struct weir_instance *instance, const wasmtime_func_t *function,
-                               wasmtime_val_raw_t *values, size_t count, struct weir_error *err) {
-    return call(instance, function, values, count, err);
-}
-
 // The memory's place is fixed when it is made (memory_may_move is off); its size grows.
 static void refresh_size(struct weir_instance *instance) {
     instance->linear.size = wasmtime_memory_data_size(instance->context, &instance->memory);
 }
 
-static weir_status allocate(struct weir_linear_memory *memory, uint32_t size, uint32_t align,
-                            uint32_t *ret_address, struct weir_error *err) {
+static weir_status allocate_each(struct weir_instance *instance, struct weir_block *blocks,
+                                 size_t count, struct weir_error *err) {
+    weir_status status = WEIR_OK;
+    for (size_t i = 0; status == WEIR_OK && i < count; i++) {
+        wasmtime_val_raw_t values[4] = {{.i32 = 0},
+                                        {.i32 = 0},
+                                        {.i32 = (int32_t)blocks[i].align},
+                                        {.i32 = (int32_t)blocks[i].size}};
+        status = weir_instance_call(instance, &instance->realloc, values, 4, err);
+        blocks[i].address = (uint32_t)values[0].i32;
+    }
+    return status;
+}
+
+static weir_status allocate(struct weir_linear_memory *memory, struct weir_block *blocks,
+                            size_t count, struct weir_error *err) {
     struct weir_instance *instance = memory->context;
-    wasmtime_val_raw_t values[4] = {
-        {.i32 = 0}, {.i32 = 0}, {.i32 = (int32_t)align}, {.i32 = (int32_t)size}};
+    if (count == 0) {
+        return WEIR_OK;
+    }
     instance->is_in_abi = true;
-    weir_status status = call(instance, &instance->realloc, values, 4, err);
+    weir_status status = instance->has_batch ? weir_batch_allocate(instance, blocks, count, err)
+                                             : allocate_each(instance, blocks, count, err);
     instance->is_in_abi = false;
-    if (status != WEIR_OK) {
-        return weir_error_prefix(err, status, "cabi_realloc");
-    }
-    *ret_address = (uint32_t)values[0].i32;
-    if ((uint64_t)*ret_address + size > memory->size) {
-        refresh_size(instance);
-    }
-    return WEIR_OK;
+    refresh_size(instance);
+    return status == WEIR_OK ? status : weir_error_prefix(err, status, "cabi_realloc");
 }
 
 static weir_status add_wasi(struct weir_instance *instance, struct weir_error *err) {
@@ -205,7 +209,8 @@ static weir_status instantiate(struct weir_instance *instance, struct weir_error
         return weir_fail_no_memory(err, "a store");
     }
     instance->context = wasmtime_store_context(instance->store);
-    wasmtime_store_limiter(instance->store, (int64_t)guest->args.memory_bytes, -1, 1, -1, 1);
+    wasmtime_store_limiter(instance->store, (int64_t)guest->args.memory_bytes, -1,
+                           WEIR_STORE_INSTANCES_MAX, -1, 1);
     wasmtime_store_epoch_deadline_callback(instance->store, epoch_passed, instance, NULL);
     wasmtime_context_set_epoch_deadline(instance->context, 1);
     weir_status status = guest->uses_wasi ? add_wasi(instance, err) : WEIR_OK;
@@ -221,6 +226,9 @@ static weir_status instantiate(struct weir_instance *instance, struct weir_error
     status = find_memory(instance, err);
     if (status == WEIR_OK && guest->has_realloc) {
         status = weir_instance_function(instance, "cabi_realloc", &instance->realloc, err);
+    }
+    if (status == WEIR_OK && guest->batch && !instance->session) {
+        status = weir_batch_bind(instance, err);
     }
     if (status == WEIR_OK && guest->has_initialize) {
         wasmtime_func_t initialize;
@@ -244,6 +252,7 @@ weir_status weir_instance_new(struct weir_guest *guest, void *session, struct we
     instance->guest = guest;
     instance->session = session;
     instance->store = NULL;
+    instance->has_batch = false;
     instance->is_in_abi = false;
     instance->is_ready = false;
     instance->bound_handler = WEIR_HANDLERS_MAX;

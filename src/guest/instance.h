@@ -37,6 +37,7 @@ struct weir_guest {
     wasmtime_module_t *module;
     wasmtime_linker_t *linker;
     wasmtime_instance_pre_t *pre;
+    wasmtime_module_t *batch; // see batch.c; with WEIR_INSTANCES_REUSED, else NULL
     struct weir_handler *handlers;
     uint32_t handler_count;
     struct weir_odd_export
@@ -58,6 +59,8 @@ struct weir_instance {
     wasmtime_instance_t wasm;
     wasmtime_memory_t memory;
     wasmtime_func_t realloc;
+    wasmtime_func_t allocate; // with has_batch: calls realloc for many blocks
+    bool has_batch;
     bool is_in_abi; // inside cabi_realloc or cabi_post_: the canonical ABI forbids imports there
     bool is_ready;  // instantiated, `memory` is set
     uint32_t bound_handler; // whose functions the next two are; WEIR_HANDLERS_MAX: nobody's
@@ -103,6 +106,15 @@ weir_status weir_instance_main(struct weir_instance *instance, struct weir_error
 
 // Whether the call has gone over a bound or was cut; notes why in `stopped`.
 bool weir_instance_is_over(struct weir_instance *instance);
+
+// What calls the guest's cabi_realloc many times at once (batch.c): compiled with the guest, bound
+// to an instance that has its `realloc`, used through weir_batch_allocate, which fills the blocks'
+// addresses.
+weir_status weir_batch_compile(struct weir_engine *engine, wasmtime_module_t **ret_batch,
+                               struct weir_error *err);
+weir_status weir_batch_bind(struct weir_instance *instance, struct weir_error *err);
+weir_status weir_batch_allocate(struct weir_instance *instance, struct weir_block *blocks,
+                                size_t count, struct weir_error *err);
 
 // WASI preview 1's poll_oneoff, with bounds (poll.c).
 wasm_trap_t *weir_poll_oneoff(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *values,

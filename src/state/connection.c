@@ -219,8 +219,7 @@ weir_status weir_connection_run(struct weir_connection *connection, sqlite3_stmt
     int code = bind_code == SQLITE_OK ? sqlite3_step(statement) : bind_code;
     weir_status status = WEIR_OK;
     if (code != SQLITE_DONE && code != SQLITE_ROW) {
-        status = weir_connection_fail(connection, code,
-                                      sqlite3_stmt_readonly(statement) ? "read" : "write", err);
+        status = weir_connection_fail(connection, code, "write", err);
     }
     sqlite3_reset(statement);
     return status;

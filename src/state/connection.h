@@ -74,8 +74,8 @@ weir_status weir_connection_fail(struct weir_connection *connection, int code, c
 // The statement, prepared where it was not. It is reset and has no row.
 weir_status weir_connection_statement(struct weir_connection *connection, enum weir_statement which,
                                       sqlite3_stmt **ret_statement, struct weir_error *err);
-// Runs a statement to its end and resets it. `bind_code`: of the binding, for it to be checked
-// once.
+// Runs a statement that writes to its end and resets it. `bind_code`: of the binding, for it to be
+// checked once.
 weir_status weir_connection_run(struct weir_connection *connection, sqlite3_stmt *statement,
                                 int bind_code, struct weir_error *err);
 // A statement without parameters.

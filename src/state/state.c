@@ -237,6 +237,44 @@ weir_status weir_state_compare(const struct weir_state_paths *paths, uint64_t nu
                      paths->database, number, marked, marked - number, advice_lost, paths->lock);
 }
 
+// Whether the disk gives all of the file. Not by opening it once more: closing that would undo the
+// locks that SQLite has on it.
+static int read_through(struct weir_connection *connection) {
+    enum { PIECE_BYTES = 4096 };
+    char piece[PIECE_BYTES];
+    sqlite3_file *file = NULL;
+    sqlite3_int64 size = 0;
+    int code =
+        sqlite3_file_control(connection->db, "main", SQLITE_FCNTL_FILE_POINTER, (void *)&file);
+    if (code == SQLITE_OK) {
+        code = file->pMethods->xFileSize(file, &size);
+    }
+    for (sqlite3_int64 at = 0; code == SQLITE_OK && at + PIECE_BYTES <= size; at += PIECE_BYTES) {
+        code = file->pMethods->xRead(file, piece, PIECE_BYTES, at);
+    }
+    return code;
+}
+
+// SQLite's check calls a page damaged that could not be read, so a bad finding is looked into: the
+// advice that follows from damage must not be given for a disk that did not answer once.
+static weir_status check_structure(struct weir_connection *connection, struct weir_error *err) {
+    enum { TRIES = 2 };
+    char text[256] = "";
+    for (int tries = 0; tries < TRIES; tries++) {
+        int64_t number;
+        weir_status status = weir_connection_ask(connection, "PRAGMA quick_check(1)", &number, text,
+                                                 sizeof text, err);
+        if (status != WEIR_OK || strcmp(text, "ok") == 0) {
+            return status;
+        }
+        int code = read_through(connection);
+        if (code != SQLITE_OK) {
+            return weir_connection_fail(connection, code, "read", err);
+        }
+    }
+    return weir_fail(err, WEIR_OTHER, "%s is damaged: %s: %s", connection->path, text, advice_lost);
+}
+
 // Everything that is looked at before the database is used, but for the number. A file without
 // tables has version 0 and number 0.
 static weir_status verify(struct weir_connection *connection, uint64_t bytes, int *ret_version,
@@ -247,14 +285,7 @@ static weir_status verify(struct weir_connection *connection, uint64_t bytes, in
         return status;
     }
     if (bytes <= QUICK_CHECK_BYTES_MAX) {
-        int64_t number;
-        char text[256];
-        status = weir_connection_ask(connection, "PRAGMA quick_check(1)", &number, text,
-                                     sizeof text, err);
-        if (status == WEIR_OK && strcmp(text, "ok") != 0) {
-            status = weir_fail(err, WEIR_OTHER, "%s is damaged: %s: %s", connection->path, text,
-                               advice_lost);
-        }
+        status = check_structure(connection, err);
     }
     if (status == WEIR_OK) {
         status = weir_state_read_number(connection, ret_number, err);

@@ -550,6 +550,9 @@ static void ten_thousand_watches_leave_nothing_behind(void **state) {
 
 static void resources_leave_nothing_behind(void **state) {
     struct rig *rig = rig_of(state);
+    // The first thread of a program may bring the sanitizer's along.
+    rig->provider->unwatch(rig_watch(rig, "*"));
+    rig_reopen(rig);
     size_t fds = test_count_fds(), threads = test_count_threads();
     for (int i = 0; i < 100; i++) {
         struct weir_resource *resource = rig_open(rig, "other");
@@ -563,7 +566,8 @@ static void resources_leave_nothing_behind(void **state) {
         assert_in_range(weir_clock_monotonic_ns() - began_ns, 0, 2 * WEIR_NS_PER_S);
     }
     assert_int_equal(test_count_fds(), fds);
-    WAIT_UNTIL(test_count_threads() == threads); // who was joined may still be on its way out
+    // Who was joined may still be on its way out.
+    WAIT_UNTIL(test_count_threads() <= threads);
     rig->provider->close(NULL);
 }
 

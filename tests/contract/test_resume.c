@@ -8,21 +8,21 @@
 // made in between, and nothing of before.
 #include "contract/rig.h"
 
-#include "support/memory.h"
+#include "support/notes.h"
 
 #include <stdio.h>
 
 // Static in each case: a case that fails leaves its watch to the rig's end.
 struct stop {
     struct rig *rig;
-    struct test_memory memory;
+    struct test_notes memory;
     uint64_t event_bytes_max;
     struct weir_watch *watch; // NULL: weir does not run
 };
 
 static void stop_init(struct stop *stop, struct rig *rig) {
     *stop = (struct stop){.rig = rig, .event_bytes_max = RIG_EVENT_BYTES_MAX};
-    test_memory_init(&stop->memory, &rig->sink);
+    test_notes_init(&stop->memory, &rig->sink);
 }
 
 static void end(struct stop *stop) {
@@ -33,15 +33,15 @@ static void end(struct stop *stop) {
 
 static void stop_finish(struct stop *stop) {
     stop->rig->provider->unwatch(stop->watch);
-    test_memory_finish(&stop->memory);
+    test_notes_finish(&stop->memory);
 }
 
 static weir_status try_begin(struct stop *stop, const char *key, bool goes_on,
                              struct weir_error *err) {
-    struct weir_resume resume = test_memory_resume(&stop->memory);
+    struct weir_resume resume = test_notes_resume(&stop->memory);
     struct weir_watch_args args = {
         .pattern = weir_pattern_of(weir_str_of(key)),
-        .sink = test_memory_of(&stop->memory),
+        .sink = test_notes_of(&stop->memory),
         .event_bytes_max = stop->event_bytes_max,
         .resume = goes_on ? &resume : NULL,
     };
@@ -111,7 +111,7 @@ static void what_is_there_when_a_watch_begins_is_remembered(void **state) {
         stop_init(&stop, rig);
         begin(&stop, patterns[i]);
         assert_int_equal(stop.memory.remembered, counts[i]);
-        assert_int_equal(test_memory_count(&stop.memory), counts[i]);
+        assert_int_equal(test_notes_count(&stop.memory), counts[i]);
         end(&stop);
         go_on(&stop, patterns[i]);
         expect_nothing(&stop, patterns[i], i == 0 ? "marker" : i == 3 ? "none" : "d/1");
@@ -220,7 +220,7 @@ static void one_key_goes_on_too(void **state) {
     rig_foreign_remove(rig, "d/k");
     go_on(&stop, "d/k");
     test_sink_expect_deleted(&rig->sink, "d/k");
-    assert_int_equal(test_memory_count(&stop.memory), 0);
+    assert_int_equal(test_notes_count(&stop.memory), 0);
     expect_nothing(&stop, "d/k", "d/k");
     stop_finish(&stop);
 }
@@ -288,13 +288,13 @@ static void a_deletion_has_the_same_id_after_a_stop(void **state) {
     const char *keys[] = {"old", "new"};
     for (int i = 0; i < 2; i++) {
         char id[256];
-        struct weir_str known = test_memory_find(&stop.memory, keys[i]);
+        struct weir_str known = test_notes_find(&stop.memory, keys[i]);
         char kept[WEIR_POSITION_BYTES_MAX];
         memcpy(kept, known.data, known.size);
         rig_foreign_remove(rig, keys[i]);
         const struct weir_event *event = test_sink_expect_deleted(&rig->sink, keys[i]);
         snprintf(id, sizeof id, "%.*s", WEIR_STR_ARG(event->fields.id));
-        test_memory_put(&stop.memory, keys[i], (struct weir_str){kept, known.size});
+        test_notes_put(&stop.memory, keys[i], (struct weir_str){kept, known.size});
         end(&stop);
         go_on(&stop, "*");
         event = test_sink_expect_deleted(&rig->sink, keys[i]);
@@ -375,18 +375,18 @@ static void a_fingerprint_that_is_not_understood_is_an_unknown_state(void **stat
     begin(&stop, "*");
     end(&stop);
     char bytes[WEIR_POSITION_BYTES_MAX];
-    struct weir_str good = test_memory_find(&stop.memory, "good");
+    struct weir_str good = test_notes_find(&stop.memory, "good");
     memset(bytes, 0xFF, sizeof bytes);
     memcpy(bytes, good.data, good.size);
-    test_memory_put(&stop.memory, "long", (struct weir_str){bytes, good.size + 1});
-    test_memory_put(&stop.memory, "short", (struct weir_str){bytes, good.size - 1});
+    test_notes_put(&stop.memory, "long", (struct weir_str){bytes, good.size + 1});
+    test_notes_put(&stop.memory, "short", (struct weir_str){bytes, good.size - 1});
     bytes[0]++;
-    test_memory_put(&stop.memory, "version", (struct weir_str){bytes, good.size});
-    test_memory_put(&stop.memory, "gone", (struct weir_str){bytes, good.size});
+    test_notes_put(&stop.memory, "version", (struct weir_str){bytes, good.size});
+    test_notes_put(&stop.memory, "gone", (struct weir_str){bytes, good.size});
     memset(bytes, 0xFF, sizeof bytes);
-    test_memory_put(&stop.memory, "noise", (struct weir_str){bytes, sizeof bytes});
-    test_memory_put(&stop.memory, "empty", (struct weir_str){0});
-    test_memory_put(&stop.memory, "never/there", (struct weir_str){bytes, 1});
+    test_notes_put(&stop.memory, "noise", (struct weir_str){bytes, sizeof bytes});
+    test_notes_put(&stop.memory, "empty", (struct weir_str){0});
+    test_notes_put(&stop.memory, "never/there", (struct weir_str){bytes, 1});
     rig_foreign_remove(rig, "gone");
     go_on(&stop, "*");
     expect_each(&stop, (const char *[]){"empty=v", "long=v", "short=v", "version=v", "noise=v",
@@ -400,8 +400,8 @@ static void what_is_not_watched_is_not_recalled(void **state) {
     static struct stop stop;
     stop_init(&stop, rig);
     begin(&stop, "d/*");
-    test_memory_put(&stop.memory, "other", WEIR_STR("x"));
-    test_memory_put(&stop.memory, "d", WEIR_STR("x"));
+    test_notes_put(&stop.memory, "other", WEIR_STR("x"));
+    test_notes_put(&stop.memory, "d", WEIR_STR("x"));
     end(&stop);
     rig_foreign_set(rig, "d/k", "v");
     go_on(&stop, "d/*");

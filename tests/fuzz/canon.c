@@ -42,28 +42,32 @@ struct guest {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 // Answers what the input says; now and then the memory grows, or the allocator traps.
-static weir_status hostile_allocate(struct weir_linear_memory *memory, uint32_t size,
-                                    uint32_t align, uint32_t *ret_address, struct weir_error *err) {
+static weir_status hostile_allocate(struct weir_linear_memory *memory, struct weir_block *blocks,
+                                    size_t count, struct weir_error *err) {
     struct guest *guest = memory->context;
-    (void)size, (void)align;
-    if (guest->answers_used + sizeof *ret_address > guest->answers_size) {
-        return weir_fail(err, WEIR_TRAPPED, "the guest traps");
-    }
-    memcpy(ret_address, guest->answers + guest->answers_used, sizeof *ret_address);
-    guest->answers_used += sizeof *ret_address;
-    if (*ret_address % 7 == 0 && memory->size + GROWTH_BYTES <= MEMORY_BYTES_MAX) {
-        ASAN_UNPOISON_MEMORY_REGION(memory->base + memory->size, GROWTH_BYTES);
-        memory->size += GROWTH_BYTES;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t *answer = &blocks[i].address;
+        if (guest->answers_used + sizeof *answer > guest->answers_size) {
+            return weir_fail(err, WEIR_TRAPPED, "the guest traps");
+        }
+        memcpy(answer, guest->answers + guest->answers_used, sizeof *answer);
+        guest->answers_used += sizeof *answer;
+        if (*answer % 7 == 0 && memory->size + GROWTH_BYTES <= MEMORY_BYTES_MAX) {
+            ASAN_UNPOISON_MEMORY_REGION(memory->base + memory->size, GROWTH_BYTES);
+            memory->size += GROWTH_BYTES;
+        }
     }
     return WEIR_OK;
 }
 
-static weir_status sound_allocate(struct weir_linear_memory *memory, uint32_t size, uint32_t align,
-                                  uint32_t *ret_address, struct weir_error *err) {
+static weir_status sound_allocate(struct weir_linear_memory *memory, struct weir_block *blocks,
+                                  size_t count, struct weir_error *err) {
     struct guest *guest = memory->context;
     (void)err;
-    *ret_address = (guest->next + align - 1) & ~(align - 1);
-    guest->next = *ret_address + size;
+    for (size_t i = 0; i < count; i++) {
+        blocks[i].address = (guest->next + blocks[i].align - 1) & ~(blocks[i].align - 1);
+        guest->next = blocks[i].address + blocks[i].size;
+    }
     return WEIR_OK;
 }
 

@@ -37,6 +37,9 @@ EXIT_S = 20
 # Of a failed test's processes so many of the last lines are shown.
 LINES_SHOWN = 25
 
+# What weir says when a handler failed.
+AGAIN = "the handler failed and will be called again"
+GIVEN_UP = "the handler failed and the event is given up"
 # How a sanitizer begins what it has to say.
 SANITIZER = re.compile(r"ERROR: \w+Sanitizer|WARNING: \w+Sanitizer|: runtime error: ")
 
@@ -146,6 +149,23 @@ class Weir:
         return self.wait_for(lambda: len(events := self.events(guest)) >= count and events,
                              f"event number {count} of {guest}")
 
+    def traces(self, guest="trace", key=None):
+        """What the guest `trace` was told, a dict of attributes each; `outcome` is one of them.
+
+        Also where several workers call it: a line is an event.
+        """
+        traces = []
+        for line in self.printed(guest):
+            outcome, *attributes = line.split("\t")
+            event = dict(attribute.split("=", 1) for attribute in attributes)
+            traces.append(event | {"outcome": outcome})
+        return [each for each in traces if key is None or each.get("subject") == key]
+
+    def wait_traces(self, count, guest="trace", key=None):
+        """Waits until there are COUNT of them, and returns all."""
+        return self.wait_for(lambda: len(events := self.traces(guest, key)) >= count and events,
+                             f"event number {count} of {guest}")
+
     def logs(self, message=None, **fields):
         """The records of weir's log (in JSON) with that message and those fields.
 
@@ -244,6 +264,11 @@ class Weir:
 
     # ---- what the system knows of it ----
 
+    def kill(self):
+        """Kills it as no program can notice."""
+        self.process.kill()
+        self.wait_exit()
+
     def status(self, name):
         """A number of /proc/PID/status, such as VmRSS in KiB, or Threads."""
         text = pathlib.Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
@@ -328,6 +353,19 @@ class Site:
         return self.start("run", "weir.yaml", "--log-format", "json", "--log-level", "debug",
                           *arguments, **options)
 
+    def run_until(self, step, config):
+        """A weir that listens, and will die at the step of that name (see src/base/step.h).
+
+        Some steps are passed while it starts: then it is to die at a later passing of it.
+        """
+        for number in range(1, STEPS_OF_A_START_MAX):
+            weir = self.run(config, env={"WEIR_DIE_AT": f"{step}:{number}"})
+            weir.wait_for(lambda weir=weir: weir.has_ended() or weir.logs("listening"),
+                          "a start or its end", even_if_ended=True)
+            if not weir.has_ended():
+                return weir
+        raise AssertionError(f"a start passes {step} more than {number} times")
+
     def run_guest(self, guest, *arguments, resource="store", **options):
         """`weir run GUEST.wasm`, with the site's directory as the resource of that name."""
         return self.start("run", guest_path(guest), "--resource", f"{resource}=file:store",
@@ -389,6 +427,13 @@ class ForeignProcess:
 
     def show(self):
         return f"a writer: exit status {self.process.returncode}"
+
+
+# ---- named steps ----
+
+# The builds that die where WEIR_DIE_AT says; see src/base/step.h.
+STEPS_OF_A_START_MAX = 10
+HAS_STEPS = os.environ.get("WEIR_BUILD") in ("asan", "tsan")
 
 
 # ---- configurations ----

@@ -7,7 +7,7 @@ import pytest
 
 from harness import SOURCE
 
-COMMANDS = ["run", "kv", "check", "help", "version"]
+COMMANDS = ["run", "status", "tail", "dlq", "replay", "state", "kv", "check", "help", "version"]
 
 
 def test_help_lists_the_commands(site):
@@ -23,7 +23,11 @@ def test_help_lists_the_commands(site):
 def test_each_command_has_a_help_of_its_own(site, command):
     done = site.command(command, "--help")
     assert done.stderr == b""
-    assert f"weir {command}" in done.stdout.decode()
+    text = done.stdout.decode()
+    assert f"weir {command}" in text
+    for option in "--log-format", "--log-level", "--help":
+        assert option in text
+    assert all(len(line) <= 88 for line in text.splitlines()), "it fits a terminal"
 
 
 def test_the_version_names_the_engines(site):

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The control socket: what is asked and answered, and everybody who does not behave. The flow behind
-// it is a fake whose functions are put in the real ones' place by the linker, so that a status is
-// as large as a test wants it and a dead letter is there when a test says so.
+// The control socket: what is asked and answered, and everybody who does not behave. The flow
+// behind it is a fake whose functions are put in the real ones' place by the linker, so that a
+// status is as large as a test wants it and a dead letter is there when a test says so.
 #include "unit/test.h"
 
 #include "control/control.h"
@@ -50,20 +50,19 @@ weir_status __wrap_weir_flow_look(struct weir_flow *of, const struct weir_status
     for (unsigned i = 0; i < atomic_load(&fake.subscriptions); i++) {
         char name[32];
         snprintf(name, sizeof name, "sub-%u", i);
-        calls->subscription(
-            calls->context,
-            &(struct weir_subscription_status){.name = name,
-                                               .resource = "store",
-                                               .guest = "guest",
-                                               .handler = "handler",
-                                               .to = "",
-                                               .key = WEIR_STR("k\xff*"),
-                                               .cursor = WEIR_STR("\x01\x02"),
-                                               .state = "running",
-                                               .counts = {.queued = 2, .behind = 3, .handled = i},
-                                               .oldest_ns = WEIR_NS_PER_S,
-                                               .error = i ? "" : "it failed",
-                                               .error_wall_ns = 1});
+        calls->subscription(calls->context, &(struct weir_subscription_status){
+                                                .name = name,
+                                                .resource = "store",
+                                                .guest = "guest",
+                                                .handler = "handler",
+                                                .to = "",
+                                                .key = WEIR_STR("k\xff*"),
+                                                .cursor = WEIR_STR("\x01\x02"),
+                                                .state = "running",
+                                                .counts = {.queued = 2, .behind = 3, .handled = i},
+                                                .oldest_ns = WEIR_NS_PER_S,
+                                                .error = i ? "" : "it failed",
+                                                .error_wall_ns = 1});
     }
     calls->target(calls->context,
                   &(struct weir_target_status){.name = "out", .waiting = 4, .error = ""});
@@ -700,8 +699,8 @@ static void workers_and_tails_at_a_time(void **state) {
     }
     for (size_t round = 0; round < 50; round++) {
         struct weir_control_link *first = begin_tail(rig, request_of("tail"));
-        struct weir_control_link *second = begin_tail(
-            rig, json_pack("{s:s, s:s}", "command", "tail", "subscription", "nonesuch"));
+        struct weir_control_link *second =
+            begin_tail(rig, json_pack("{s:s, s:s}", "command", "tail", "subscription", "nonesuch"));
         for (size_t i = 0; i < 10; i++) {
             json_t *line = next_line(first);
             assert_non_null(line);

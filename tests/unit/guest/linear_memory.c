@@ -5,18 +5,19 @@
 
 #include "unit/test.h"
 
-static weir_status allocate(struct weir_linear_memory *linear, uint32_t size, uint32_t align,
-                            uint32_t *ret_address, struct weir_error *err) {
+static weir_status allocate(struct weir_linear_memory *linear, struct weir_block *blocks,
+                            size_t count, struct weir_error *err) {
     struct test_memory *memory = linear->context;
-    if (memory->allocations++ == memory->fails_at) {
-        return weir_fail(err, WEIR_TRAPPED, "the guest trapped");
+    for (size_t i = 0; i < count; i++) {
+        if (memory->allocations++ == memory->fails_at) {
+            return weir_fail(err, WEIR_TRAPPED, "the guest trapped");
+        }
+        blocks[i].address = (memory->next + blocks[i].align - 1) & ~(blocks[i].align - 1);
+        memory->next = blocks[i].address + blocks[i].size;
+        if (memory->is_hostile) {
+            blocks[i].address = memory->answer;
+        }
     }
-    if (memory->is_hostile) {
-        *ret_address = memory->answer;
-        return WEIR_OK;
-    }
-    *ret_address = (memory->next + align - 1) & ~(align - 1);
-    memory->next = *ret_address + size;
     return WEIR_OK;
 }
 

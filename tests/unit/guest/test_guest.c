@@ -601,6 +601,77 @@ static void a_reused_instance_goes_on_until_it_breaks(void **state) {
     weir_guest_unref(guest);
 }
 
+static const enum weir_guest_instances both_instances[] = {WEIR_INSTANCES_FRESH,
+                                                           WEIR_INSTANCES_REUSED};
+
+// An event with that many extensions, handed to the small guest, which returns it.
+static void assert_returned(struct weir_guest *guest, size_t extension_count) {
+    static char names[WEIR_EXTENSIONS_MAX][8];
+    struct weir_attribute extensions[WEIR_EXTENSIONS_MAX];
+    for (size_t i = 0; i < extension_count; i++) {
+        snprintf(names[i], sizeof names[i], "x%zu", i);
+        extensions[i] = (struct weir_attribute){weir_str_of(names[i]), weir_str_of(names[i])};
+    }
+    struct weir_event_fields event = event_of("1", "s");
+    event.extensions = (struct weir_attributes){extensions, extension_count};
+    struct weir_call call = {0};
+    struct weir_verdict verdict;
+    weir_guest_handle(guest, 0, &event, &call, &verdict);
+    assert_int_equal(verdict.outcome, WEIR_HANDLED);
+    assert_non_null(verdict.derived);
+    const struct weir_event_fields *derived = &verdict.derived->fields;
+    assert_str_equal(derived->id, "1");
+    assert_str_equal(derived->data.value.bytes, "s");
+    assert_int_equal(derived->extensions.count, extension_count);
+    for (size_t i = 0; i < extension_count; i++) {
+        assert_str_equal(derived->extensions.items[i].name, names[i]);
+        assert_str_equal(derived->extensions.items[i].value, names[i]);
+    }
+    weir_event_unref(verdict.derived);
+}
+
+// A kept instance is asked for its blocks in batches, of which the last may be full or not.
+static void an_event_of_any_size_reaches_every_instance_whole(void **state) {
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(both_instances); i++) {
+        struct weir_guest_args args = small_guest_args("hello");
+        args.instances = both_instances[i];
+        struct weir_guest *guest = small_guest_new(&args);
+        for (size_t count = 0; count <= WEIR_EXTENSIONS_MAX; count++) {
+            assert_returned(guest, count);
+        }
+        weir_guest_destroy(guest);
+    }
+}
+
+// Its first blocks are sound, and a later one is nonsense or a trap.
+static void an_allocator_is_judged_by_each_of_its_answers(void **state) {
+    (void)state;
+    static const struct {
+        const char *fourth, *part;
+    } rows[] = {
+        {"unreachable", "cabi_realloc: "},
+        {"(i32.const -8)", "cabi_realloc answered 0xfffffff8 for "},
+    };
+    for (size_t row = 0; row < COUNT_OF(rows); row++) {
+        char text[2048];
+        snprintf(text, sizeof text,
+                 "(module (memory (export \"memory\") 1) (global $calls (mut i32) (i32.const 0))"
+                 " (func (export \"cabi_realloc\") (param i32 i32 i32 i32) (result i32)"
+                 "  (global.set $calls (i32.add (global.get $calls) (i32.const 1)))"
+                 "  (if (result i32) (i32.eq (global.get $calls) (i32.const 4))"
+                 "   (then %s) (else (i32.const 8192))))" HANDLER("") ")",
+                 rows[row].fourth);
+        for (size_t i = 0; i < COUNT_OF(both_instances); i++) {
+            struct weir_guest_args args = small_guest_args("fourth");
+            args.instances = both_instances[i];
+            struct weir_guest *guest = small_guest_of(&args, text);
+            assert_broken(guest, "x", WEIR_TRAPPED, rows[row].part);
+            weir_guest_destroy(guest);
+        }
+    }
+}
+
 enum { THREADS = 4, CALLS = 200 };
 
 static void *call_often(void *argument) {
@@ -616,9 +687,9 @@ static void *call_often(void *argument) {
 
 static void threads_call_one_guest_side_by_side(void **state) {
     (void)state;
-    for (int is_reused = 0; is_reused < 2; is_reused++) {
+    for (size_t mode = 0; mode < COUNT_OF(both_instances); mode++) {
         struct weir_guest_args args = small_guest_args("hello");
-        args.instances = is_reused ? WEIR_INSTANCES_REUSED : WEIR_INSTANCES_FRESH;
+        args.instances = both_instances[mode];
         args.idle_max = 2;
         struct weir_guest *guest = small_guest_new(&args);
         pthread_t threads[THREADS];
@@ -721,6 +792,7 @@ static void time_is_bounded_wherever_a_guest_loops(void **state) {
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct weir_guest_args args = small_guest_args("loop");
         args.time_ns = 50 * WEIR_NS_PER_MS;
+        args.instances = i % 2 ? WEIR_INSTANCES_FRESH : WEIR_INSTANCES_REUSED;
         struct weir_guest *guest = small_guest_of(&args, rows[i]);
         int64_t begin_ns = weir_clock_monotonic_ns();
         assert_broken(guest, "", WEIR_LIMIT, "it ran longer than bounds.time allows (50 ms)");
@@ -1318,6 +1390,8 @@ int main(void) {
         cmocka_unit_test(a_result_that_breaks_the_contract_breaks_the_instance),
         cmocka_unit_test(a_fresh_instance_knows_nothing_of_the_last_event),
         cmocka_unit_test(a_reused_instance_goes_on_until_it_breaks),
+        cmocka_unit_test(an_event_of_any_size_reaches_every_instance_whole),
+        cmocka_unit_test(an_allocator_is_judged_by_each_of_its_answers),
         cmocka_unit_test(threads_call_one_guest_side_by_side),
         cmocka_unit_test(a_guest_is_swapped_while_it_is_called),
         cmocka_unit_test(a_guest_lasts_as_long_as_its_last_reference),

@@ -217,11 +217,15 @@ void sample_commit(struct weir_state *state, uint64_t from, uint64_t to) {
 
 // ---- content ----
 
+void content_reserve(struct content *content, size_t capacity) {
+    content->capacity = capacity;
+    content->bytes = realloc(content->bytes, capacity);
+    REQUIRE(content->bytes);
+}
+
 static void add(struct content *content, const void *bytes, size_t size) {
     if (content->size + size > content->capacity) {
-        content->capacity = 2 * (content->size + size);
-        content->bytes = realloc(content->bytes, content->capacity);
-        REQUIRE(content->bytes);
+        content_reserve(content, 2 * (content->size + size));
     }
     if (size > 0) {
         memcpy(content->bytes + content->size, bytes, size);
@@ -341,29 +345,34 @@ static bool each_dead(void *context, const struct weir_dead_letter *letter) {
 weir_status content_read(struct weir_state *state, struct content *ret_content,
                          struct weir_error *err) {
     *ret_content = (struct content){0};
-    struct content_reader reader = {.content = ret_content};
+    return content_read_into(state, ret_content, err);
+}
+
+weir_status content_read_into(struct weir_state *state, struct content *content,
+                              struct weir_error *err) {
+    struct content_reader reader = {.content = content};
     const struct weir_store *store = &weir_state_store;
     weir_status status = store->load_subscriptions(state, each_record, &reader, err);
     for (size_t i = 0; i < reader.id_count && status == WEIR_OK; i++) {
         const struct weir_load load = {
             .subscription = reader.ids[i], .seq_to = WEIR_SEQ_MAX, .rows_max = SIZE_MAX};
-        add_text(ret_content, WEIR_STR("journal"));
+        add_text(content, WEIR_STR("journal"));
         status = store->load_journal(state, &load, each_entry, &reader, err);
-        add_text(ret_content, WEIR_STR("notes"));
+        add_text(content, WEIR_STR("notes"));
         if (status == WEIR_OK) {
             status = store->load_notes(state, reader.ids[i], each_note, &reader, err);
         }
     }
-    add_text(ret_content, WEIR_STR("outbox"));
+    add_text(content, WEIR_STR("outbox"));
     if (status == WEIR_OK) {
         status = store->load_outbox(state, 0, SIZE_MAX, each_outbox, &reader, err);
     }
-    add_text(ret_content, WEIR_STR("dead"));
+    add_text(content, WEIR_STR("dead"));
     if (status == WEIR_OK) {
         status = store->load_dead(state, 0, SIZE_MAX, each_dead, &reader, err);
     }
     if (status != WEIR_OK) {
-        content_finish(ret_content);
+        content_finish(content);
     }
     return status;
 }

@@ -39,6 +39,10 @@ struct content {
 // All of it: subscriptions, and of each its journal and notes; outbox; dead letters.
 weir_status content_read(struct weir_state *state, struct content *ret_content,
                          struct weir_error *err);
+// As content_read, into one that is empty and may have room: nothing is allocated within it.
+weir_status content_read_into(struct weir_state *state, struct content *content,
+                              struct weir_error *err);
+void content_reserve(struct content *content, size_t capacity);
 // Opens the folder, reads it and closes it again; fails the test where that fails.
 struct content content_of_folder(const char *dir);
 void content_finish(struct content *content);

@@ -7,7 +7,7 @@
 
 #include "provider/file/file.h"
 #include "support/file_rig.h"
-#include "support/memory.h"
+#include "support/notes.h"
 #include "unit/failing_malloc.h"
 
 enum { ALLOCATIONS_MAX = 1000 }; // of one step; more of them mean that the test never ends
@@ -111,13 +111,13 @@ static void going_on_fails_cleanly(void **state) {
     size_t failures = 0;
     for (size_t number = 1, has_failed = true; has_failed; number++) {
         assert_in_range(number, 1, ALLOCATIONS_MAX);
-        struct test_memory memory;
+        struct test_notes memory;
         struct weir_watch *watch = NULL;
-        test_memory_init(&memory, &rig->sink);
-        struct weir_resume resume = test_memory_resume(&memory);
+        test_notes_init(&memory, &rig->sink);
+        struct weir_resume resume = test_notes_resume(&memory);
         struct weir_watch_args args = {
             .pattern = weir_pattern_of(WEIR_STR("*")),
-            .sink = test_memory_of(&memory),
+            .sink = test_notes_of(&memory),
             .event_bytes_max = FILE_RIG_EVENT_BYTES_MAX,
         };
         snprintf(value, sizeof value, "%zu", number);
@@ -147,7 +147,7 @@ static void going_on_fails_cleanly(void **state) {
             }
         }
         weir_file_unwatch(watch);
-        test_memory_finish(&memory);
+        test_notes_finish(&memory);
         test_shell(&rig->store, "rm -rf d; mkdir -p c; for i in 1 2 3; do printf v > c/k$i; done");
     }
     assert_true(failures > 10);

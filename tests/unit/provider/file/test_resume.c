@@ -6,30 +6,30 @@
 
 #include "provider/file/file.h"
 #include "support/file_rig.h"
-#include "support/memory.h"
+#include "support/notes.h"
 
 #include <unistd.h>
 
-static struct test_memory memory; // of the case that runs
+static struct test_notes memory; // of the case that runs
 
 static int setup(void **state) {
     int result = file_rig_setup(state);
-    test_memory_init(&memory, &((struct file_rig *)*state)->sink);
+    test_notes_init(&memory, &((struct file_rig *)*state)->sink);
     return result;
 }
 
 static int teardown(void **state) {
     int result = file_rig_teardown(state);
-    test_memory_finish(&memory);
+    test_notes_finish(&memory);
     return result;
 }
 
 static weir_status try_watch(struct file_rig *rig, const char *key, bool goes_on,
                              struct weir_watch **ret_watch, struct weir_error *err) {
-    struct weir_resume resume = test_memory_resume(&memory);
+    struct weir_resume resume = test_notes_resume(&memory);
     struct weir_watch_args args = {
         .pattern = weir_pattern_of(weir_str_of(key)),
-        .sink = test_memory_of(&memory),
+        .sink = test_notes_of(&memory),
         .event_bytes_max = FILE_RIG_EVENT_BYTES_MAX,
         .resume = goes_on ? &resume : NULL,
     };
@@ -148,7 +148,7 @@ static void keys_that_went_make_room_for_keys_that_came(void **state) {
         f = f || test_is_set(event, "f", "v");
     }
     weir_file_unwatch(watch);
-    test_memory_put(&memory, "g", WEIR_STR("more than there may be"));
+    test_notes_put(&memory, "g", WEIR_STR("more than there may be"));
     assert_int_equal(try_watch(rig, "*", true, &watch, &err), WEIR_LIMIT);
     assert_null(watch);
     assert_message_has(&err, "keys_max");
@@ -163,12 +163,12 @@ static void more_directories_than_allowed_are_refused(void **state) {
     for (int i = 0; i < 3; i++) {
         char key[16];
         snprintf(key, sizeof key, "d%d/k", i);
-        test_memory_put(&memory, key, WEIR_STR("?"));
+        test_notes_put(&memory, key, WEIR_STR("?"));
     }
     assert_int_equal(try_watch(rig, "*", true, &watch, &err), WEIR_LIMIT);
     assert_message_has(&err, "directories_max");
     // Nothing of it is left.
-    test_memory_put(&memory, "d0/k", (struct weir_str){0});
+    test_notes_put(&memory, "d0/k", (struct weir_str){0});
     watch = go_on(rig);
     test_sink_next(&rig->sink);
     test_sink_next(&rig->sink);
@@ -179,7 +179,7 @@ static void more_directories_than_allowed_are_refused(void **state) {
 
 static void a_key_that_no_file_can_have_is_left_out(void **state) {
     struct file_rig *rig = *state;
-    test_memory_put(&memory, "", WEIR_STR("?"));
+    test_notes_put(&memory, "", WEIR_STR("?"));
     struct weir_watch *watch = go_on(rig);
     test_write(&rig->store, "k", "v");
     test_sink_expect_set(&rig->sink, "k", "v");
