@@ -11,8 +11,18 @@
 #include "base/str.h"
 
 #include <stdint.h>
+#include <stdlib.h>
 
 #define HIGH_BITS UINT64_C(0x8080808080808080)
+
+char *weir_str_copy(struct weir_str text) {
+    char *copy = malloc(text.size + 1);
+    if (copy) {
+        memcpy(copy, text.data ? text.data : "", text.size);
+        copy[text.size] = '\0';
+    }
+    return copy;
+}
 
 static uint64_t load_u64(const unsigned char *at) {
     uint64_t word;

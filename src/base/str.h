@@ -33,6 +33,10 @@ static inline bool weir_str_has_prefix(struct weir_str text, struct weir_str pre
            (prefix.size == 0 || memcmp(text.data, prefix.data, prefix.size) == 0);
 }
 
+// The bytes with a NUL behind them, to be freed with free(); what follows a NUL among them is there
+// too. NULL: no memory.
+char *weir_str_copy(struct weir_str text);
+
 // Whether the bytes are well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms, at most
 // U+10FFFF). Some 10 GB/s over ASCII, see bench/.
 bool weir_utf8_valid(struct weir_str text);

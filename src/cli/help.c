@@ -97,9 +97,14 @@ void weir_help_provider(FILE *out, const struct weir_provider *provider) {
     const char *first = provider->options.rows[0].name;
     fprintf(out, "%s: %s\n\nIt can: ", provider->kind, provider->summary);
     print_capabilities(out, provider->capabilities);
-    fprintf(out, "In a configuration:   my-data: {kind: %s, %s: ...}\n", provider->kind, first);
-    fprintf(out, "On a command line:    --resource my-data=%s:...   (%s behind the colon)\n\n",
-            provider->kind, first);
+    if (provider->options.rows[0].is_required) {
+        fprintf(out, "In a configuration:   my-data: {kind: %s, %s: ...}\n", provider->kind, first);
+        fprintf(out, "On a command line:    --resource my-data=%s:...   (%s behind the colon)\n\n",
+                provider->kind, first);
+    } else {
+        fprintf(out, "In a configuration:   my-data: {kind: %s}\n", provider->kind);
+        fprintf(out, "On a command line:    --resource my-data=%s\n\n", provider->kind);
+    }
     print_row(out, 2, "KEY", "DEFAULT", "WHAT", "MEANING");
     print_options(out, 2, &provider->options);
 }

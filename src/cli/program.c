@@ -338,7 +338,14 @@ static weir_status make_flow(struct weir_program *program, struct weir_error *er
         .tap_context = program->control,
     };
     weir_status status = weir_flow_create(&flow, &program->flow, err);
-    return status == WEIR_OK ? weir_control_start(program->control, program->flow, err) : status;
+    struct weir_error failure;
+    if (status == WEIR_OK &&
+        weir_control_start(program->control, program->flow, &failure) != WEIR_OK) {
+        // Events flow without it, for example on a file system that has no sockets.
+        weir_log(program->log, WEIR_LOG_WARN, "nobody can ask this weir how it is",
+                 {"reason", weir_str_of(failure.message)});
+    }
+    return status;
 }
 
 weir_status weir_program_create(const struct weir_program_args *args,

@@ -289,7 +289,7 @@ static weir_status make_resource(struct weir_str definition, struct weir_resourc
                          nearest.best ? nearest.best : "", nearest.best ? "\"?" : "");
     }
     const struct weir_option_table *table = &resource->provider->options;
-    if (!colon) {
+    if (!colon && table->rows[0].is_required) {
         return weir_fail(err, WEIR_INVALID, "%s says nothing of its %s; write %s:%s", shown,
                          table->rows[0].name, resource->provider->kind, "VALUE");
     }
@@ -301,8 +301,10 @@ static weir_status make_resource(struct weir_str definition, struct weir_resourc
     if (status != WEIR_OK) {
         return status;
     }
-    struct weir_str value = {.data = colon + 1, .size = definition.size - kind.size - 1};
-    status = weir_option_set(&table->rows[0], resource->options, value, NULL, err);
+    if (colon) {
+        struct weir_str value = {.data = colon + 1, .size = definition.size - kind.size - 1};
+        status = weir_option_set(&table->rows[0], resource->options, value, NULL, err);
+    }
     if (status != WEIR_OK) {
         return weir_error_prefix(err, status, "%s", table->rows[0].name);
     }

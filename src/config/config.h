@@ -209,7 +209,8 @@ weir_status weir_config_grant(struct weir_config *config, const char *guest, con
                               struct weir_error *err);
 
 // Adds what the command line says. `definition`: "NAME=KIND:VALUE", where VALUE is the value of the
-// provider's first option, as in "my-container=file:./data"; a relative path starts at the working
+// provider's first option, as in "my-container=file:./data", and may be left out with its colon where
+// that one is not required, as in "orders=topic"; a relative path starts at the working
 // directory. Replaces a resource of that name, and is granted to every guest. WEIR_INVALID.
 weir_status weir_config_add_resource(struct weir_config *config, const char *definition,
                                      struct weir_error *err);

@@ -94,11 +94,6 @@ static bool look(void *context, const struct weir_dead_letter *letter) {
     return false;
 }
 
-// The text of a letter as a string of its own.
-static char *name_of(struct weir_str text) {
-    return strndup(text.data ? text.data : "", text.size);
-}
-
 // Under lock: puts the letter's event behind what waits for its subscription.
 static weir_status give_back(struct weir_flow *flow, struct weir_delivery *delivery,
                              const char *name, struct weir_error *err) {
@@ -150,7 +145,7 @@ static weir_status find(struct weir_flow *flow, uint64_t id, struct search *sear
 // Gives the letter's event back to where it came from. Takes over nothing.
 static weir_status retry(struct weir_flow *flow, const struct weir_dead_letter *letter,
                          struct weir_removal *removal, struct weir_error *err) {
-    char *name = name_of(letter->target.size > 0 ? letter->target : letter->subscription);
+    char *name = weir_str_copy(letter->target.size > 0 ? letter->target : letter->subscription);
     struct weir_delivery *delivery = NULL;
     struct weir_out *out = NULL;
     weir_status status = name ? WEIR_OK : weir_fail_no_memory(err, "a dead letter");

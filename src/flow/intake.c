@@ -51,15 +51,22 @@ static bool goes_behind(const struct weir_subscription *subscription) {
                : subscription->overflow == WEIR_OVERFLOW_JOURNAL;
 }
 
+// Whether half of the journal is free.
+static bool has_half_behind(const struct weir_subscription *subscription) {
+    const struct weir_journal_bounds *bounds = &subscription->journal;
+    return (bounds->events == 0 || subscription->counts.behind <= bounds->events / 2) &&
+           (bounds->bytes == 0 || subscription->behind_bytes <= bounds->bytes / 2);
+}
+
 bool weir_intake_has_room_again(const struct weir_subscription *subscription) {
     const struct weir_flow *flow = subscription->flow;
     const struct weir_subscription_counts *counts = &subscription->counts;
-    if (weir_flow_is_clogged(flow) || subscription->is_gap_open) {
+    if (weir_flow_is_clogged(flow) || subscription->is_gap_open ||
+        !has_half_behind(subscription)) {
         return false;
     }
-    if (counts->behind > 0 && subscription->journal.events > 0 &&
-        counts->behind > subscription->journal.events / 2) {
-        return false;
+    if (goes_behind(subscription)) {
+        return true; // the queue may stay full for as long as no set executes
     }
     return counts->queued == 0 || (counts->queued <= subscription->queue.events / 2 &&
                                    counts->queued_bytes <= subscription->queue.bytes / 2 &&

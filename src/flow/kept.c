@@ -31,19 +31,13 @@ static struct weir_kept *kept_new(struct weir_str name, struct weir_str resource
     if (!kept) {
         return NULL;
     }
-    kept->name = strndup(name.data ? name.data : "", name.size);
-    kept->resource = strndup(resource.data ? resource.data : "", resource.size);
-    kept->pattern = malloc(pattern.size + 1); // may hold any byte
-    kept->cursor_bytes = malloc(cursor.size + 1);
+    kept->name = weir_str_copy(name);
+    kept->resource = weir_str_copy(resource);
+    kept->pattern = weir_str_copy(pattern);
+    kept->cursor_bytes = weir_str_copy(cursor);
     if (!kept->name || !kept->resource || !kept->pattern || !kept->cursor_bytes) {
         kept_free(kept);
         return NULL;
-    }
-    if (pattern.size > 0) {
-        memcpy(kept->pattern, pattern.data, pattern.size);
-    }
-    if (cursor.size > 0) {
-        memcpy(kept->cursor_bytes, cursor.data, cursor.size);
     }
     kept->record.name = weir_str_of(kept->name);
     kept->record.resource = weir_str_of(kept->resource);
@@ -212,7 +206,7 @@ weir_status weir_kept_rename(struct weir_flow *flow, struct weir_kept *kept, con
 weir_status weir_kept_set_about(struct weir_flow *flow, struct weir_kept *kept,
                                 const char *resource, struct weir_str pattern,
                                 struct weir_error *err) {
-    char *texts[2] = {strdup(resource), malloc(pattern.size + 1)};
+    char *texts[2] = {strdup(resource), weir_str_copy(pattern)};
     struct weir_old_text *olds[2] = {calloc(1, sizeof *olds[0]), calloc(1, sizeof *olds[1])};
     if (!texts[0] || !texts[1] || !olds[0] || !olds[1]) {
         free(texts[0]);
@@ -221,7 +215,6 @@ weir_status weir_kept_set_about(struct weir_flow *flow, struct weir_kept *kept,
         free(olds[1]);
         return weir_fail_no_memory(err, "a subscription");
     }
-    memcpy(texts[1], pattern.data, pattern.size);
     retire(flow, olds[0], kept->resource);
     retire(flow, olds[1], kept->pattern);
     kept->resource = texts[0];
@@ -233,14 +226,13 @@ weir_status weir_kept_set_about(struct weir_flow *flow, struct weir_kept *kept,
 
 weir_status weir_kept_set_cursor(struct weir_flow *flow, struct weir_kept *kept,
                                  struct weir_str position, struct weir_error *err) {
-    char *text = malloc(position.size + 1);
+    char *text = weir_str_copy(position);
     struct weir_old_text *old = calloc(1, sizeof *old);
     if (!text || !old) {
         free(text);
         free(old);
         return weir_fail_no_memory(err, "a cursor");
     }
-    memcpy(text, position.data ? position.data : "", position.size);
     retire(flow, old, kept->cursor_bytes);
     kept->cursor_bytes = text;
     kept->record.cursor = (struct weir_str){text, position.size};

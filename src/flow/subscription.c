@@ -137,7 +137,7 @@ static struct weir_subscription *make(struct weir_flow *flow,
     uint32_t workers = flow->config.workers > 0 ? flow->config.workers : 1;
     *subscription = (struct weir_subscription){
         .flow = flow,
-        .key = malloc(args->key.size + 1),
+        .key = weir_str_copy(args->key),
         .key_size = args->key.size,
         .handler_name = strdup(args->handler ? args->handler : ""),
         .resource = args->resource,
@@ -155,8 +155,6 @@ static struct weir_subscription *make(struct weir_flow *flow,
         free(subscription);
         return NULL;
     }
-    memcpy(subscription->key, args->key.data ? args->key.data : "", args->key.size);
-    subscription->key[args->key.size] = '\0';
     subscription->guest = weir_guest_ref(args->guest);
     return subscription;
 }

@@ -57,26 +57,25 @@ static weir_status check_row(const struct weir_state *state, uint64_t subscripti
                      state->paths.database, seq, subscription);
 }
 
-// Another subscription may have had this name; the batch gives it one of its own.
-static weir_status make_way(struct weir_state *state,
-                            const struct weir_subscription_record *record,
-                            struct weir_error *err) {
+// Takes the name away from a subscription that will get another.
+static weir_status unname(struct weir_state *state, const struct weir_subscription_record *record,
+                          struct weir_error *err) {
     sqlite3_stmt *statement;
     weir_status status = weir_connection_statement(
-        &state->connection, WEIR_SQL_SUBSCRIPTION_MAKE_WAY, &statement, err);
+        &state->connection, WEIR_SQL_SUBSCRIPTION_UNNAME, &statement, err);
     if (status != WEIR_OK) {
         return status;
     }
     struct weir_cell name = weir_cell_text(record->name);
-    int code = sqlite3_bind_text64(statement, 1, name.bytes.data, name.bytes.size, SQLITE_STATIC,
-                                   SQLITE_UTF8);
+    int code = sqlite3_bind_int64(statement, 1, (int64_t)record->id);
     if (code == SQLITE_OK) {
-        code = sqlite3_bind_int64(statement, 2, (int64_t)record->id);
+        code = sqlite3_bind_text64(statement, 2, name.bytes.data, name.bytes.size, SQLITE_STATIC,
+                                   SQLITE_UTF8);
     }
     return weir_connection_run(&state->connection, statement, code, err);
 }
 
-static weir_status write_subscription(struct weir_state *state,
+static weir_status write_subscription(struct weir_state *state, enum weir_statement which,
                                       const struct weir_subscription_record *record,
                                       struct weir_error *err) {
     const struct weir_cell cells[WEIR_SUBSCRIPTION_CELLS] = {
@@ -90,13 +89,30 @@ static weir_status write_subscription(struct weir_state *state,
         [WEIR_SUBSCRIPTION_ROW_COUNT] = weir_cell_integer((int64_t)record->row_count),
     };
     weir_status status = check_row(state, record->id, 0, err);
-    if (status == WEIR_OK) {
-        status =
-            write_row(state, WEIR_SQL_SUBSCRIPTION_UPDATE, WEIR_TABLE_SUBSCRIPTION, cells, err);
+    return status == WEIR_OK ? write_row(state, which, WEIR_TABLE_SUBSCRIPTION, cells, err)
+                             : status;
+}
+
+// Those that are there under their names are changed in place. Where one is new or has another name
+// than before, which is rare, all are written anew: two may have exchanged their names.
+static weir_status write_subscriptions(struct weir_state *state,
+                                       const struct weir_subscription_record *list,
+                                       struct weir_error *err) {
+    weir_status status = WEIR_OK;
+    bool are_there = true;
+    const struct weir_subscription_record *each;
+    for (each = list; each && status == WEIR_OK; each = each->next) {
+        status = write_subscription(state, WEIR_SQL_SUBSCRIPTION_UPDATE, each, err);
+        are_there = are_there && sqlite3_changes(state->connection.db) > 0;
     }
-    if (status == WEIR_OK && sqlite3_changes(state->connection.db) == 0) {
-        status = make_way(state, record, err);
-        status = status != WEIR_OK ? status : write_row(state, WEIR_SQL_SUBSCRIPTION_WRITE, WEIR_TABLE_SUBSCRIPTION, cells, err);
+    if (are_there) {
+        return status;
+    }
+    for (each = list; each && status == WEIR_OK; each = each->next) {
+        status = unname(state, each, err);
+    }
+    for (each = list; each && status == WEIR_OK; each = each->next) {
+        status = write_subscription(state, WEIR_SQL_SUBSCRIPTION_WRITE, each, err);
     }
     return status;
 }
@@ -250,11 +266,7 @@ static weir_status remove_rows(struct weir_state *state, enum weir_statement whi
 static weir_status apply_batch(struct weir_state *state, const void *context,
                                struct weir_error *err) {
     const struct weir_batch *batch = context;
-    weir_status status = WEIR_OK;
-    for (const struct weir_subscription_record *each = batch->subscriptions;
-         each && status == WEIR_OK; each = each->next) {
-        status = write_subscription(state, each, err);
-    }
+    weir_status status = write_subscriptions(state, batch->subscriptions, err);
     if (status == WEIR_OK) {
         status = remove_rows(state, WEIR_SQL_FORGET_NOTES, batch->forgotten, err);
     }

@@ -109,9 +109,9 @@ const char *const weir_schema_sql[WEIR_SQL_COUNT] = {
     [WEIR_SQL_SUBSCRIPTION_UPDATE] =
         "UPDATE subscription SET resource = ?3, pattern = ?4, is_ready = ?5, cursor = ?6, "
         "next_seq = ?7, row_count = ?8, sum = ?9 WHERE id = ?1 AND name = ?2",
-    // Two that exchange their names: the one that is written second has no name in between.
-    [WEIR_SQL_SUBSCRIPTION_MAKE_WAY] =
-        "UPDATE subscription SET name = name || '/' || id WHERE name = ? AND id <> ?",
+    // Of two that exchange their names neither has one of them in between.
+    [WEIR_SQL_SUBSCRIPTION_UNNAME] =
+        "UPDATE subscription SET name = name || '/' || id WHERE id = ?1 AND name <> ?2",
     // Not OR REPLACE: that would remove another subscription of this name.
     [WEIR_SQL_SUBSCRIPTION_WRITE] =
         "INSERT INTO subscription (" SUBSCRIPTION_COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "
