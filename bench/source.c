@@ -146,6 +146,17 @@ struct weir_event_fields source_next_fields(struct source *source, struct weir_s
     };
 }
 
+// Under lock: waits until resume was called once more than that often.
+static void await_resume(struct source *source, uint64_t resumes) {
+    struct timespec until =
+        weir_clock_timespec(weir_clock_monotonic_ns() + RESUME_WAIT_MS * WEIR_NS_PER_MS);
+    while (source->is_watched && source->resumes == resumes && !source->is_ebbing) {
+        if (pthread_cond_clockwait(&source->changed, &source->lock, CLOCK_MONOTONIC, &until)) {
+            give_up("the source", "it was paused and never resumed");
+        }
+    }
+}
+
 // Offers an event until it is taken.
 static bool offer(struct source *source, struct weir_event *event) {
     weir_status status = WEIR_AGAIN;
@@ -160,20 +171,17 @@ static bool offer(struct source *source, struct weir_event *event) {
         }
         pthread_mutex_lock(&source->lock);
         source->is_offering = false;
-        struct timespec until =
-            weir_clock_timespec(weir_clock_monotonic_ns() + RESUME_WAIT_MS * WEIR_NS_PER_MS);
-        while (status == WEIR_AGAIN && source->is_watched && source->resumes == resumes &&
-               !source->is_ebbing) {
-            if (pthread_cond_clockwait(&source->changed, &source->lock, CLOCK_MONOTONIC, &until)) {
-                give_up("the source", "it was paused and never resumed");
-            }
+        if (status == WEIR_AGAIN) {
+            await_resume(source, resumes);
         }
         if (source->is_ebbing) {
             break;
         }
     }
     bool is_watched = source->is_watched;
-    pthread_cond_broadcast(&source->changed);
+    if (!is_watched) {
+        pthread_cond_broadcast(&source->changed); // unwatch waits
+    }
     pthread_mutex_unlock(&source->lock);
     return is_watched && status == WEIR_OK;
 }

@@ -121,7 +121,7 @@ static void *work(void *argument) {
         int64_t wait_ns;
         bool has_next = !flow->is_ending && weir_dispatch_take(worker, &wait_ns);
         weir_flow_unlock(flow);
-        weir_delivery_free(settlement.over);
+        weir_delivery_free_all(settlement.over);
         let_go_of_retired(worker);
         weir_intake_resume(flow, resumes, resume_count);
         if (resume_count == WEIR_RESUMES_MAX) {

@@ -139,9 +139,20 @@ struct weir_subscription {
     // The ledger, in the order of seq. `settled_in_ledger` of them are settled.
     struct weir_delivery *ledger;
     uint64_t settled_in_ledger;
+    // What has left the ledger for good since the last commit: how many, and the last one that says
+    // where the source goes on (NULL: none does).
+    uint64_t passed_count;
+    struct weir_delivery *passed;
     struct weir_delivery *removals;    // settled, and their rows are to go
     struct weir_delivery *reattempted; // their rows are out of date
     struct weir_note *notes, *notes_last;
+
+    // Deliveries that are over, with their events, to be used once more. A source's thread takes
+    // one and frees its event before it makes the next: memory that the same thread gets and gives
+    // back costs an allocator least. `spare`, without the lock, is for the next event.
+    struct weir_delivery *spares;
+    uint32_t spare_count;
+    _Atomic(struct weir_delivery *) spare;
 
     bool writes_next; // the next commit writes the whole ledger
     struct weir_delivery *order; // what is in lanes, oldest first; only with drop-oldest
@@ -355,12 +366,20 @@ struct weir_delivery *weir_lanes_clear(struct weir_subscription *subscription, u
 struct weir_delivery *weir_delivery_new(struct weir_subscription *subscription,
                                         struct weir_event *event);
 void weir_delivery_free(struct weir_delivery *delivery); // NULL is allowed; not under lock
+// Under lock: keeps some of a list that is to be freed as spare ones; returns the rest.
+struct weir_delivery *weir_delivery_spare(struct weir_subscription *subscription,
+                                          struct weir_delivery *list);
+// Under lock, on a source's thread: a spare one, NULL where there is none; for
+// weir_delivery_offer_spare, without the lock, which gives it to the next weir_delivery_new.
+struct weir_delivery *weir_delivery_take_spare(struct weir_subscription *subscription);
+void weir_delivery_offer_spare(struct weir_subscription *subscription,
+                               struct weir_delivery *spare);
 // Under lock: numbers a delivery and puts it at the ledger's end.
 void weir_ledger_append(struct weir_delivery *delivery);
 // The same for an event that the source will not tell again.
 void weir_ledger_append_returned(struct weir_delivery *delivery);
-// Under lock: a delivery that left its lane is settled. Returns it where nothing has to be written
-// for it and it is to be freed, else NULL.
+// Under lock: a delivery that left its lane is settled. Returns a list of those, this one or others,
+// that are to be freed because nothing has to be written for them.
 struct weir_delivery *weir_ledger_settle(struct weir_delivery *delivery);
 // Under lock: a delivery that is in its lane has failed once more.
 void weir_ledger_reattempt(struct weir_delivery *delivery);
@@ -503,7 +522,7 @@ struct weir_settlement {
     } decision;
     struct weir_out *out;
     struct weir_dead *dead;
-    struct weir_delivery *over; // to be freed
+    struct weir_delivery *over; // a list, to be freed
 };
 enum { WEIR_RESUMES_MAX = 16 }; // sources that are woken between two looks at those that wait
 void weir_settle_prepare(struct weir_worker *worker, struct weir_settlement *ret_settlement);

@@ -133,7 +133,7 @@ static bool drop_oldest(struct weir_subscription *subscription, struct weir_deli
     return true;
 }
 
-// *ret_over: a delivery that is to be freed.
+// *ret_over: deliveries that are to be freed.
 static weir_status put(struct weir_subscription *subscription, struct weir_delivery *delivery,
                        struct weir_delivery **ret_over) {
     const struct weir_event *event = delivery->entry.event;
@@ -238,11 +238,13 @@ weir_status weir_intake_offer(void *context, struct weir_event *event) {
     uint64_t received = subscription->counts.received;
     weir_status status = take(subscription, delivery, &over);
     bool is_taken = subscription->counts.received != received;
+    struct weir_delivery *spare = weir_delivery_take_spare(subscription);
     weir_flow_unlock(flow);
+    weir_delivery_offer_spare(subscription, spare);
     if (event->is_gap && (is_taken || status == WEIR_STOPPED)) {
         tell_gap(subscription, event);
     }
-    weir_delivery_free(over);
+    weir_delivery_free_all(over);
     if (is_taken) {
         weir_step("after-intake");
     } else {

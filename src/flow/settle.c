@@ -139,7 +139,7 @@ static void finish(struct weir_worker *worker, struct weir_settlement *settlemen
     }
     struct weir_delivery *over = weir_lanes_pop(worker->lane);
     subscription->is_gap_open = subscription->is_gap_open && !over->entry.event->is_gap;
-    settlement->over = weir_ledger_settle(over);
+    settlement->over = weir_delivery_spare(subscription, weir_ledger_settle(over));
     weir_backlog_want(subscription);
 }
 

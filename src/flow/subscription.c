@@ -123,6 +123,8 @@ static void free_texts(struct weir_subscription *subscription) {
 }
 
 void weir_subscription_free(struct weir_subscription *subscription) {
+    weir_delivery_free_all(subscription->spares);
+    weir_delivery_free(atomic_load_explicit(&subscription->spare, memory_order_relaxed));
     weir_guest_unref(subscription->guest);
     free_texts(subscription);
     free(subscription);
