@@ -36,7 +36,7 @@ enum {
     WEIR_WORKERS_MAX = 1024,
     WEIR_SUBSCRIPTION_NAME_BYTES_MAX = 1024,
     WEIR_LANES_KEPT_MAX =
-        256, // empty lanes that a subscription keeps for the next event of their keys
+        1024, // empty lanes that a subscription keeps for the next event of their keys
     WEIR_CUT_WAIT_MS = 2000,        // how long a guest that was cut may take to be gone
     WEIR_PENDING_EVENTS_MAX = 65536, // that only wait for the disk; then nothing more is taken
     WEIR_OUTBOX_WAITING_MAX = 1024,  // of one target; then its handlers wait
