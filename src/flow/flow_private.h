@@ -225,6 +225,7 @@ struct weir_flow {
     pthread_cond_t work;    // a lane is ready, one is due, or the flow ends
     pthread_cond_t changed; // a set's handlers ended, something was committed, or the flow stops
     atomic_bool is_tapped;
+    atomic_bool has_ready; // whether `ready` is not NULL, for those that do not hold the lock
     // Everything below is under lock.
     struct weir_subscription *subscriptions; // all of them but those that are gone
     struct weir_subscription *gone;          // that only the commit thread holds; by next_all

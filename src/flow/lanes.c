@@ -41,6 +41,7 @@ void weir_lanes_update(struct weir_subscription *subscription) {
         DL_DELETE2(flow->ready, subscription, prev_ready, next_ready);
     }
     subscription->is_ready = is_ready;
+    atomic_store_explicit(&flow->has_ready, flow->ready != NULL, memory_order_relaxed);
 }
 
 // As many workers are woken as could have something to do by this.
