@@ -364,7 +364,7 @@ static const struct weir_option subscription_rows[] = {
         .fallback = "handle-event",
         .min = 1,
         .max = HANDLER_BYTES_MAX,
-        .help = "the exported function that is called with each event",
+        .help = "the exported function that is called; where there is none, handle-event-or-reject",
     },
 };
 const struct weir_option_table weir_subscription_options = TABLE_OF(subscription_rows);

@@ -192,6 +192,7 @@ def test_attempts_go_on_after_a_restart(site):
     assert weir.stop() == 0
     weir = start(site, watching("err", retry={"attempts": 3, "backoff": "10ms"}))
     weir.wait_log(GIVEN_UP, attempt="3 of 3")
+    weir.wait_printed("err", "attempt 3")
     assert weir.printed("err") == ["attempt 2", "attempt 3"]
 
 
