@@ -21,9 +21,10 @@
 //
 // durable latency GUEST FOLDER EVENTS
 //     Events of many keys at a moderate pace, from the moment at which each is due to its handler,
-//     at 1 and 2 workers; then the same while the handler of another key loops until it is cut,
-//     again and again.
-//     "latency 2 alone P50 P99", "latency 2 beside P50 P99"
+//     at 1 and 2 workers; then the same while a thread of this program that has nothing to do with
+//     weir keeps one core busy; then while the handler of another key does, looping until it is
+//     cut, again and again. "latency 2 alone P50 P99", "latency 2 busy P50 P99", "latency 2 beside
+//     P50 P99"
 //
 // durable backlog GUEST FOLDER COUNT...
 //     Memory with so many events waiting (ascending), of a source that cannot be paused, while no
@@ -265,8 +266,28 @@ static void pace(struct source *source, uint64_t first, size_t events) {
     }
 }
 
+static void print_latency(struct receipts *receipts, struct source *source, uint64_t first,
+                          size_t events, const char *name) {
+    receipts_expect(receipts, first, events);
+    pace(source, first, events);
+    if (!receipts_wait(receipts, events)) {
+        give_up("latency", "an event did not come");
+    }
+    const int64_t *sorted_ns = receipts_latencies_ns(receipts);
+    printf("latency %s %" PRId64 " %" PRId64 "\n", name, sorted_ns[events / 2],
+           sorted_ns[events * 99 / 100]);
+}
+
+static void *keep_busy(void *argument) {
+    const atomic_bool *is_over = argument;
+    while (!atomic_load_explicit(is_over, memory_order_relaxed)) {
+    }
+    return NULL;
+}
+
 static void measure_latency_at(struct receipts *receipts, const char *guest_path, const char *state,
                                uint32_t workers, size_t events) {
+    static const char *const phases[] = {"alone", "busy", "beside"};
     struct source *source = source_create(WEIR_CAN_REPLAY | WEIR_CAN_PAUSE, LATENCY_KEYS);
     struct host_guest guest = {.path = guest_path,
                                .time_ns = LOOP_CUT_MS * WEIR_NS_PER_MS,
@@ -279,20 +300,24 @@ static void measure_latency_at(struct receipts *receipts, const char *guest_path
     host_load(&host, &guest, workers);
     host_subscribe(&host, &flow);
     host_execute(&host);
-    for (int is_beside = 0; is_beside <= 1; is_beside++) {
-        uint64_t first = 1 + (uint64_t)is_beside * events;
-        if (is_beside) {
+    for (size_t i = 0; i < sizeof phases / sizeof phases[0]; i++) {
+        char name[sizeof "4294967295 beside"];
+        snprintf(name, sizeof name, "%" PRIu32 " %s", workers, phases[i]);
+        bool is_busy = strcmp(phases[i], "busy") == 0;
+        pthread_t busy;
+        atomic_bool is_over = false;
+        if (is_busy && pthread_create(&busy, NULL, keep_busy, &is_over) != 0) {
+            give_up("a thread", "none can be made");
+        }
+        if (strcmp(phases[i], "beside") == 0) {
             source_offer(source, "loop", WEIR_STR("loop"));
             wait_ns(LOOP_CUT_MS * WEIR_NS_PER_MS);
         }
-        receipts_expect(receipts, first, events);
-        pace(source, first, events);
-        if (!receipts_wait(receipts, events)) {
-            give_up("latency", "an event did not come");
+        print_latency(receipts, source, 1 + i * events, events, name);
+        atomic_store(&is_over, true);
+        if (is_busy) {
+            pthread_join(busy, NULL);
         }
-        const int64_t *sorted_ns = receipts_latencies_ns(receipts);
-        printf("latency %" PRIu32 " %s %" PRId64 " %" PRId64 "\n", workers,
-               is_beside ? "beside" : "alone", sorted_ns[events / 2], sorted_ns[events * 99 / 100]);
     }
     host_finish(&host);
     source_destroy(source);

@@ -495,15 +495,17 @@ def print_durable(rows):
     print_table(("", "weir 1/s", "floor", "ratio", "goal", "CPU µs", "CPU/floor"), lines)
     say()
     say("Other keys' latency (µs) while the handler of one key loops until it is cut, every 0.2 s,")
-    say("beside the same without it. With one worker everything waits for each cut; whoever has")
+    say("beside the same without it; busy: without it, while something that is not weir keeps one")
+    say("core busy as the loop does. With one worker everything waits for each cut; whoever has")
     say("handlers that may loop wants two.")
     lines = []
     for row in rows:
         if row["case"].startswith("other"):
             median = row["medians"]
             line = [row["case"], microseconds(median["beside"]), microseconds(median["alone"])]
-            lines.append([*line, f"{row['ratio']:.2f}", " ".join(str(g) for g in row["goals"])])
-    print_table(("", "beside", "alone", "ratio", "goal"), lines)
+            line += [f"{row['ratio']:.2f}", " ".join(str(goal) for goal in row["goals"])]
+            lines.append([*line, microseconds(median["busy"])])
+    print_table(("", "beside", "alone", "ratio", "goal", "busy"), lines)
     say()
     say("Events that wait because no handler is called, of a source that cannot be paused, and a")
     say("start with all of them.")

@@ -225,6 +225,7 @@ struct weir_flow {
     pthread_cond_t work;    // a lane is ready, one is due, or the flow ends
     pthread_cond_t changed; // a set's handlers ended, something was committed, or the flow stops
     atomic_bool is_tapped;
+    atomic_bool has_ready; // whether `ready` is not NULL, for those that do not hold the lock
     // Everything below is under lock.
     struct weir_subscription *subscriptions; // all of them but those that are gone
     struct weir_subscription *gone;          // that only the commit thread holds; by next_all
@@ -325,11 +326,16 @@ void weir_intake_resume_all(struct weir_flow *flow);
 
 // lanes.c, all under lock, which is then left by weir_flow_unlock
 
-// The lane of a key; NULL: it has none.
+// The lane of a key; NULL: it has none. `hash` is weir_lanes_hash's, which needs no lock.
 struct weir_lane *weir_lanes_find(const struct weir_subscription *subscription,
                                   struct weir_str key);
+struct weir_lane *weir_lanes_find_hashed(const struct weir_subscription *subscription,
+                                         struct weir_str key, unsigned hash);
 // The same, made where there is none. NULL: no memory.
 struct weir_lane *weir_lanes_obtain(struct weir_subscription *subscription, struct weir_str key);
+struct weir_lane *weir_lanes_obtain_hashed(struct weir_subscription *subscription,
+                                           struct weir_str key, unsigned hash);
+unsigned weir_lanes_hash(struct weir_str key);
 // Puts a delivery at the end of a lane.
 void weir_lanes_push(struct weir_lane *lane, struct weir_delivery *delivery);
 // Whether what comes to this lane has to go behind.
