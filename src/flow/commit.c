@@ -5,8 +5,8 @@
 // takes everything that waits at once, and writes it in one transaction. While it writes, the next
 // batch gathers. It also reads rows of the journal for whoever has room for them.
 //
-// Where the store refuses (disk full, not writable, damaged), the same batch is tried again until it
-// goes, at most WEIR_COMMIT_RETRY_MS_MAX apart. Meanwhile no source is read and no handler is
+// Where the store refuses (disk full, not writable, damaged), the same batch is tried again until
+// it goes, at most WEIR_COMMIT_RETRY_MS_MAX apart. Meanwhile no source is read and no handler is
 // called: what they did could not be kept.
 #include "flow/flow_private.h"
 
@@ -19,7 +19,7 @@
 #include <utlist.h>
 
 enum {
-    RETRY_MS_FIRST = 20, // doubles up to WEIR_COMMIT_RETRY_MS_MAX
+    RETRY_MS_FIRST = 20,   // doubles up to WEIR_COMMIT_RETRY_MS_MAX
     ACKNOWLEDGED_MAX = 64, // events between two looks at who still watches
 };
 
@@ -29,7 +29,7 @@ static void make_batch(const struct weir_flow *flow, struct weir_batch *batch) {
     struct weir_kept *kept;
     struct weir_subscription_record *records = NULL;
     struct weir_removal *forgotten = NULL;
-    LL_FOREACH2 (flow->batch_kept, kept, batch_next) {
+    LL_FOREACH2(flow->batch_kept, kept, batch_next) {
         kept->batch_record.next = records;
         records = &kept->batch_record;
         if (kept->forgets) {
