@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// SIGHUP: the configuration is read again, and what has changed in it changes here, without touching
-// the rest: subscriptions come, go and change, and a guest whose file or bounds have changed is
-// compiled beside the one that runs and takes over between two events. What runs and has not changed
-// goes on meanwhile.
+// SIGHUP: the configuration is read again, and what has changed in it changes here, without
+// touching the rest: subscriptions come, go and change, and a guest whose file or bounds have
+// changed is compiled beside the one that runs and takes over between two events. What runs and has
+// not changed goes on meanwhile.
 //
 // Everything that can fail is done first: reading, compiling, opening, finding handlers. A mistake
-// then leaves all as it was. Only the watch of a new or changed subscription begins after the old one
-// has ended, for they may have the same name; where the source refuses it then, that is logged.
+// then leaves all as it was. Only the watch of a new or changed subscription begins after the old
+// one has ended, for they may have the same name; where the source refuses it then, that is logged.
 //
 // Not changed without a restart, and told so: `host`, `state`, a resource that is there already
 // under its name, and which guests' mains are run.
@@ -91,8 +91,7 @@ static weir_status take_resources(struct weir_program *program, struct weir_part
             parts->resources[i] = weir_parts_resource(&program->parts, wanted->name);
             continue;
         }
-        weir_status status =
-            weir_program_resource(wanted, program->log, &parts->resources[i], err);
+        weir_status status = weir_program_resource(wanted, program->log, &parts->resources[i], err);
         if (status != WEIR_OK) {
             return status;
         }
@@ -108,8 +107,8 @@ static weir_status take_guests(struct weir_program *program, struct weir_parts *
     for (size_t i = 0; i < config->guest_count; i++) {
         const struct weir_guest_config *wanted = &config->guests[i];
         struct weir_guest *compiled;
-        weir_status status = weir_program_guest(program->engine, config, wanted, &program->output,
-                                                &compiled, err);
+        weir_status status =
+            weir_program_guest(program->engine, config, wanted, &program->output, &compiled, err);
         if (status != WEIR_OK) {
             return status;
         }
@@ -215,8 +214,8 @@ static void swap_guests(struct weir_program *program, const struct weir_parts *p
             continue;
         }
         size_t left = weir_flow_swap_guest(program->flow, before, after);
-        weir_log(program->log, WEIR_LOG_INFO, "a guest was replaced",
-                 {"guest", weir_str_of(name)}, {"before", weir_str_of(weir_guest_hash(before))},
+        weir_log(program->log, WEIR_LOG_INFO, "a guest was replaced", {"guest", weir_str_of(name)},
+                 {"before", weir_str_of(weir_guest_hash(before))},
                  {"now", weir_str_of(weir_guest_hash(after))});
         if (left > 0) {
             tell(program, WEIR_LOG_WARN, "subscriptions keep the guest's old version", name,

@@ -332,7 +332,8 @@ static const struct weir_option subscription_rows[] = {
         .offset = offsetof(struct weir_subscription_config, name),
         .min = 1,
         .max = WEIR_NAME_BYTES_MAX,
-        .help = "under which its progress is kept; unique; default: from guest, resource, key, handler",
+        .help =
+            "under which its progress is kept; unique; default: from guest, resource, key, handler",
     },
     {
         .name = "watch",

@@ -30,9 +30,8 @@ static bool total_bytes(const struct weir_event_fields *fields,
     size_t bytes =
         sizeof(struct counted_event) + fields->extensions.count * sizeof(struct weir_attribute);
     bool fits = add_size(&bytes, origin->key.size) && add_size(&bytes, origin->position.size) &&
-                add_size(&bytes, fields->specversion.size) &&
-                add_size(&bytes, fields->ty.size) && add_size(&bytes, fields->source.size) &&
-                add_size(&bytes, fields->id.size) &&
+                add_size(&bytes, fields->specversion.size) && add_size(&bytes, fields->ty.size) &&
+                add_size(&bytes, fields->source.size) && add_size(&bytes, fields->id.size) &&
                 add_size(&bytes, fields->data.is_some ? fields->data.value.bytes.size : 0);
     const struct weir_optional_str *optionals[] = {&fields->datacontenttype, &fields->dataschema,
                                                    &fields->subject, &fields->time};
@@ -111,8 +110,8 @@ static void put_fields(struct writer *writer, const struct weir_event_fields *fi
 
 // Room for an event with these fields; they are not copied yet.
 static weir_status allocate(const struct weir_event_fields *fields,
-                            const struct weir_event_origin *origin,
-                            struct counted_event **ret_made, struct weir_error *err) {
+                            const struct weir_event_origin *origin, struct counted_event **ret_made,
+                            struct weir_error *err) {
     size_t bytes;
     if (fields->extensions.count > WEIR_EXTENSIONS_MAX) {
         return weir_fail(err, WEIR_LIMIT, "an event has %zu extension attributes, the most is %d",

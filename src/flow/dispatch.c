@@ -28,8 +28,7 @@ enum {
 static void call_handler(struct weir_worker *worker, const struct weir_delivery *delivery) {
     const struct weir_event_fields *fields = &delivery->entry.event->fields;
     if (delivery->attempts == 0 || fields->extensions.count == WEIR_EXTENSIONS_MAX) {
-        weir_guest_handle(worker->guest, worker->handler, fields, &worker->call,
-                          &worker->verdict);
+        weir_guest_handle(worker->guest, worker->handler, fields, &worker->call, &worker->verdict);
         return;
     }
     struct weir_event_fields again = *fields;

@@ -61,8 +61,7 @@ static bool has_half_behind(const struct weir_subscription *subscription) {
 bool weir_intake_has_room_again(const struct weir_subscription *subscription) {
     const struct weir_flow *flow = subscription->flow;
     const struct weir_subscription_counts *counts = &subscription->counts;
-    if (weir_flow_is_clogged(flow) || subscription->is_gap_open ||
-        !has_half_behind(subscription)) {
+    if (weir_flow_is_clogged(flow) || subscription->is_gap_open || !has_half_behind(subscription)) {
         return false;
     }
     if (goes_behind(subscription)) {
@@ -101,8 +100,8 @@ static weir_status put_in_lane(struct weir_subscription *subscription,
                                const struct arrival *arrival) {
     struct weir_lane *lane =
         arrival->lane ? arrival->lane
-                      : weir_lanes_obtain_hashed(
-                            subscription, arrival->delivery->entry.event->key, arrival->key_hash);
+                      : weir_lanes_obtain_hashed(subscription, arrival->delivery->entry.event->key,
+                                                 arrival->key_hash);
     if (!lane) {
         return WEIR_NO_MEMORY;
     }
@@ -228,9 +227,8 @@ static weir_status take(struct weir_subscription *subscription, struct arrival *
     if (subscription->is_gap_open || weir_flow_is_clogged(subscription->flow)) {
         return refuse(subscription);
     }
-    weir_status status =
-        event->is_gap ? take_gap(subscription, arrival, ret_over)
-                      : put(subscription, arrival, ret_over);
+    weir_status status = event->is_gap ? take_gap(subscription, arrival, ret_over)
+                                       : put(subscription, arrival, ret_over);
     if (status == WEIR_LIMIT) {
         return refuse(subscription);
     }

@@ -357,7 +357,7 @@ static struct weir_delivery *unlink_second(struct weir_lane *lane) {
 
 struct weir_delivery *weir_lanes_take_oldest(struct weir_subscription *subscription) {
     struct weir_delivery *oldest;
-    DL_FOREACH2 (subscription->order, oldest, order_next) {
+    DL_FOREACH2(subscription->order, oldest, order_next) {
         struct weir_lane *lane = weir_lanes_find(subscription, oldest->entry.event->key);
         if (lane->state != WEIR_LANE_RUNNING) {
             struct weir_delivery *taken = unlink_first(lane); // the oldest of all is so of its lane

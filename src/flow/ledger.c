@@ -11,11 +11,11 @@
 // - Of any other source, and while a subscription has something in the journal that must stay
 //   before what comes, the whole ledger: what is not settled gets a row.
 //
-// An event whose handler is done before the commit comes is never written at all. Where nobody wants
-// to know of it either, it leaves the ledger as soon as everything before it is settled: whoever
-// settles it frees it while it is at hand, and a commit finds nothing but the position. Keeping the
-// settled positions above the cursor instead of parking was left because such a list grows without
-// end behind a key that fails for a day.
+// An event whose handler is done before the commit comes is never written at all. Where nobody
+// wants to know of it either, it leaves the ledger as soon as everything before it is settled:
+// whoever settles it frees it while it is at hand, and a commit finds nothing but the position.
+// Keeping the settled positions above the cursor instead of parking was left because such a list
+// grows without end behind a key that fails for a day.
 //
 // All under flow->lock, but where said otherwise; the lists that a batch is made of are intrusive,
 // so that a commit allocates nothing and cannot fail half way.
@@ -196,8 +196,8 @@ static void leave_ledger(struct weir_delivery *delivery) {
     delivery->is_in_ledger = false;
 }
 
-// What is settled leaves the ledger from its head on, some of it: the lock is held. It stays counted
-// among what waits for a commit. Returns what is to be freed.
+// What is settled leaves the ledger from its head on, some of it: the lock is held. It stays
+// counted among what waits for a commit. Returns what is to be freed.
 static struct weir_delivery *pass(struct weir_subscription *subscription) {
     struct weir_delivery *list = NULL;
     for (int i = 0; i < PASSED_AT_ONCE && subscription->ledger && subscription->ledger->is_settled;
@@ -377,7 +377,7 @@ bool weir_ledger_collect(struct weir_flow *flow) {
         batch_kept(flow, kept);
     }
     struct weir_kept *kept;
-    LL_FOREACH2 (flow->batch_kept, kept, batch_next) {
+    LL_FOREACH2(flow->batch_kept, kept, batch_next) {
         kept->batch_record = kept->record;
     }
     flow->batch_outbox = flow->outbox;
@@ -410,8 +410,8 @@ static void written(struct weir_delivery *delivery, struct weir_delivery **list)
 // Lets go of what lanes that are delayed need not hold in memory any more.
 static void unload(struct weir_delivery *delivery, struct weir_delivery **list) {
     if (delivery->is_in_lane && delivery->subscription->blocked > 0) {
-        struct weir_delivery *unloaded = weir_lanes_unload(
-            weir_lanes_find(delivery->subscription, delivery->entry.event->key));
+        struct weir_delivery *unloaded =
+            weir_lanes_unload(weir_lanes_find(delivery->subscription, delivery->entry.event->key));
         LL_CONCAT(unloaded, *list);
         *list = unloaded;
     }

@@ -393,6 +393,18 @@ class Site:
         assert done.returncode in (status if isinstance(status, tuple) else (status,)), told
         return done
 
+    def wait_rest(self, weir):
+        """Waits until weir has taken in what was written so far, and nothing is left to handle."""
+        at = weir.arguments.index("--state") if "--state" in weir.arguments else None
+        place = weir.arguments[at:at + 2] if at else []
+
+        def lag():
+            status = json.loads(self.command("status", "weir.yaml", "--json", *place).stdout)
+            return sum(each["lag_events"] for each in status["subscriptions"])
+
+        weir.wait_provider_rests()
+        weir.wait_for(lambda: lag() == 0, "the end of the lag")
+
     def shell(self, script, cwd=None):
         """A writer that knows nothing of weir: a script of the system's shell, in the store."""
         subprocess.run(["sh", "-euc", script], cwd=cwd or self.store, check=True,

@@ -40,6 +40,7 @@ def put_sentinel(site, weir, guest="trace"):
     """A last event: when it has come, everything that was before it has."""
     site.put("zz-last", "the last one")
     weir.wait_for(lambda: weir.traces(guest, "zz-last"), "the sentinel")
+    site.wait_rest(weir)  # it may overtake others, which are of other keys
 
 
 # ---- what happened while weir was down ----

@@ -22,7 +22,7 @@ enum { FAKE_RESUMED_BYTES = 4096 };
 struct fake_source {
     struct weir_resource base;
     struct weir_provider provider; // its own, so that each can do what its test wants
-    pthread_mutex_t lock; // of all that follows; held while `offer` is called
+    pthread_mutex_t lock;          // of all that follows; held while `offer` is called
     pthread_cond_t changed;
     struct fake_watch *watches;
     weir_status watch_answer; // what `watch` answers

@@ -20,9 +20,8 @@ struct disk {
 static weir_status disk_commit(void *context, const struct weir_batch *batch,
                                struct weir_error *err) {
     struct disk *disk = context;
-    return atomic_load(&disk->is_full)
-               ? weir_fail(err, WEIR_UNAVAILABLE, "%s", "the disk is full")
-               : weir_state_store.commit(disk->state, batch, err);
+    return atomic_load(&disk->is_full) ? weir_fail(err, WEIR_UNAVAILABLE, "%s", "the disk is full")
+                                       : weir_state_store.commit(disk->state, batch, err);
 }
 
 static weir_status disk_load_journal(void *context, const struct weir_load *load,
@@ -32,9 +31,10 @@ static weir_status disk_load_journal(void *context, const struct weir_load *load
                                          err);
 }
 
-static weir_status disk_load_subscriptions(
-    void *context, bool (*each)(void *, const struct weir_subscription_record *),
-    void *each_context, struct weir_error *err) {
+static weir_status disk_load_subscriptions(void *context,
+                                           bool (*each)(void *,
+                                                        const struct weir_subscription_record *),
+                                           void *each_context, struct weir_error *err) {
     return weir_state_store.load_subscriptions(((struct disk *)context)->state, each, each_context,
                                                err);
 }
@@ -285,9 +285,8 @@ static void a_log_goes_on_behind_what_is_settled_or_written(void **state) {
 static void an_event_that_holds_others_up_is_parked(void **state) {
     (void)state;
     struct kept kept;
-    const struct wanted wanted = {.capabilities = REPLAY,
-                                  .attempts = 100,
-                                  .backoff_ns = 3600 * WEIR_NS_PER_S};
+    const struct wanted wanted = {
+        .capabilities = REPLAY, .attempts = 100, .backoff_ns = 3600 * WEIR_NS_PER_S};
     begin(&kept, &wanted);
     execute(&kept);
     assert_int_equal(offer(&kept, "bad", 1, "e"), WEIR_OK);
@@ -415,9 +414,8 @@ static void each_policy_drops_what_it_says_and_counts_it(void **state) {
 static void a_source_whose_pause_is_shared_is_journaled_before_it_is_paused(void **state) {
     (void)state;
     struct kept kept;
-    const struct wanted wanted = {.capabilities = WEIR_CAN_PAUSE | WEIR_SHARES_PAUSE,
-                                  .queue_events = 2,
-                                  .journal_events = 5};
+    const struct wanted wanted = {
+        .capabilities = WEIR_CAN_PAUSE | WEIR_SHARES_PAUSE, .queue_events = 2, .journal_events = 5};
     begin(&kept, &wanted);
     for (int i = 1; i <= 7; i++) {
         assert_int_equal(offer(&kept, "a", i, ""), WEIR_OK);
@@ -521,7 +519,8 @@ static void a_gap_is_skipped_or_stops_the_subscription(void **state) {
     assert_int_equal(offer(&kept, "a", 91, ""), WEIR_STOPPED);
     stop(&kept);
     start(&kept, &wanted);
-    assert_string_equal(kept.source.resumed, "51 "); // the gap is found again until somebody decides
+    assert_string_equal(kept.source.resumed,
+                        "51 "); // the gap is found again until somebody decides
     end(&kept);
 }
 
