@@ -549,6 +549,26 @@ static void nothing_is_taken_while_the_disk_refuses_and_all_goes_on_when_it_does
     end(&kept);
 }
 
+static void a_full_queue_is_no_reason_to_keep_a_source_that_is_journaled_paused(void **state) {
+    (void)state;
+    struct kept kept;
+    const struct wanted wanted = {.capabilities = WEIR_CAN_PAUSE | WEIR_SHARES_PAUSE,
+                                  .queue_events = 2};
+    begin(&kept, &wanted);
+    for (int i = 1; i <= 3; i++) {
+        assert_int_equal(offer(&kept, "a", i, ""), WEIR_OK);
+    }
+    atomic_store(&kept.disk.is_full, true);
+    assert_int_equal(weir_flow_flush(kept.stage->flow, INT64_MAX, NULL), WEIR_UNAVAILABLE);
+    assert_int_equal(offer(&kept, "a", 4, ""), WEIR_AGAIN);
+    atomic_store(&kept.disk.is_full, false);
+    WAIT_UNTIL(fake_source_resumes(&kept.source) == 1); // though no handler frees the queue
+    assert_int_equal(offer(&kept, "a", 4, ""), WEIR_OK);
+    execute(&kept);
+    WAIT_UNTIL(counts(&kept).handled == 4);
+    end(&kept);
+}
+
 static void two_subscriptions_have_two_names(void **state) {
     (void)state;
     struct kept kept;
@@ -601,6 +621,7 @@ int main(void) {
         CASE(a_gap_stands_between_what_was_before_and_what_comes_behind),
         CASE(a_gap_is_skipped_or_stops_the_subscription),
         CASE(nothing_is_taken_while_the_disk_refuses_and_all_goes_on_when_it_does),
+        CASE(a_full_queue_is_no_reason_to_keep_a_source_that_is_journaled_paused),
         CASE(two_subscriptions_have_two_names),
     };
     return cmocka_run_group_tests(tests, begin_group, end_group);
