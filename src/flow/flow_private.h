@@ -135,6 +135,7 @@ struct weir_subscription {
     bool is_gap_open;  // a gap waits for its handler: nothing else is taken meanwhile
     uint32_t pins;     // threads that are about to call the provider, or read for it
     uint32_t batch_pins; // deliveries that the commit thread has
+    bool is_emptied;     // it has given up all it had: what the commit thread has is the last
 
     // The ledger, in the order of seq. `settled_in_ledger` of them are settled.
     struct weir_delivery *ledger;

@@ -304,9 +304,12 @@ static void give_up(struct weir_delivery *delivery, struct weir_delivery **list)
     *list = delivery;
 }
 
-// A row was written, or its attempts were: what is next for its delivery.
+// A row was written, or its attempts were: what is next for its delivery. Where its subscription has
+// ended meanwhile the row stays, and the event comes again.
 static void written(struct weir_delivery *delivery, struct weir_delivery **list) {
-    if (delivery->is_settled) { // meanwhile
+    if (delivery->subscription->is_emptied) {
+        give_up(delivery, list);
+    } else if (delivery->is_settled) { // meanwhile
         want_removal(delivery);
     } else if (!delivery->is_in_lane) { // it is behind
         give_up(delivery, list);

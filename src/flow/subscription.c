@@ -412,6 +412,7 @@ void weir_subscription_end(struct weir_subscription *subscription, int64_t until
 static struct weir_delivery *empty(struct weir_subscription *subscription, uint64_t *ret_dropped) {
     struct weir_flow *flow = subscription->flow;
     struct weir_delivery *list = NULL, *delivery, *next;
+    subscription->is_emptied = true;
     struct weir_delivery *cleared = weir_lanes_clear(subscription, ret_dropped);
     LL_FOREACH_SAFE (cleared, delivery, next) {
         // What is in a batch is freed with it, and the ledger below has the rest.
