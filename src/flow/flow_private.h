@@ -301,6 +301,12 @@ static inline bool weir_subscription_can(const struct weir_subscription *subscri
 // The sink of a subscription's watch.
 weir_status weir_intake_offer(void *context, struct weir_event *event);
 weir_status weir_intake_remember(void *context, struct weir_str key, struct weir_str fingerprint);
+// Whether the queue has room for an event of so many bytes. Under lock.
+bool weir_intake_has_room(const struct weir_subscription *subscription, uint64_t bytes);
+// Counts an event that gets the next number as behind: in `lane`, or, where that is NULL, with all
+// that comes from here on. Under lock.
+void weir_intake_go_behind(struct weir_subscription *subscription, struct weir_lane *lane,
+                           const struct weir_event *event);
 // Whether a source that was paused may go on. Under lock.
 bool weir_intake_has_room_again(const struct weir_subscription *subscription);
 // Takes subscriptions that have room again out of the paused ones, at most `max`. Each is pinned,

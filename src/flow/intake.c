@@ -22,7 +22,7 @@
 
 enum { NOTES_MAX = 65536 }; // fingerprints that wait to be written; then remember waits
 
-static bool has_room(const struct weir_subscription *subscription, uint64_t bytes) {
+bool weir_intake_has_room(const struct weir_subscription *subscription, uint64_t bytes) {
     const struct weir_flow *flow = subscription->flow;
     const struct weir_subscription_counts *counts = &subscription->counts;
     if (counts->queued == 0) {
@@ -101,16 +101,11 @@ static weir_status put_in_lane(struct weir_subscription *subscription,
     return WEIR_OK;
 }
 
-// `lane` is the one that it goes behind in; NULL: the whole subscription is behind from here on.
-static weir_status put_behind(struct weir_subscription *subscription, struct weir_lane *lane,
-                              struct weir_delivery *delivery) {
-    uint64_t bytes = delivery->entry.event->size_bytes;
-    if (!has_room_behind(subscription, bytes)) {
-        return WEIR_LIMIT;
-    }
-    subscription->counts.behind++;
-    subscription->behind_bytes += bytes;
+void weir_intake_go_behind(struct weir_subscription *subscription, struct weir_lane *lane,
+                           const struct weir_event *event) {
     uint64_t seq = subscription->kept->record.next_seq;
+    subscription->counts.behind++;
+    subscription->behind_bytes += event->size_bytes;
     if (lane) {
         lane->behind_seq = lane->behind == 0 ? seq : lane->behind_seq;
         lane->behind++;
@@ -118,22 +113,36 @@ static weir_status put_behind(struct weir_subscription *subscription, struct wei
         subscription->loaded_seq = subscription->spilled == 0 ? seq - 1 : subscription->loaded_seq;
         subscription->spilled++;
     }
+}
+
+static weir_status put_behind(struct weir_subscription *subscription, struct weir_lane *lane,
+                              struct weir_delivery *delivery) {
+    if (!has_room_behind(subscription, delivery->entry.event->size_bytes)) {
+        return WEIR_LIMIT;
+    }
+    weir_intake_go_behind(subscription, lane, delivery->entry.event);
     weir_ledger_append(delivery);
     return WEIR_OK;
 }
 
-// Makes room by dropping what has waited longest. False: nothing waits.
-static bool drop_oldest(struct weir_subscription *subscription, struct weir_delivery **ret_over) {
-    struct weir_delivery *oldest = weir_lanes_take_oldest(subscription);
-    if (!oldest) {
-        return false;
+// Makes room by dropping what has waited longest. False: there is none yet, and nothing waits.
+static bool drop_oldest(struct weir_subscription *subscription, uint64_t bytes,
+                        struct weir_delivery **ret_over) {
+    while (!weir_intake_has_room(subscription, bytes)) {
+        struct weir_delivery *oldest = weir_lanes_take_oldest(subscription);
+        if (!oldest) {
+            return false;
+        }
+        subscription->counts.dropped++;
+        struct weir_delivery *over = weir_ledger_settle(oldest);
+        if (over) {
+            LL_PREPEND(*ret_over, over);
+        }
     }
-    subscription->counts.dropped++;
-    *ret_over = weir_ledger_settle(oldest);
     return true;
 }
 
-// *ret_over: a delivery that is to be freed.
+// *ret_over: deliveries that are to be freed.
 static weir_status put(struct weir_subscription *subscription, struct weir_delivery *delivery,
                        struct weir_delivery **ret_over) {
     const struct weir_event *event = delivery->entry.event;
@@ -144,7 +153,7 @@ static weir_status put(struct weir_subscription *subscription, struct weir_deliv
     if (lane && weir_lanes_holds_back(lane)) {
         return put_behind(subscription, lane, delivery);
     }
-    if (has_room(subscription, event->size_bytes)) {
+    if (weir_intake_has_room(subscription, event->size_bytes)) {
         return put_in_lane(subscription, delivery);
     }
     if (goes_behind(subscription)) {
@@ -154,7 +163,7 @@ static weir_status put(struct weir_subscription *subscription, struct weir_deliv
     }
     bool drops_oldest = !weir_subscription_can(subscription, WEIR_CAN_PAUSE) &&
                         subscription->overflow == WEIR_OVERFLOW_DROP_OLDEST;
-    return drops_oldest && drop_oldest(subscription, ret_over)
+    return drops_oldest && drop_oldest(subscription, event->size_bytes, ret_over)
                ? put_in_lane(subscription, delivery)
                : WEIR_LIMIT;
 }
@@ -242,7 +251,7 @@ weir_status weir_intake_offer(void *context, struct weir_event *event) {
     if (event->is_gap && (is_taken || status == WEIR_STOPPED)) {
         tell_gap(subscription, event);
     }
-    weir_delivery_free(over);
+    weir_delivery_free_all(over);
     if (is_taken) {
         weir_step("after-intake");
     } else {
