@@ -81,7 +81,7 @@ struct reading {
 // Under lock: what is to be read for the subscription. False: nothing now.
 static bool plan(struct weir_subscription *subscription, struct reading *reading) {
     uint64_t rows = room(subscription), bytes = subscription->counts.queued_bytes;
-    if (rows == 0 || subscription->is_ending) {
+    if (rows == 0 || subscription->is_ending || subscription->is_gap_open) {
         return false;
     }
     *reading = (struct reading){.subscription = subscription};
@@ -141,8 +141,14 @@ static void leave_behind(struct weir_subscription *subscription, const struct we
                                                                      : subscription->behind_bytes;
 }
 
+// Whether something that was taken before the first event behind is not settled.
+static bool has_others(const struct weir_subscription *subscription) {
+    const struct weir_subscription_counts *counts = &subscription->counts;
+    return counts->queued > 0 || counts->in_flight > 0 || counts->behind > subscription->spilled;
+}
+
 // Under lock: puts a row that was read where it belongs. False: no memory, or no room any more, and
-// it stays behind.
+// it stays behind. A gap comes by itself, as it does from the source.
 static bool place_row(struct weir_delivery *delivery, bool is_of_lane,
                       struct weir_delivery **unused) {
     struct weir_subscription *subscription = delivery->subscription;
@@ -152,10 +158,14 @@ static bool place_row(struct weir_delivery *delivery, bool is_of_lane,
         return false;
     }
     bool stays_behind = !is_of_lane && weir_lanes_holds_back(lane);
-    if (!stays_behind && !weir_intake_has_room(subscription, event->size_bytes)) {
+    bool may_enter = weir_intake_has_room(subscription, event->size_bytes) &&
+                     !subscription->is_gap_open &&
+                     (!event->is_gap || is_of_lane || !has_others(subscription));
+    if (!stays_behind && !may_enter) {
         weir_lanes_forget_if_empty(lane);
         return false;
     }
+    subscription->is_gap_open |= event->is_gap && !stays_behind;
     if (is_of_lane) {
         lane->behind--;
         lane->behind_seq = delivery->entry.seq + 1;
