@@ -365,6 +365,10 @@ struct weir_delivery *weir_ledger_abandon(struct weir_subscription *subscription
         give_up(delivery, &list);
     }
     subscription->reattempted = NULL; // they were in lanes
+    if (subscription->notes) {
+        subscription->kept->record.is_ready = false; // what is remembered is not complete
+        weir_ledger_touch_kept(subscription->flow, subscription->kept);
+    }
     while (subscription->notes) {
         struct weir_note *next = subscription->notes->next;
         subscription->flow->pending_notes--;
