@@ -113,7 +113,8 @@ static weir_status give_back(struct weir_flow *flow, struct weir_delivery *deliv
         weir_intake_go_behind(subscription, NULL, event);
     } else if (holds_back) {
         weir_intake_go_behind(subscription, lane, event);
-    } else if (weir_intake_has_room(subscription, event->size_bytes)) {
+    } else if (!subscription->is_gap_open &&
+               weir_intake_has_room(subscription, event->size_bytes)) {
         lane = weir_lanes_obtain(subscription, event->key);
         if (!lane) {
             return weir_fail_no_memory(err, "a dead letter's event");
