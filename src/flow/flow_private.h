@@ -435,6 +435,8 @@ weir_status weir_target_obtain(struct weir_flow *flow, struct weir_resource *res
 // Under lock: the first exec begins.
 void weir_target_begin_all(struct weir_flow *flow);
 void weir_target_join_all(struct weir_flow *flow);
+// After the last commit, which gives them what has become durable.
+void weir_target_free_all(struct weir_flow *flow);
 // The one that publishes to a resource of that name; NULL: none does. Under lock.
 struct weir_target *weir_target_find(const struct weir_flow *flow, struct weir_str name);
 // Under lock: an event is durable in the outbox.
