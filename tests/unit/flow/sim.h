@@ -37,6 +37,7 @@ enum {
 // What one subscription has to do with one event.
 struct sim_case {
     uint64_t seq;      // under which it was taken last; 0: it was not, or that is forgotten
+    uint64_t out_seq;  // under which it was when its handler returned an event
     bool is_refused;   // dropped when it came
     bool is_covered;   // by a gap
     bool has_out;      // what it caused has been durable in the outbox
@@ -96,6 +97,7 @@ struct sim_sub {
     struct sim_taken taken[SIM_TAKEN_MAX];
     uint64_t seq_last; // the largest that was ever taken
     uint64_t open_seq; // everything below it is done
+    bool has_repeats; // what was settled was given up when the disk did not answer, and comes again
     uint64_t published_seq[SIM_KEYS_MAX]; // of the last cause of a key whose event was published
     uint64_t out_seq[SIM_KEYS_MAX];       // likewise in the outbox
 
@@ -129,7 +131,7 @@ struct sim_watch {
     uint32_t next;                 // change to be told
     uint32_t told[SIM_KEYS_MAX];   // of a source that compares: the change that was told last
     bool is_gap_due;
-    uint32_t gap_from, gap_to;
+    uint32_t gap_from, gap_to, gap_number;
 };
 
 struct sim_source {
@@ -144,6 +146,7 @@ struct sim_source {
     uint32_t first_kept;            // of a source that replays: changes before it are gone
     uint32_t first_owed;            // of one that waits for acknowledgements: from the first watch
     bool was_watched;
+    uint32_t gaps;
     struct sim_watch watches[SIM_WATCHES_MAX];
     bool is_ending;
     struct fiber *fiber;
@@ -202,7 +205,7 @@ struct sim_store {
     struct sim_letter letters[SIM_ROWS_MAX];
     size_t record_count, row_count, note_count, out_count, letter_count;
     uint64_t last_out_id, last_letter_id;
-    bool is_committing;
+    bool is_committing, is_reading;
     uint64_t refused_hash; // of the batch that was refused last; 0: none was
     int64_t fails_until_ns;
     int64_t failed_ns; // when it last did
@@ -293,6 +296,8 @@ void sim_oracle_acknowledged(struct sim_sub *sub, const struct sim_event *event)
 void sim_oracle_look(void);
 void sim_oracle_rest(void);
 bool sim_oracle_is_resting(void);
+// What is left, for people.
+void sim_oracle_tell_unrest(void);
 // weir has ended. `is_orderly`: nothing failed meanwhile.
 void sim_oracle_ended(bool is_orderly);
 

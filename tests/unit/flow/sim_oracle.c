@@ -364,6 +364,9 @@ void sim_oracle_answers(struct sim_sub *sub, uint64_t seq, enum sim_verdict verd
     taken->is_running = false;
     taken->verdict = verdict;
     taken->attempts += has_failed;
+    if (verdict == SIM_DERIVED) {
+        case_of(sub, taken->event)->out_seq = seq;
+    }
     sub->running--;
     if (verdict != SIM_NONE && taken->event->is_gap && !taken->is_returned) {
         sub->is_gap_open = false;
@@ -416,6 +419,10 @@ struct weir_delivery *__wrap_weir_ledger_abandon(struct weir_subscription *subsc
             abandoned++;
         }
     }
+    sub->has_repeats |= subscription->settled_in_ledger > 0 || subscription->removals;
+    for (const struct weir_entry *entry = sim.flow->batch_entries; entry; entry = entry->next) {
+        sub->has_repeats |= entry->subscription == sub->record_id;
+    }
     list = __real_weir_ledger_abandon(subscription, list, count);
     // Where the disk answers, nothing of this kind is left.
     SIM_CHECK(abandoned == 0 || !sim.is_clean, "%s: %" PRIu64 " events are given up", sub->name,
@@ -452,12 +459,12 @@ static void commit_outbox(const struct weir_outbox_entry *entry) {
     if (event->is_durable) {
         return; // given back, or its cause was handled twice
     }
-    uint64_t seq = case_of(sub, event->cause)->seq;
+    uint64_t seq = case_of(sub, event->cause)->out_seq;
     event->is_durable = true;
     event->cause_seq = seq;
-    SIM_CHECK(seq > 0, "%s: %s is durable, its cause %s is not known", sub->name, event->id,
+    SIM_CHECK(seq > 0, "%s: %s is durable, its cause %s has not returned it", sub->name, event->id,
               event->cause->id);
-    if (event->cause->key < SIM_KEYS_MAX) {
+    if (event->cause->key < SIM_KEYS_MAX && !sub->has_repeats) {
         SIM_CHECK(seq > sub->out_seq[event->cause->key], "%s: %s is in the outbox too late",
                   sub->name, event->id);
         sub->out_seq[event->cause->key] = seq;
@@ -545,7 +552,8 @@ void sim_oracle_published(struct sim_event *event, const struct sim_source *targ
                           int64_t since_ns) {
     struct sim_sub *from = &sim.subs[event->sub];
     uint32_t key = event->cause->key;
-    if (event->published++ == 0 && key < SIM_KEYS_MAX && !event->has_letter) {
+    bool is_first = event->published++ == 0 && !event->has_letter;
+    if (is_first && key < SIM_KEYS_MAX && !from->has_repeats) {
         SIM_CHECK(event->cause_seq > from->published_seq[key], "%s: %s is published too late",
                   from->name, event->id);
         from->published_seq[key] = event->cause_seq;
@@ -650,6 +658,35 @@ static bool is_sub_resting(const struct sim_sub *sub) {
            sim_source_is_told(sub->source);
 }
 
+void sim_oracle_tell_unrest(void) {
+    const struct weir_flow *flow = sim.flow;
+    fprintf(stderr, "%zu rows, %zu in the outbox, %" PRIu64 " bytes queued%s%s%s\n",
+            sim.store.row_count, sim.store.out_count, flow->queued_bytes,
+            flow->is_failing ? ", failing" : "", flow->has_batch ? ", in a batch" : "",
+            flow->dirty_since_ns ? ", dirty" : "");
+    for (uint32_t i = 0; i < sim.sub_count; i++) {
+        const struct sim_sub *sub = &sim.subs[i];
+        const struct weir_subscription *subscription = sub->subscription;
+        if (!subscription) {
+            fprintf(stderr, "%s does not run\n", sub->name);
+            continue;
+        }
+        const struct weir_subscription_counts *counts = &subscription->counts;
+        fprintf(stderr,
+                "%s: %" PRIu64 " queued, %" PRIu64 " in flight, %" PRIu64 " behind, %" PRIu64
+                " spilled above %" PRIu64 ", %" PRIu64 " blocked%s%s%s%s%s%s%s\n",
+                sub->name, counts->queued, counts->in_flight, counts->behind,
+                subscription->spilled, subscription->loaded_seq, subscription->blocked,
+                subscription->is_paused ? ", paused" : "",
+                subscription->is_gap_open ? ", in a gap" : "",
+                subscription->is_load_wanted ? ", wants rows" : "",
+                subscription->load_lanes ? ", wants rows of a lane" : "",
+                subscription->ledger ? ", in the ledger" : "",
+                subscription->is_ready ? ", ready" : "",
+                sim_source_is_told(sub->source) ? "" : ", not told all");
+    }
+}
+
 bool sim_oracle_is_resting(void) {
     const struct weir_flow *flow = sim.flow;
     for (uint32_t i = 0; i < sim.sub_count; i++) {
@@ -659,7 +696,7 @@ bool sim_oracle_is_resting(void) {
     }
     return sim.store.row_count == 0 && sim.store.out_count == 0 && !flow->has_batch &&
            !flow->dirty && !flow->dirty_kept && flow->dirty_since_ns == 0 && !flow->outbox &&
-           !flow->published && !flow->dead;
+           !flow->published && !flow->dead && !flow->loads;
 }
 
 // Every change that the source still has was taken and settled, or what it is missing for is known.
@@ -675,9 +712,24 @@ static void rest_of_changes(struct sim_sub *sub) {
         struct sim_event *event = sim_event_of(weir_str_of(id));
         const struct sim_case *its = event ? case_of(sub, event) : NULL;
         bool is_covered = index < source->first_kept;
-        bool is_handled = its && (its->is_refused || (its->seq && sub->taken[its->seq].is_done));
+        bool is_handled = its && (its->is_refused || its->was_durable);
         SIM_CHECK(is_handled || is_covered, "%s: %s was never handled", sub->name, id);
     }
+}
+
+// Whether the last state of a key that was told before its current one is that it is there.
+static bool was_told(struct sim_sub *sub, uint32_t key) {
+    const struct sim_source *source = sub->source;
+    uint32_t last = sub->fresh_keys[key];
+    for (uint32_t index = last + 1; index < source->current[key]; index++) {
+        char id[24];
+        snprintf(id, sizeof id, "%s:%" PRIu32, source->name, index);
+        struct sim_event *event = sim_event_of(weir_str_of(id));
+        bool is_told = event && source->changes[index].key == key &&
+                       case_of(sub, event)->was_durable;
+        last = is_told ? index : last;
+    }
+    return last > 0 && !source->changes[last].is_delete;
 }
 
 static void rest_of_keys(struct sim_sub *sub) {
@@ -703,6 +755,8 @@ static void rest_of_keys(struct sim_sub *sub) {
                                                                                         : note;
         }
         if (source->changes[index].is_delete) {
+            SIM_CHECK(!was_told(sub, key) || (its && its->was_durable), "%s: %s was never handled",
+                      sub->name, id);
             SIM_CHECK(!note, "%s: %s is gone, and noted as %s", sub->name, name,
                       note ? note->fingerprint : "");
             continue;
@@ -710,8 +764,7 @@ static void rest_of_keys(struct sim_sub *sub) {
         SIM_CHECK(note && strtoul(note->fingerprint + 1, NULL, 10) == index,
                   "%s: %s is noted as %s and is v%" PRIu32, sub->name, name,
                   note ? note->fingerprint : "nothing", index);
-        SIM_CHECK(its && its->seq && sub->taken[its->seq].is_done, "%s: %s was never handled",
-                  sub->name, id);
+        SIM_CHECK(its && its->was_durable, "%s: %s was never handled", sub->name, id);
     }
 }
 
@@ -769,8 +822,9 @@ static void rest_of_flow(void) {
               "a count of the flow does not return to 0: %" PRIu64 " bytes queued, %" PRIu64
               " events pending with %" PRIu64 " bytes, %" PRIu64 " notes",
               flow->queued_bytes, flow->pending_events, flow->pending_bytes, flow->pending_notes);
-    SIM_CHECK(!flow->paused && !flow->ready && !flow->loads && !flow->gone && !flow->orphans,
-              "a list of the flow is not empty");
+    SIM_CHECK(!flow->paused && !flow->ready && !flow->gone && !flow->orphans,
+              "a list of the flow is not empty: %s",
+              flow->paused ? "paused" : flow->ready ? "ready" : flow->gone ? "gone" : "orphans");
     for (const struct weir_target *target = flow->targets; target; target = target->next) {
         SIM_CHECK(target->waiting == 0 && !target->first, "%" PRIu64 " events wait for %s",
                   target->waiting, target->resource->name);
@@ -803,8 +857,7 @@ void sim_oracle_ended(bool is_orderly) {
         sub->watched_ns = INT64_MAX;
         for (uint64_t seq = 1; seq <= sub->seq_last && is_orderly && !is_told_again(sub); seq++) {
             const struct sim_taken *taken = &sub->taken[seq];
-            SIM_CHECK(!taken->event || taken->is_done || taken->is_abandoned ||
-                          sim_store_row(sub->record_id, seq),
+            SIM_CHECK(!taken->event || !is_owed(taken) || sim_store_row(sub->record_id, seq),
                       "%s: %s is lost by an orderly stop", sub->name, taken->event->id);
         }
     }

@@ -72,9 +72,9 @@ static struct weir_event *make_event(const struct sim_source *source, uint32_t i
 
 static struct weir_event *make_gap(const struct sim_watch *watch) {
     const struct sim_source *source = watch->source;
-    char id[48], position[16] = "";
-    snprintf(id, sizeof id, "%s:gap:%" PRIu32 ":%" PRIu32, source->name, watch->gap_from,
-             watch->gap_to);
+    char id[64], position[16] = "";
+    snprintf(id, sizeof id, "%s:gap:%" PRIu32 ":%" PRIu32 ":%" PRIu32, source->name,
+             watch->gap_from, watch->gap_to, watch->gap_number);
     if (sim_source_can(source, WEIR_CAN_REPLAY)) {
         snprintf(position, sizeof position, "%" PRIu32, watch->gap_to);
     }
@@ -119,8 +119,9 @@ void sim_source_forget(struct sim_source *source) {
         return;
     }
     if (sim_source_can(source, WEIR_CAN_REPLAY)) {
-        source->first_kept =
+        uint32_t first =
             source->count + 1 - (uint32_t)sim_random(source->count < 4 ? source->count : 4);
+        source->first_kept = first > source->first_kept ? first : source->first_kept;
         SIM_TELL("%s forgets what was before %" PRIu32, source->name, source->first_kept);
     } else {
         for (size_t i = 0; i < SIM_WATCHES_MAX; i++) {
@@ -129,6 +130,7 @@ void sim_source_forget(struct sim_source *source) {
                 watch->is_gap_due = true;
                 watch->gap_from = watch->next;
                 watch->gap_to = source->count;
+                watch->gap_number = ++source->gaps;
             }
         }
     }
@@ -506,7 +508,7 @@ void sim_source_init(struct sim_source *source, uint32_t number) {
     source->number = number;
     source->is_topic = kind >= TOPIC;
     snprintf(source->name, sizeof source->name, "s%" PRIu32, number);
-    source->count = source->first_owed = 0;
+    source->count = source->first_owed = source->gaps = 0;
     source->first_kept = 1;
     source->was_watched = source->is_ending = false;
     source->changes[0] = (struct sim_change){0};

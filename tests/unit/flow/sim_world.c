@@ -100,6 +100,7 @@ static void draw_sub(struct sim_sub *sub, uint32_t number, struct sim_source *so
     sub->key = sim_chance(2, 3) ? SIM_KEYS_MAX : (uint32_t)sim_random(2);
     sub->watched_ns = INT64_MAX;
     sub->open_seq = 1;
+    sub->has_repeats = sim_source_can(source, WEIR_CAN_ACK); // which tells again what is on its way
     snprintf(sub->name, sizeof sub->name, "%c", (char)('a' + number));
     struct weir_resource *target = draw_target();
     sub->has_target = target != NULL;
@@ -296,7 +297,7 @@ static void begin_run(void) {
 static void end_run(void) {
     SIM_TELL("---- weir ends%s", sim.is_crashed ? " after a crash" : "");
     sim.is_clean = sim.is_quiet && !sim.is_crashed && !sim.store.is_committing &&
-                   !sim.flow->is_failing;
+                   !sim.store.is_reading && !sim.flow->is_failing;
     run.is_ending = true;
     fiber_join(run.person);
     if (sim.is_crashed || sim_chance(1, 4)) {
@@ -399,7 +400,10 @@ static void come_to_rest(void) {
         if (are_all && sim_oracle_is_resting()) {
             break;
         }
-        SIM_CHECK(sim_now_ns() < until_ns, "there is no rest");
+        if (sim_now_ns() >= until_ns) {
+            sim_oracle_tell_unrest();
+            SIM_FAIL("there is no rest");
+        }
         fiber_sleep(LOOK_NS);
         sim_oracle_look();
     }
