@@ -27,6 +27,7 @@ enum {
     RETRY_MS = 100,     // after a failure
 };
 
+// How many events there is room for; one is always let in to an empty queue.
 static uint64_t room(const struct weir_subscription *subscription) {
     const struct weir_subscription_counts *counts = &subscription->counts;
     if (counts->queued_bytes >= subscription->queue.bytes ||
@@ -49,13 +50,17 @@ void weir_backlog_want(struct weir_subscription *subscription) {
     pthread_cond_signal(&flow->commit);
 }
 
-void weir_backlog_want_lane(struct weir_lane *lane) {
-    struct weir_subscription *subscription = lane->subscription;
+// The lane's turn comes when its subscription is read for.
+static void enlist(struct weir_lane *lane) {
     if (!lane->is_loading) {
         lane->is_loading = true;
-        DL_APPEND2(subscription->load_lanes, lane, prev_load, next_load);
+        DL_APPEND2(lane->subscription->load_lanes, lane, prev_load, next_load);
     }
-    weir_backlog_want(subscription);
+}
+
+void weir_backlog_want_lane(struct weir_lane *lane) {
+    enlist(lane);
+    weir_backlog_want(lane->subscription);
 }
 
 // ---- reading ----
@@ -68,16 +73,19 @@ struct reading {
     struct weir_str key_view;
     struct weir_delivery *first, **tail;
     size_t rows;
+    uint64_t bytes, bytes_max; // no more is read than there was room for, but for one event
     bool is_out_of_memory;
+    bool is_cut_short; // there was no room for all of it
 };
 
 // Under lock: what is to be read for the subscription. False: nothing now.
 static bool plan(struct weir_subscription *subscription, struct reading *reading) {
-    uint64_t rows = room(subscription);
-    if (rows == 0 || subscription->is_ending) {
+    uint64_t rows = room(subscription), bytes = subscription->counts.queued_bytes;
+    if (rows == 0 || subscription->is_ending || subscription->is_gap_open) {
         return false;
     }
     *reading = (struct reading){.subscription = subscription};
+    reading->bytes_max = subscription->queue.bytes > bytes ? subscription->queue.bytes - bytes : 0;
     reading->load = (struct weir_load){.subscription = subscription->kept->record.id,
                                        .seq_from = subscription->loaded_seq + 1,
                                        .seq_to = WEIR_SEQ_MAX,
@@ -106,6 +114,11 @@ static bool plan(struct weir_subscription *subscription, struct reading *reading
 
 static bool take_row(void *context, const struct weir_entry *row) {
     struct reading *reading = context;
+    reading->bytes += row->event->size_bytes;
+    reading->is_cut_short = reading->rows > 0 && reading->bytes > reading->bytes_max;
+    if (reading->is_cut_short) {
+        return false;
+    }
     struct weir_delivery *delivery = weir_delivery_new(reading->subscription, row->event);
     if (!delivery) {
         reading->is_out_of_memory = true;
@@ -128,7 +141,14 @@ static void leave_behind(struct weir_subscription *subscription, const struct we
         bytes < subscription->behind_bytes ? bytes : subscription->behind_bytes;
 }
 
-// Under lock: puts a row that was read where it belongs. False: no memory, and it stays behind.
+// Whether something that was taken before the first event behind is not settled.
+static bool has_others(const struct weir_subscription *subscription) {
+    const struct weir_subscription_counts *counts = &subscription->counts;
+    return counts->queued > 0 || counts->in_flight > 0 || counts->behind > subscription->spilled;
+}
+
+// Under lock: puts a row that was read where it belongs. False: no memory, or no room any more, and
+// it stays behind. A gap comes by itself, as it does from the source.
 static bool place_row(struct weir_delivery *delivery, bool is_of_lane,
                       struct weir_delivery **unused) {
     struct weir_subscription *subscription = delivery->subscription;
@@ -137,6 +157,15 @@ static bool place_row(struct weir_delivery *delivery, bool is_of_lane,
     if (!lane) {
         return false;
     }
+    bool stays_behind = !is_of_lane && weir_lanes_holds_back(lane);
+    bool may_enter = weir_intake_has_room(subscription, event->size_bytes) &&
+                     !subscription->is_gap_open &&
+                     (!event->is_gap || is_of_lane || !has_others(subscription));
+    if (!stays_behind && !may_enter) {
+        weir_lanes_forget_if_empty(lane);
+        return false;
+    }
+    subscription->is_gap_open |= event->is_gap && !stays_behind;
     if (is_of_lane) {
         lane->behind--;
         lane->behind_seq = delivery->entry.seq + 1;
@@ -146,7 +175,7 @@ static bool place_row(struct weir_delivery *delivery, bool is_of_lane,
     }
     subscription->spilled--;
     subscription->loaded_seq = delivery->entry.seq;
-    if (weir_lanes_holds_back(lane)) {
+    if (stays_behind) {
         lane->behind_seq = lane->behind == 0 ? delivery->entry.seq : lane->behind_seq;
         lane->behind++;
         delivery->next = *unused;
@@ -172,6 +201,7 @@ static struct weir_delivery *place(struct reading *reading) {
         }
         delivery = next;
     }
+    reading->is_cut_short |= is_full;
     return unused;
 }
 
@@ -203,16 +233,19 @@ static void tell_loss(const struct weir_subscription *subscription, uint64_t los
              {"subscription", weir_str_of(subscription->name)}, {"events", weir_str_of(count)});
 }
 
-// Under lock: the lane of a reading that did not find all of it has to be read again.
+// Under lock: the lane of a reading that did not find all of it has to be read again. Where there was
+// no room, whoever is done with an event that takes it sees to that.
 static void look_again(struct reading *reading) {
     struct weir_subscription *subscription = reading->subscription;
     if (reading->key) {
         struct weir_lane *lane = weir_lanes_find(subscription, reading->key_view);
         if (lane && lane->behind > 0 && lane->state == WEIR_LANE_IDLE) {
-            weir_backlog_want_lane(lane);
+            enlist(lane);
         }
     }
-    weir_backlog_want(subscription);
+    if (!reading->is_cut_short || subscription->counts.queued == 0) {
+        weir_backlog_want(subscription);
+    }
 }
 
 static struct weir_subscription *take_wanted(struct weir_flow *flow, struct reading *reading) {

@@ -106,22 +106,23 @@ static weir_status give_back(struct weir_flow *flow, struct weir_delivery *deliv
                          name);
     }
     delivery->subscription = subscription;
-    struct weir_str key = delivery->entry.event->key;
-    struct weir_lane *lane = weir_lanes_find(subscription, key);
-    if (subscription->spilled == 0 && !(lane && weir_lanes_holds_back(lane))) {
-        lane = weir_lanes_obtain(subscription, key);
+    const struct weir_event *event = delivery->entry.event;
+    struct weir_lane *lane = weir_lanes_find(subscription, event->key);
+    bool holds_back = lane && weir_lanes_holds_back(lane);
+    if (subscription->spilled > 0) {
+        weir_intake_go_behind(subscription, NULL, event);
+    } else if (holds_back) {
+        weir_intake_go_behind(subscription, lane, event);
+    } else if (!subscription->is_gap_open &&
+               weir_intake_has_room(subscription, event->size_bytes)) {
+        lane = weir_lanes_obtain(subscription, event->key);
         if (!lane) {
             return weir_fail_no_memory(err, "a dead letter's event");
         }
         weir_lanes_push(lane, delivery);
-    } else {
-        subscription->counts.behind++;
-        if (subscription->spilled > 0) {
-            subscription->spilled++;
-        } else {
-            lane->behind_seq = lane->behind == 0 ? kept->record.next_seq : lane->behind_seq;
-            lane->behind++;
-        }
+    } else { // whatever becomes of the source's events: this one gets its row anyway
+        weir_intake_go_behind(subscription, NULL, event);
+        weir_backlog_want(subscription);
     }
     weir_ledger_append_returned(delivery);
     return WEIR_OK;

@@ -53,6 +53,7 @@ void weir_flow_destroy(struct weir_flow *flow) {
     weir_dispatch_join(flow);
     weir_target_join_all(flow);
     weir_commit_join(flow);
+    weir_target_free_all(flow);
     while (flow->orphans) {
         struct weir_out *out = flow->orphans;
         flow->orphans = out->next;

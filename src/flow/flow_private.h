@@ -135,6 +135,7 @@ struct weir_subscription {
     bool is_gap_open;    // a gap waits for its handler: nothing else is taken meanwhile
     uint32_t pins;       // threads that are about to call the provider, or read for it
     uint32_t batch_pins; // deliveries that the commit thread has
+    bool is_emptied;     // it has given up all it had: what the commit thread has is the last
 
     // The ledger, in the order of seq. `settled_in_ledger` of them are settled.
     struct weir_delivery *ledger;
@@ -312,6 +313,12 @@ static inline bool weir_subscription_can(const struct weir_subscription *subscri
 // The sink of a subscription's watch.
 weir_status weir_intake_offer(void *context, struct weir_event *event);
 weir_status weir_intake_remember(void *context, struct weir_str key, struct weir_str fingerprint);
+// Whether the queue has room for an event of so many bytes. Under lock.
+bool weir_intake_has_room(const struct weir_subscription *subscription, uint64_t bytes);
+// Counts an event that gets the next number as behind: in `lane`, or, where that is NULL, with all
+// that comes from here on. Under lock.
+void weir_intake_go_behind(struct weir_subscription *subscription, struct weir_lane *lane,
+                           const struct weir_event *event);
 // Whether a source that was paused may go on. Under lock.
 bool weir_intake_has_room_again(const struct weir_subscription *subscription);
 // Takes subscriptions that have room again out of the paused ones, at most `max`. Each is pinned,
@@ -453,6 +460,8 @@ weir_status weir_target_obtain(struct weir_flow *flow, struct weir_resource *res
 // Under lock: the first exec begins.
 void weir_target_begin_all(struct weir_flow *flow);
 void weir_target_join_all(struct weir_flow *flow);
+// After the last commit, which gives them what has become durable.
+void weir_target_free_all(struct weir_flow *flow);
 // The one that publishes to a resource of that name; NULL: none does. Under lock.
 struct weir_target *weir_target_find(const struct weir_flow *flow, struct weir_str name);
 // Under lock: an event is durable in the outbox.

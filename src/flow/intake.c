@@ -22,7 +22,7 @@
 
 enum { NOTES_MAX = 65536 }; // fingerprints that wait to be written; then remember waits
 
-static bool has_room(const struct weir_subscription *subscription, uint64_t bytes) {
+bool weir_intake_has_room(const struct weir_subscription *subscription, uint64_t bytes) {
     const struct weir_flow *flow = subscription->flow;
     const struct weir_subscription_counts *counts = &subscription->counts;
     if (counts->queued == 0) {
@@ -110,16 +110,11 @@ static weir_status put_in_lane(struct weir_subscription *subscription,
     return WEIR_OK;
 }
 
-// `lane` is the one that it goes behind in; NULL: the whole subscription is behind from here on.
-static weir_status put_behind(struct weir_subscription *subscription, struct weir_lane *lane,
-                              struct weir_delivery *delivery) {
-    uint64_t bytes = delivery->entry.event->size_bytes;
-    if (!has_room_behind(subscription, bytes)) {
-        return WEIR_LIMIT;
-    }
-    subscription->counts.behind++;
-    subscription->behind_bytes += bytes;
+void weir_intake_go_behind(struct weir_subscription *subscription, struct weir_lane *lane,
+                           const struct weir_event *event) {
     uint64_t seq = subscription->kept->record.next_seq;
+    subscription->counts.behind++;
+    subscription->behind_bytes += event->size_bytes;
     if (lane) {
         lane->behind_seq = lane->behind == 0 ? seq : lane->behind_seq;
         lane->behind++;
@@ -127,18 +122,32 @@ static weir_status put_behind(struct weir_subscription *subscription, struct wei
         subscription->loaded_seq = subscription->spilled == 0 ? seq - 1 : subscription->loaded_seq;
         subscription->spilled++;
     }
+}
+
+static weir_status put_behind(struct weir_subscription *subscription, struct weir_lane *lane,
+                              struct weir_delivery *delivery) {
+    if (!has_room_behind(subscription, delivery->entry.event->size_bytes)) {
+        return WEIR_LIMIT;
+    }
+    weir_intake_go_behind(subscription, lane, delivery->entry.event);
     weir_ledger_append(delivery);
     return WEIR_OK;
 }
 
-// Makes room by dropping what has waited longest. False: nothing waits.
-static bool drop_oldest(struct weir_subscription *subscription, struct weir_delivery **ret_over) {
-    struct weir_delivery *oldest = weir_lanes_take_oldest(subscription);
-    if (!oldest) {
-        return false;
+// Makes room by dropping what has waited longest. False: there is none yet, and nothing waits.
+static bool drop_oldest(struct weir_subscription *subscription, uint64_t bytes,
+                        struct weir_delivery **ret_over) {
+    while (!weir_intake_has_room(subscription, bytes)) {
+        struct weir_delivery *oldest = weir_lanes_take_oldest(subscription);
+        if (!oldest) {
+            return false;
+        }
+        subscription->counts.dropped++;
+        struct weir_delivery *over = weir_ledger_settle(oldest);
+        if (over) {
+            LL_PREPEND(*ret_over, over);
+        }
     }
-    subscription->counts.dropped++;
-    *ret_over = weir_ledger_settle(oldest);
     return true;
 }
 
@@ -154,7 +163,7 @@ static weir_status put(struct weir_subscription *subscription, struct arrival *a
     if (arrival->lane && weir_lanes_holds_back(arrival->lane)) {
         return put_behind(subscription, arrival->lane, delivery);
     }
-    if (has_room(subscription, event->size_bytes)) {
+    if (weir_intake_has_room(subscription, event->size_bytes)) {
         return put_in_lane(subscription, arrival);
     }
     if (goes_behind(subscription)) {
@@ -164,7 +173,7 @@ static weir_status put(struct weir_subscription *subscription, struct arrival *a
     }
     bool drops_oldest = !weir_subscription_can(subscription, WEIR_CAN_PAUSE) &&
                         subscription->overflow == WEIR_OVERFLOW_DROP_OLDEST;
-    if (!drops_oldest || !drop_oldest(subscription, ret_over)) {
+    if (!drops_oldest || !drop_oldest(subscription, event->size_bytes, ret_over)) {
         return WEIR_LIMIT;
     }
     arrival->lane = NULL; // it may have gone with what was dropped

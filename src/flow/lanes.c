@@ -372,6 +372,9 @@ struct weir_delivery *weir_lanes_take_oldest(struct weir_subscription *subscript
                 leave_ready(lane);
                 lane->state = WEIR_LANE_IDLE;
             }
+            if (!lane->first && lane->behind > 0) {
+                weir_backlog_want_lane(lane); // what was behind it comes next
+            }
             weir_lanes_forget_if_empty(lane);
             return taken;
         }

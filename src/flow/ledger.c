@@ -396,9 +396,12 @@ bool weir_ledger_collect(struct weir_flow *flow) {
 
 // ---- a batch is durable ----
 
-// A row was written, or its attempts were: what is next for its delivery.
+// A row was written, or its attempts were: what is next for its delivery. Where its subscription has
+// ended meanwhile the row stays, and the event comes again.
 static void written(struct weir_delivery *delivery, struct weir_delivery **list) {
-    if (delivery->is_settled) { // meanwhile
+    if (delivery->subscription->is_emptied) {
+        give_up(delivery, list);
+    } else if (delivery->is_settled) { // meanwhile
         want_removal(delivery);
     } else if (!delivery->is_in_lane) { // it is behind
         give_up(delivery, list);
@@ -458,6 +461,10 @@ struct weir_delivery *weir_ledger_abandon(struct weir_subscription *subscription
         give_up(delivery, &list);
     }
     subscription->reattempted = NULL; // they were in lanes
+    if (subscription->notes) {
+        subscription->kept->record.is_ready = false; // what is remembered is not complete
+        weir_ledger_touch_kept(subscription->flow, subscription->kept);
+    }
     while (subscription->notes) {
         struct weir_note *next = subscription->notes->next;
         subscription->flow->pending_notes--;

@@ -311,10 +311,15 @@ void weir_target_join_all(struct weir_flow *flow) {
         pthread_cond_broadcast(&target->work);
     }
     pthread_mutex_unlock(&flow->lock);
-    while (flow->targets) {
-        target = flow->targets;
-        flow->targets = target->next;
+    LL_FOREACH (flow->targets, target) {
         pthread_join(target->thread, NULL);
+    }
+}
+
+void weir_target_free_all(struct weir_flow *flow) {
+    while (flow->targets) {
+        struct weir_target *target = flow->targets;
+        flow->targets = target->next;
         while (target->first) {
             struct weir_out *out = target->first;
             target->first = out->next;

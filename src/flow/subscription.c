@@ -201,12 +201,41 @@ static bool is_about_other(const struct weir_subscription *subscription) {
                            (struct weir_str){subscription->key, subscription->key_size});
 }
 
+// Under lock: whether the commit under way changes what is recalled. It is of an earlier subscription
+// of the name, which has ended while the disk did not answer.
+static bool is_being_noted(const struct weir_subscription *subscription) {
+    const struct weir_flow *flow = subscription->flow;
+    uint64_t id = subscription->kept->record.id;
+    for (const struct weir_entry *entry = flow->batch_entries; entry; entry = entry->next) {
+        if (entry->subscription == id && entry->has_fingerprint) {
+            return true;
+        }
+    }
+    for (const struct weir_note *note = flow->batch_notes; note; note = note->next) {
+        if (note->subscription == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static weir_status recall(void *context,
                           bool (*each)(void *each_context, struct weir_str key,
                                        struct weir_str fingerprint),
                           void *each_context, struct weir_error *err) {
     const struct weir_subscription *subscription = context;
-    const struct weir_flow_config *config = &subscription->flow->config;
+    struct weir_flow *flow = subscription->flow;
+    const struct weir_flow_config *config = &flow->config;
+    pthread_mutex_lock(&flow->lock);
+    bool waits = is_being_noted(subscription);
+    pthread_mutex_unlock(&flow->lock);
+    if (waits) {
+        int64_t until_ns = weir_clock_monotonic_ns() + WEIR_REMEMBER_WAIT_MS * WEIR_NS_PER_MS;
+        weir_status status = weir_flow_flush(flow, until_ns, err);
+        if (status != WEIR_OK) {
+            return status;
+        }
+    }
     return config->store->load_notes(config->store_context, subscription->kept->record.id, each,
                                      each_context, err);
 }
@@ -412,6 +441,7 @@ void weir_subscription_end(struct weir_subscription *subscription, int64_t until
 static struct weir_delivery *empty(struct weir_subscription *subscription, uint64_t *ret_dropped) {
     struct weir_flow *flow = subscription->flow;
     struct weir_delivery *list = NULL, *delivery, *next;
+    subscription->is_emptied = true;
     struct weir_delivery *cleared = weir_lanes_clear(subscription, ret_dropped);
     LL_FOREACH_SAFE (cleared, delivery, next) {
         // What is in a batch is freed with it, and the ledger below has the rest.
