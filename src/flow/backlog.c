@@ -233,8 +233,8 @@ static void tell_loss(const struct weir_subscription *subscription, uint64_t los
              {"subscription", weir_str_of(subscription->name)}, {"events", weir_str_of(count)});
 }
 
-// Under lock: the lane of a reading that did not find all of it has to be read again. Where there was
-// no room, whoever is done with an event that takes it sees to that.
+// Under lock: the lane of a reading that did not find all of it has to be read again. Where there
+// was no room, whoever is done with an event that takes it sees to that.
 static void look_again(struct reading *reading) {
     struct weir_subscription *subscription = reading->subscription;
     if (reading->key) {

@@ -168,14 +168,21 @@ static struct weir_subscription *collect_gone(struct weir_flow *flow) {
     return list;
 }
 
-// Under lock: the batch is durable.
-static void done(struct weir_flow *flow, struct remains *ret_remains) {
-    ret_remains->deliveries = weir_ledger_done(flow);
+// Under lock: the records of the batch are no longer read.
+static void release_kept(struct weir_flow *flow) {
     while (flow->batch_kept) {
         struct weir_kept *kept = flow->batch_kept;
         LL_DELETE2(flow->batch_kept, kept, batch_next);
         kept->is_in_batch = false;
+        weir_event_unref(kept->batch_cursor_event);
+        kept->batch_cursor_event = NULL;
     }
+}
+
+// Under lock: the batch is durable.
+static void done(struct weir_flow *flow, struct remains *ret_remains) {
+    ret_remains->deliveries = weir_ledger_done(flow);
+    release_kept(flow);
     for (const struct weir_note *note = flow->batch_notes; note; note = note->next) {
         flow->pending_notes--;
     }
@@ -368,7 +375,7 @@ static void drop_batch(struct weir_flow *flow) {
     flow->batch_notes = NULL;
     flow->batch_published = flow->batch_undead = NULL;
     flow->batch_dead = NULL;
-    flow->batch_kept = NULL;
+    release_kept(flow);
     while (flow->batch_outbox) {
         struct weir_out *out = (struct weir_out *)flow->batch_outbox;
         flow->batch_outbox = out->entry.next;

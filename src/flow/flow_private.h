@@ -79,6 +79,7 @@ struct weir_kept {
     struct weir_subscription_record record;       // as it is
     struct weir_subscription_record batch_record; // as the commit under way writes it
     struct weir_event *cursor_event;              // what record.cursor points into, or ...
+    struct weir_event *batch_cursor_event;        // what batch_record.cursor points into, or NULL
     char *cursor_bytes;                           // ... what was read when weir began
     char *name, *resource, *pattern;              // what the record points to
     struct weir_subscription *subscription;       // NULL: nobody runs it

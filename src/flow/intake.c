@@ -144,9 +144,8 @@ static bool drop_oldest(struct weir_subscription *subscription, uint64_t bytes,
         }
         subscription->counts.dropped++;
         struct weir_delivery *over = weir_ledger_settle(oldest);
-        if (over) {
-            LL_PREPEND(*ret_over, over);
-        }
+        LL_CONCAT(over, *ret_over);
+        *ret_over = over;
     }
     return true;
 }

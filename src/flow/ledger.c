@@ -379,6 +379,7 @@ bool weir_ledger_collect(struct weir_flow *flow) {
     struct weir_kept *kept;
     LL_FOREACH2(flow->batch_kept, kept, batch_next) {
         kept->batch_record = kept->record;
+        kept->batch_cursor_event = kept->cursor_event ? weir_event_ref(kept->cursor_event) : NULL;
     }
     flow->batch_outbox = flow->outbox;
     flow->outbox = flow->outbox_last = NULL;
@@ -396,8 +397,8 @@ bool weir_ledger_collect(struct weir_flow *flow) {
 
 // ---- a batch is durable ----
 
-// A row was written, or its attempts were: what is next for its delivery. Where its subscription has
-// ended meanwhile the row stays, and the event comes again.
+// A row was written, or its attempts were: what is next for its delivery. Where its subscription
+// has ended meanwhile the row stays, and the event comes again.
 static void written(struct weir_delivery *delivery, struct weir_delivery **list) {
     if (delivery->subscription->is_emptied) {
         give_up(delivery, list);
@@ -452,7 +453,9 @@ struct weir_delivery *weir_ledger_abandon(struct weir_subscription *subscription
     }
     subscription->settled_in_ledger = 0;
     struct weir_delivery *passed = take_passed(subscription);
-    if (passed) {
+    if (passed) { // it is settled, and so is all before it: whoever comes next goes on behind it
+        move_cursor(subscription->kept, passed->entry.event);
+        weir_ledger_touch_kept(subscription->flow, subscription->kept);
         give_up(passed, &list);
     }
     while (subscription->removals) {

@@ -201,8 +201,8 @@ static bool is_about_other(const struct weir_subscription *subscription) {
                            (struct weir_str){subscription->key, subscription->key_size});
 }
 
-// Under lock: whether the commit under way changes what is recalled. It is of an earlier subscription
-// of the name, which has ended while the disk did not answer.
+// Under lock: whether the commit under way changes what is recalled. It is of an earlier
+// subscription of the name, which has ended while the disk did not answer.
 static bool is_being_noted(const struct weir_subscription *subscription) {
     const struct weir_flow *flow = subscription->flow;
     uint64_t id = subscription->kept->record.id;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The simulation of the flow: its own code on fibers (sim_fiber.h), between sources, a store, guests
-// and resources that are made up here, all of it drawn from one seed. Whatever a schedule does, what
-// the design promises must hold at every moment and at its end.
+// The simulation of the flow: its own code on fibers (sim_fiber.h), between sources, a store,
+// guests and resources that are made up here, all of it drawn from one seed. Whatever a schedule
+// does, what the design promises must hold at every moment and at its end.
 //
 //   sim_source.c  what changes, and the providers that tell of it; where events are published
 //   sim_store.c   the store, in memory, which outlives a crash
@@ -36,14 +36,14 @@ enum {
 
 // What one subscription has to do with one event.
 struct sim_case {
-    uint64_t seq;      // under which it was taken last; 0: it was not, or that is forgotten
-    uint64_t out_seq;  // under which it was when its handler returned an event
-    bool is_refused;   // dropped when it came
-    bool is_covered;   // by a gap
-    bool has_out;      // what it caused has been durable in the outbox
-    bool has_letter;   // a dead letter of it has been durable
-    bool is_thrown;    // a person has removed its dead letter
-    bool was_durable;  // it has been settled durably, or had a row
+    uint64_t seq;     // under which it was taken last; 0: it was not, or that is forgotten
+    uint64_t out_seq; // under which it was when its handler returned an event
+    bool is_refused;  // dropped when it came
+    bool is_covered;  // by a gap
+    bool has_out;     // what it caused has been durable in the outbox
+    bool has_letter;  // a dead letter of it has been durable
+    bool is_thrown;   // a person has removed its dead letter
+    bool was_durable; // it has been settled durably, or had a row
 };
 
 struct sim_event {
@@ -61,7 +61,7 @@ struct sim_event {
     uint32_t published; // times
     bool is_durable;    // has been in the outbox
     bool has_letter;    // could not be published
-    uint32_t told; // bits of subscriptions that a topic has told it
+    uint32_t told;      // bits of subscriptions that a topic has told it
     struct sim_case cases[SIM_SUBS_MAX];
 };
 
@@ -107,7 +107,7 @@ struct sim_sub {
     int64_t watched_ns; // since when it is; INT64_MAX: it is not, or not any more
     bool is_gap_open;
     bool is_stopped;
-    uint32_t running;   // handlers
+    uint32_t running; // handlers
     uint32_t told_index[SIM_KEYS_MAX];
     uint64_t received, refused, dropped, abandoned, returned;
 };
@@ -128,8 +128,8 @@ struct sim_watch {
     uint32_t key;
     uint64_t resumes;
     int64_t ask_ns;
-    uint32_t next;                 // change to be told
-    uint32_t told[SIM_KEYS_MAX];   // of a source that compares: the change that was told last
+    uint32_t next;               // change to be told
+    uint32_t told[SIM_KEYS_MAX]; // of a source that compares: the change that was told last
     bool is_gap_due;
     uint32_t gap_from, gap_to, gap_number;
 };

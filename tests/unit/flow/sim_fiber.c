@@ -121,8 +121,9 @@ void sim_fail(const char *file, int line, const char *format, ...) {
     fprintf(stderr, "%s:%d: seed %" PRIu64 ", at %.3f ms, %s: ", file, line, sims.seed,
             (double)sims.now_ns / WEIR_NS_PER_MS, sims.current ? sims.current->name : "");
     vfprintf(stderr, format, args);
-    fprintf(stderr, "\n(test-unit_flow_test_sim --seeds %" PRIu64 "..%" PRIu64
-                    " --verbose tells the way there)\n",
+    fprintf(stderr,
+            "\n(test-unit_flow_test_sim --seeds %" PRIu64 "..%" PRIu64
+            " --verbose tells the way there)\n",
             sims.seed, sims.seed);
     va_end(args);
     abort();
@@ -283,7 +284,8 @@ static void fiber_main(void) {
 }
 
 static void make_stack(struct fiber *fiber) {
-    fiber->stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    fiber->stack =
+        mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (fiber->stack == MAP_FAILED) {
         perror("mmap");
         abort();

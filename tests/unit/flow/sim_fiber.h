@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Threads and time of the simulation. A fiber stands for a thread: it has a stack of its own, all of
-// them take turns on one thread, and which one goes on is drawn from a seed. The code under test is
-// linked with its pthread_create, pthread_mutex_lock, pthread_cond_wait and so on replaced
+// Threads and time of the simulation. A fiber stands for a thread: it has a stack of its own, all
+// of them take turns on one thread, and which one goes on is drawn from a seed. The code under test
+// is linked with its pthread_create, pthread_mutex_lock, pthread_cond_wait and so on replaced
 // (sim_wraps in tests/meson.build), so that its own threads become fibers and run as they are
-// written: where it locks, another fiber may come first; where it waits, the others go on; where all
-// wait, time is set forward to whatever is due first. A wakeup that is forgotten is a fiber that
-// never goes on.
+// written: where it locks, another fiber may come first; where it waits, the others go on; where
+// all wait, time is set forward to whatever is due first. A wakeup that is forgotten is a fiber
+// that never goes on.
 //
 // What was left: to step the parts of the flow by hand from one loop. That needs a second copy of
 // what each thread does between two holds of the lock, and sees no wakeup at all.

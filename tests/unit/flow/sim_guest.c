@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The handlers of the simulation, in place of the engine: what the flow calls of guest.h is replaced
-// at link time. What becomes of an event is a matter of the event and the subscription, so that it
-// is the same whenever the event comes again: most are handled, some return an event, some fail now
-// and then, some always, some are refused for good.
+// The handlers of the simulation, in place of the engine: what the flow calls of guest.h is
+// replaced at link time. What becomes of an event is a matter of the event and the subscription, so
+// that it is the same whenever the event comes again: most are handled, some return an event, some
+// fail now and then, some always, some are refused for good.
 #include "unit/flow/sim.h"
 
 #include <inttypes.h>
@@ -93,10 +93,10 @@ static uint64_t fate(const struct sim_sub *sub, const struct sim_event *event, u
 static enum nature nature_of(const struct sim_sub *sub, const struct sim_event *event) {
     uint64_t at = fate(sub, event, 1) % 64;
     uint32_t faults = sim.handler_faults;
-    return at < faults / 4       ? NATURE_POISONED
-           : at < faults / 2     ? NATURE_REFUSED
-           : at < faults         ? NATURE_FLAKY
-                                 : NATURE_GOOD;
+    return at < faults / 4   ? NATURE_POISONED
+           : at < faults / 2 ? NATURE_REFUSED
+           : at < faults     ? NATURE_FLAKY
+                             : NATURE_GOOD;
 }
 
 static struct weir_event *make_returned(const struct sim_sub *sub, const struct sim_event *event) {
@@ -181,11 +181,11 @@ void __wrap_weir_guest_handle(struct weir_guest *guest, uint32_t handler,
     bool is_over = ret_verdict->outcome == WEIR_HANDLED || ret_verdict->outcome == WEIR_REJECTED ||
                    attempt >= sub->args.retry.attempts;
     SIM_TELL("%s: %s, attempt %" PRIu32 ": %s", sub->name, event->id, attempt,
-             ret_verdict->derived                     ? "ok, returns an event"
-             : ret_verdict->outcome == WEIR_HANDLED   ? "ok"
+             ret_verdict->derived                    ? "ok, returns an event"
+             : ret_verdict->outcome == WEIR_HANDLED  ? "ok"
              : ret_verdict->outcome == WEIR_REJECTED ? "refused"
-             : is_over                                ? "given up"
-                                                      : "failed");
+             : is_over                               ? "given up"
+                                                     : "failed");
     sim_oracle_answers(sub, seq,
                        !is_over                               ? SIM_NONE
                        : ret_verdict->outcome != WEIR_HANDLED ? SIM_DEAD

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What must hold. The oracle sees an event when the ledger takes it, when a handler is called with
-// it and answers, when the ledger is told that it is settled, and when a batch of the store has been
-// applied, and keeps books of its own. It knows what a crash takes back: whatever is not durable.
+// it and answers, when the ledger is told that it is settled, and when a batch of the store has
+// been applied, and keeps books of its own. It knows what a crash takes back: whatever is not
+// durable.
 #include "unit/flow/sim.h"
 
 #include <inttypes.h>
@@ -117,8 +118,7 @@ static void forget(struct sim_sub *sub, uint64_t seq) {
 static int op_under_way(const struct sim_sub *sub, uint64_t seq) {
     int op = -1;
     if (sim.flow && sim.flow->has_batch) {
-        for (const struct weir_entry *entry = sim.flow->batch_entries; entry;
-             entry = entry->next) {
+        for (const struct weir_entry *entry = sim.flow->batch_entries; entry; entry = entry->next) {
             if (entry->subscription == sub->record_id && entry->seq == seq) {
                 op = entry->op;
             }
@@ -143,9 +143,8 @@ static void begin_taken(struct sim_sub *sub, uint64_t seq, const struct weir_kep
         taken->verdict = SIM_NONE;
         taken->is_dropped = taken->is_skipped = false;
     } else if (can(sub, WEIR_CAN_REPLAY) && op == -1 && !taken->is_returned &&
-               taken->event->index > strtoul(kept->record.cursor.size ? kept->record.cursor.data
-                                                                      : "0",
-                                             NULL, 10)) {
+               taken->event->index >
+                   strtoul(kept->record.cursor.size ? kept->record.cursor.data : "0", NULL, 10)) {
         forget(sub, seq);
     }
 }
@@ -309,8 +308,7 @@ static void check_order(const struct sim_sub *sub, uint64_t seq) {
                       event->id, taken->event->id);
             SIM_CHECK(!is_gap, "%s: the gap %s is handled before %s", sub->name, event->id,
                       taken->event->id);
-            SIM_CHECK(!taken->event->is_gap || taken->is_returned ||
-                          sub->taken[seq].is_returned,
+            SIM_CHECK(!taken->event->is_gap || taken->is_returned || sub->taken[seq].is_returned,
                       "%s: %s is handled before the gap %s", sub->name, event->id,
                       taken->event->id);
         }
@@ -565,8 +563,8 @@ void sim_oracle_published(struct sim_event *event, const struct sim_source *targ
         bool is_told = sub->source == target && sub->watched_ns < since_ns &&
                        (sub->key == SIM_KEYS_MAX || sub->key == event->key);
         if (is_told) {
-            SIM_CHECK(case_of(sub, event)->seq != 0, "%s: %s is published and not taken",
-                      sub->name, event->id);
+            SIM_CHECK(case_of(sub, event)->seq != 0, "%s: %s is published and not taken", sub->name,
+                      event->id);
             event->told |= 1u << i;
         }
     }
@@ -644,8 +642,9 @@ void sim_oracle_look(void) {
             queued_bytes += sim.subs[i].subscription->counts.queued_bytes;
         }
     }
-    SIM_CHECK(queued_bytes == sim.flow->queued_bytes, "%" PRIu64 " bytes are queued, %" PRIu64
-              " are counted", queued_bytes, sim.flow->queued_bytes);
+    SIM_CHECK(queued_bytes == sim.flow->queued_bytes,
+              "%" PRIu64 " bytes are queued, %" PRIu64 " are counted", queued_bytes,
+              sim.flow->queued_bytes);
 }
 
 // ---- at rest ----
@@ -675,8 +674,8 @@ void sim_oracle_tell_unrest(void) {
         fprintf(stderr,
                 "%s: %" PRIu64 " queued, %" PRIu64 " in flight, %" PRIu64 " behind, %" PRIu64
                 " spilled above %" PRIu64 ", %" PRIu64 " blocked%s%s%s%s%s%s%s\n",
-                sub->name, counts->queued, counts->in_flight, counts->behind,
-                subscription->spilled, subscription->loaded_seq, subscription->blocked,
+                sub->name, counts->queued, counts->in_flight, counts->behind, subscription->spilled,
+                subscription->loaded_seq, subscription->blocked,
                 subscription->is_paused ? ", paused" : "",
                 subscription->is_gap_open ? ", in a gap" : "",
                 subscription->is_load_wanted ? ", wants rows" : "",
@@ -725,8 +724,8 @@ static bool was_told(struct sim_sub *sub, uint32_t key) {
         char id[24];
         snprintf(id, sizeof id, "%s:%" PRIu32, source->name, index);
         struct sim_event *event = sim_event_of(weir_str_of(id));
-        bool is_told = event && source->changes[index].key == key &&
-                       case_of(sub, event)->was_durable;
+        bool is_told =
+            event && source->changes[index].key == key && case_of(sub, event)->was_durable;
         last = is_told ? index : last;
     }
     return last > 0 && !source->changes[last].is_delete;
@@ -751,8 +750,8 @@ static void rest_of_keys(struct sim_sub *sub) {
         const struct sim_note *note = NULL;
         for (size_t i = 0; i < sim.store.note_count; i++) {
             const struct sim_note *each = &sim.store.notes[i];
-            note = each->subscription == sub->record_id && strcmp(each->key, name) == 0 ? each
-                                                                                        : note;
+            note =
+                each->subscription == sub->record_id && strcmp(each->key, name) == 0 ? each : note;
         }
         if (source->changes[index].is_delete) {
             SIM_CHECK(!was_told(sub, key) || (its && its->was_durable), "%s: %s was never handled",
@@ -824,7 +823,10 @@ static void rest_of_flow(void) {
               flow->queued_bytes, flow->pending_events, flow->pending_bytes, flow->pending_notes);
     SIM_CHECK(!flow->paused && !flow->ready && !flow->gone && !flow->orphans,
               "a list of the flow is not empty: %s",
-              flow->paused ? "paused" : flow->ready ? "ready" : flow->gone ? "gone" : "orphans");
+              flow->paused  ? "paused"
+              : flow->ready ? "ready"
+              : flow->gone  ? "gone"
+                            : "orphans");
     for (const struct weir_target *target = flow->targets; target; target = target->next) {
         SIM_CHECK(target->waiting == 0 && !target->first, "%" PRIu64 " events wait for %s",
                   target->waiting, target->resource->name);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The sources of the simulation: providers that do as provider.h says, in every combination of what
-// a source can do that weir knows. A source keeps all that ever changed, which is the truth that the
-// oracle compares with; a watch is a place in that. Each source has a fiber of its own, which offers.
-// A topic is weir's own.
+// a source can do that weir knows. A source keeps all that ever changed, which is the truth that
+// the oracle compares with; a watch is a place in that. Each source has a fiber of its own, which
+// offers. A topic is weir's own.
 //
 // A source dies with weir and stands up again with it; what it tells then depends on its kind.
 #include "unit/flow/sim.h"
@@ -151,8 +151,8 @@ static weir_status remember_all(const struct sim_watch *watch, struct sim_sub *s
         }
         snprintf(name, sizeof name, "k%" PRIu32, key);
         snprintf(fingerprint, sizeof fingerprint, "v%" PRIu32, index);
-        weir_status status = watch->sink.remember(watch->sink.context, weir_str_of(name),
-                                                  weir_str_of(fingerprint));
+        weir_status status =
+            watch->sink.remember(watch->sink.context, weir_str_of(name), weir_str_of(fingerprint));
         if (status != WEIR_OK) {
             return status;
         }
@@ -229,9 +229,10 @@ static weir_status sim_watch(struct weir_resource *resource, const struct weir_w
         .key = args->pattern.is_prefix ? 0 : number_in(args->pattern.text, 1),
         .next = source->count + 1,
     };
-    SIM_CHECK(args->resume || !sub->is_known || !(sim_source_can(source, WEIR_CAN_REPLAY) ||
-                                                  sim_source_can(source, WEIR_CAN_COMPARE)),
-              "a watch begins anew");
+    SIM_CHECK(
+        args->resume || !sub->is_known ||
+            !(sim_source_can(source, WEIR_CAN_REPLAY) || sim_source_can(source, WEIR_CAN_COMPARE)),
+        "a watch begins anew");
     watch->is_used = watch->is_stopped = true; // nothing is offered yet
     weir_status status = WEIR_OK;
     if (sim_source_can(source, WEIR_CAN_REPLAY)) {

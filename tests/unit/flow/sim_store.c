@@ -2,8 +2,8 @@
 //
 // The store of the simulation: what src/state/ keeps in a file, in arrays. It answers late, fails
 // before it has done anything or after it has done all, and is the only thing but the sources that
-// outlives a crash. It holds weir to the contract of state/store.h: one commit at a time, what it is
-// given stays as it is until it has answered, and after an error the same batch comes again.
+// outlives a crash. It holds weir to the contract of state/store.h: one commit at a time, what it
+// is given stays as it is until it has answered, and after an error the same batch comes again.
 #include "unit/flow/sim.h"
 
 #include "base/clock.h"
@@ -84,8 +84,8 @@ static uint64_t hash_batch(const struct weir_batch *batch) {
     const struct weir_subscription_record *record;
     LL_FOREACH (batch->subscriptions, record) {
         hash = mix_text(mix_text(mix_number(hash, record->id), record->name), record->resource);
-        hash = mix_text(mix_text(mix_number(hash, record->next_seq), record->pattern),
-                        record->cursor);
+        hash =
+            mix_text(mix_text(mix_number(hash, record->next_seq), record->pattern), record->cursor);
         hash = mix_number(mix_number(hash, record->row_count), record->is_ready);
     }
     const struct weir_removal *const removals[] = {batch->forgotten, batch->published,
@@ -97,13 +97,13 @@ static uint64_t hash_batch(const struct weir_batch *batch) {
         }
     }
     for (const struct weir_note *note = batch->notes; note; note = note->next) {
-        hash = mix_text(mix_text(mix_number(hash, note->subscription), note->key),
-                        note->fingerprint);
+        hash =
+            mix_text(mix_text(mix_number(hash, note->subscription), note->key), note->fingerprint);
     }
     for (const struct weir_entry *entry = batch->entries; entry; entry = entry->next) {
         hash = mix_number(mix_number(hash, entry->subscription), entry->seq);
-        hash = mix_number(mix_number(hash, entry->attempts),
-                          entry->op * 2u + entry->has_fingerprint);
+        hash =
+            mix_number(mix_number(hash, entry->attempts), entry->op * 2u + entry->has_fingerprint);
         hash = mix_event(hash, entry->event);
     }
     for (const struct weir_outbox_entry *entry = batch->outbox; entry; entry = entry->next) {
@@ -111,8 +111,8 @@ static uint64_t hash_batch(const struct weir_batch *batch) {
         hash = mix_event(hash, entry->event);
     }
     for (const struct weir_dead_letter *letter = batch->dead; letter; letter = letter->next) {
-        hash = mix_text(mix_text(mix_number(hash, letter->id), letter->subscription),
-                        letter->target);
+        hash =
+            mix_text(mix_text(mix_number(hash, letter->id), letter->subscription), letter->target);
         hash = mix_event(mix_number(hash, letter->attempts), letter->event);
     }
     return hash;
@@ -165,9 +165,8 @@ static void write_record(const struct weir_subscription_record *from) {
 
 static void write_note(uint64_t subscription, struct weir_str key, struct weir_str fingerprint) {
     size_t i = 0;
-    while (i < store->note_count &&
-           (store->notes[i].subscription != subscription ||
-            !weir_str_equal(weir_str_of(store->notes[i].key), key))) {
+    while (i < store->note_count && (store->notes[i].subscription != subscription ||
+                                     !weir_str_equal(weir_str_of(store->notes[i].key), key))) {
         i++;
     }
     if (fingerprint.size == 0) {
@@ -198,20 +197,21 @@ static void forget_notes(uint64_t subscription) {
 static void remove_row(size_t at) {
     weir_event_unref(store->rows[at].event);
     store->row_count--;
-    memmove(&store->rows[at], &store->rows[at + 1], (store->row_count - at) * sizeof store->rows[0]);
+    memmove(&store->rows[at], &store->rows[at + 1],
+            (store->row_count - at) * sizeof store->rows[0]);
 }
 
 // Rows stand in the order of their subscriptions and numbers.
 static void insert_row(const struct weir_entry *entry) {
     size_t at = 0;
     SIM_CHECK(store->row_count < SIM_ROWS_MAX, "many rows");
-    while (at < store->row_count &&
-           (store->rows[at].subscription < entry->subscription ||
-            (store->rows[at].subscription == entry->subscription &&
-             store->rows[at].seq < entry->seq))) {
+    while (at < store->row_count && (store->rows[at].subscription < entry->subscription ||
+                                     (store->rows[at].subscription == entry->subscription &&
+                                      store->rows[at].seq < entry->seq))) {
         at++;
     }
-    memmove(&store->rows[at + 1], &store->rows[at], (store->row_count - at) * sizeof store->rows[0]);
+    memmove(&store->rows[at + 1], &store->rows[at],
+            (store->row_count - at) * sizeof store->rows[0]);
     store->row_count++;
     store->rows[at] = (struct sim_row){entry->subscription, entry->seq, entry->attempts,
                                        weir_event_ref(entry->event)};
@@ -247,8 +247,7 @@ static void apply_entry(const struct weir_entry *entry, bool is_again) {
         SIM_CHECK(!is_there, "row %" PRIu64 " is there and not removed", entry->seq);
         break;
     }
-    if (entry->has_fingerprint &&
-        (entry->op == WEIR_ENTRY_WRITE || entry->op == WEIR_ENTRY_PASS)) {
+    if (entry->has_fingerprint && (entry->op == WEIR_ENTRY_WRITE || entry->op == WEIR_ENTRY_PASS)) {
         write_note(entry->subscription, entry->event->key, entry->event->position);
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One schedule: everything is drawn, weir runs a few times and is stopped or crashes in between, and
-// in its last run, when there are no faults any more, all that is left has to be done.
+// One schedule: everything is drawn, weir runs a few times and is stopped or crashes in between,
+// and in its last run, when there are no faults any more, all that is left has to be done.
 #include "unit/flow/sim.h"
 
 #include "base/clock.h"
@@ -220,8 +220,7 @@ static void *exec_main(void *argument) {
         int64_t begin_ns = sim_now_ns();
         SIM_TELL("exec for %" PRId64 " ms", duration_ns / MS);
         weir_status status = weir_set_exec(set, duration_ns, &err);
-        int64_t most_ns = duration_ns + sim.config.grace_ns +
-                          WEIR_CUT_WAIT_MS * MS + EXEC_SLACK_NS;
+        int64_t most_ns = duration_ns + sim.config.grace_ns + WEIR_CUT_WAIT_MS * MS + EXEC_SLACK_NS;
         SIM_CHECK(status == WEIR_OK, "exec: %s", err.message);
         SIM_CHECK(duration_ns == 0 || sim_now_ns() - begin_ns <= most_ns,
                   "exec takes %" PRId64 " ms instead of %" PRId64, (sim_now_ns() - begin_ns) / MS,
