@@ -3,11 +3,11 @@
 // call GUEST.wasm CPU ROUNDS BATCH_MS [ONLY]
 //
 // What one event costs from weir_guest_handle to the verdict, against the floor: the same module
-// called straight through Wasmtime's C API (floor.h). Each case is measured in rounds, and in each
-// round first weir and then the floor calls the handler for BATCH_MS, so that whatever else the
-// machine does meets both. The calling thread is pinned to core CPU (-1: not pinned), the engine's
-// clock is not. What is read is the thread's CPU time: nothing in a call waits, and the turns of
-// other processes on the same core are not the call's.
+// called straight through Wasmtime's C API (floor.h), without and with the checks of what comes
+// back. Each case is measured in rounds, and in each round one after the other calls the handler
+// for BATCH_MS, so that whatever else the machine does meets all. The calling thread is pinned to
+// core CPU (-1: not pinned), the engine's clock is not. What is read is the thread's CPU time:
+// nothing in a call waits, and the turns of other processes on the same core are not the call's.
 //
 // Prints one line a case, contender and round: "warm 4096 none weir 1234.5", which is instances
 // (warm: one is kept, fresh: one for each event), bytes of body, answer (none, or the event
@@ -53,7 +53,7 @@ struct benchmark {
     int64_t batch_ns;
     const char *only;
     const char *body; // BODY_BYTES_MAX characters
-    struct contender contenders[2];
+    struct contender contenders[3];
 };
 
 // weir as a contender: a guest that keeps its instance, and the same one that does not.
@@ -81,6 +81,11 @@ static size_t weir_call_handler(void *context, const struct weir_event_fields *e
 static size_t floor_call_handler(void *context, const struct weir_event_fields *event,
                                  bool is_fresh) {
     return floor_call(context, event, is_fresh);
+}
+
+static size_t floor_call_handler_checked(void *context, const struct weir_event_fields *event,
+                                         bool is_fresh) {
+    return floor_call_checked(context, event, is_fresh);
 }
 
 static bool ignore_line(void *context, const char *guest, struct weir_str line) {
@@ -275,6 +280,8 @@ int main(int argument_count, char **arguments) {
         (struct contender){.name = "weir", .call = weir_call_handler, .context = &weir};
     benchmark.contenders[1] =
         (struct contender){.name = "floor", .call = floor_call_handler, .context = floor};
+    benchmark.contenders[2] =
+        (struct contender){.name = "checked", .call = floor_call_handler_checked, .context = floor};
 
     pin(cpu); // after the engine's clock was started, which is not to run on this core
     run_all(&benchmark);

@@ -16,12 +16,10 @@
 // (ns) or "throughput floor 101000", and last "writer N", the events a second at which the writer
 // writes where nobody watches: nobody can be faster.
 //
-// weir is put together as `weir run` does it, with the defaults of weir.yaml.
+// weir is put together as `weir run` does it, with the defaults of weir.yaml: once without the
+// state database ("weir"), and once with it, in FOLDER too ("durable").
 #include "base/clock.h"
-#include "config/config.h"
-#include "flow/flow.h"
-#include "guest/engine.h"
-#include "guest/guest.h"
+#include "host.h"
 #include "inotify.h"
 #include "provider/provider.h"
 #include "receipt.h"
@@ -29,7 +27,6 @@
 #include "writer.h"
 
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,22 +37,15 @@ enum {
     ROUNDS_MAX = 1000,
     LATENCY_KEYS = 64,
     WARM_UP_EVENTS = 200,
-    INSTANCES_SPARE = 16,
-    THREAD_STACK_BYTES = 1024 * 1024,
 };
 
 // The folders, in the order in which the writer knows them.
-enum { WEIR_FOLDER, BARE_FOLDER, FOLDER_COUNT };
+enum { WEIR_FOLDER, BARE_FOLDER, DURABLE_FOLDER, FOLDER_COUNT };
 
-// weir, from the resource to the handler.
+// weir, with nothing written down, or with the state.
 struct weir {
-    struct weir_host_config host;
-    struct weir_engine *engine;
-    struct weir_guest *guest;
     struct weir_resource *resource;
-    struct weir_flow *flow;
-    struct weir_set *set;
-    pthread_t executing;
+    struct host host;
 };
 
 static bool take_line(void *context, const char *guest, struct weir_str line) {
@@ -64,112 +54,35 @@ static bool take_line(void *context, const char *guest, struct weir_str line) {
     return true;
 }
 
-static void defaults(const struct weir_option_table *table, void *base) {
-    struct weir_error err;
-    if (weir_options_init(table, base, &err) != WEIR_OK) {
-        give_up("the defaults", err.message);
-    }
-}
-
-static uint32_t worker_count(void) {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    return cores < 1 ? 1 : cores > WEIR_WORKERS_MAX ? WEIR_WORKERS_MAX : (uint32_t)cores;
-}
-
-static void start_guest(struct weir *weir, const char *path, struct receipts *receipts) {
-    struct weir_error err;
-    struct weir_bounds bounds = {0};
-    defaults(&weir_bounds_options, &bounds);
-    struct weir_engine_config engine = {.stack_bytes = weir->host.stack_bytes,
-                                        .memory_bytes_max = bounds.memory_bytes,
-                                        .instances_max = worker_count() + INSTANCES_SPARE};
-    struct weir_guest_args guest = {
-        .name = "bench",
-        .instances = WEIR_INSTANCES_FRESH,
-        .time_ns = bounds.time_ns,
-        .memory_bytes = bounds.memory_bytes,
-        .event_bytes = bounds.event_bytes,
-        .output_bytes = bounds.output_bytes,
-        .module_bytes = bounds.module_bytes,
-        .handles = (uint32_t)bounds.handles,
-        .output = {.line = take_line, .context = receipts},
-        .host = &weir_session_host,
-    };
-    if (weir_engine_create(&engine, &weir->engine, &err) != WEIR_OK ||
-        weir_guest_load(weir->engine, &guest, path, &weir->guest, &err) != WEIR_OK) {
-        give_up("the guest", err.message);
-    }
-}
-
-static void open_resource(struct weir *weir, const char *folder) {
+static struct weir_resource *open_resource(const char *folder) {
     const struct weir_provider *provider = weir_provider_find(WEIR_STR("file"));
     struct weir_error err;
     void *options = allocate_or_give_up(provider->options_bytes);
-    defaults(&provider->options, options);
+    host_defaults(&provider->options, options);
     const struct weir_option *path = weir_option_find(&provider->options, WEIR_STR("path"));
     struct weir_resource_args args = {.name = "bench", .options = options};
+    struct weir_resource *resource;
     if (weir_option_set(path, options, weir_str_of(folder), NULL, &err) != WEIR_OK ||
-        provider->open(&args, &weir->resource, &err) != WEIR_OK) {
+        provider->open(&args, &resource, &err) != WEIR_OK) {
         give_up(folder, err.message);
     }
     weir_options_finish(&provider->options, options);
     free(options);
+    return resource;
 }
 
-static void subscribe(struct weir *weir) {
-    struct weir_error err;
-    struct weir_flow_config flow = {.workers = worker_count(),
-                                    .grace_ns = weir->host.grace_ns,
-                                    .queue_bytes = weir->host.queue_bytes,
-                                    .stack_bytes = weir->host.stack_bytes};
-    struct weir_subscription_args args = {.resource = weir->resource,
-                                          .key = WEIR_STR("*"),
-                                          .event_bytes_max = 1024 * 1024,
-                                          .guest = weir->guest};
-    defaults(&weir_retry_options, &args.retry);
-    defaults(&weir_queue_options, &args.queue);
-    struct weir_subscription *subscription;
-    uint32_t handler;
-    if (weir_guest_handler_find(weir->guest, WEIR_STR(WEIR_HANDLER_DEFAULT), &handler, &err) !=
-            WEIR_OK ||
-        weir_flow_create(&flow, &weir->flow, &err) != WEIR_OK ||
-        weir_set_create(weir->flow, "bench", &weir->set, &err) != WEIR_OK ||
-        weir_subscription_create(weir->flow, &args, &subscription, &err) != WEIR_OK) {
-        give_up("the subscription", err.message);
-    }
-    weir_set_add(weir->set, subscription, handler);
-}
-
-static void *execute(void *argument) {
-    struct weir *weir = argument;
-    struct weir_error err;
-    if (weir_set_exec(weir->set, 0, &err) != WEIR_OK) {
-        give_up("exec", err.message);
-    }
-    return NULL;
-}
-
-static void weir_start(struct weir *weir, const char *guest, const char *folder,
-                       struct receipts *receipts) {
-    *weir = (struct weir){0};
-    defaults(&weir_host_options, &weir->host);
-    start_guest(weir, guest, receipts);
-    open_resource(weir, folder);
-    subscribe(weir);
-    int code = pthread_create(&weir->executing, NULL, execute, weir);
-    if (code != 0) {
-        give_up("a thread", strerrordesc_np(code));
-    }
+// `state`: the folder of the state database; NULL: none.
+static void weir_start(struct weir *weir, const struct host_guest *guest, const char *folder,
+                       const char *state) {
+    weir->resource = open_resource(folder);
+    host_load(&weir->host, guest, 0);
+    host_subscribe(&weir->host, &(struct host_flow){.state = state, .resource = weir->resource});
+    host_execute(&weir->host);
 }
 
 static void weir_stop(struct weir *weir) {
-    weir_flow_stop(weir->flow);
-    pthread_join(weir->executing, NULL);
-    weir_set_unref(weir->set);
-    weir_flow_destroy(weir->flow);
+    host_finish(&weir->host);
     weir->resource->provider->close(weir->resource);
-    weir_guest_unref(weir->guest);
-    weir_engine_destroy(weir->engine);
 }
 
 // What the rounds share. Every write of the run has a number of its own.
@@ -179,7 +92,7 @@ struct benchmark {
     uint64_t next_sequence;
 };
 
-static const char *const contender_names[FOLDER_COUNT] = {"weir", "floor"};
+static const char *const contender_names[FOLDER_COUNT] = {"weir", "floor", "durable"};
 
 static void wait_for(struct benchmark *benchmark, int folder, size_t count) {
     if (!receipts_wait(benchmark->receipts, count)) {
@@ -279,18 +192,24 @@ int main(int argument_count, char **arguments) {
     long rounds = parse_argument(arguments[3], 1, ROUNDS_MAX);
     size_t latency_events = (size_t)parse_argument(arguments[4], 1, EVENTS_MAX);
     size_t throughput_events = (size_t)parse_argument(arguments[5], 1, EVENTS_MAX);
-    char *folders[] = {make_folder(arguments[2], "weir"), make_folder(arguments[2], "bare"), NULL};
+    char *folders[] = {make_folder(arguments[2], "weir"), make_folder(arguments[2], "bare"),
+                       make_folder(arguments[2], "durable"), NULL};
+    char *state = make_folder(arguments[2], "state");
 
     // First of all: a fork copies the one thread that there is.
     struct benchmark benchmark = {.writer = writer_create((const char *const *)folders),
                                   .receipts = receipts_create()};
-    struct weir weir;
-    weir_start(&weir, arguments[1], folders[WEIR_FOLDER], benchmark.receipts);
+    struct host_guest guest = {.path = arguments[1],
+                               .output = {.line = take_line, .context = benchmark.receipts}};
+    struct weir weir, durable;
+    weir_start(&weir, &guest, folders[WEIR_FOLDER], NULL);
+    weir_start(&durable, &guest, folders[DURABLE_FOLDER], state);
     struct bare_reader *reader = bare_reader_create(folders[BARE_FOLDER], benchmark.receipts);
 
     run_all(&benchmark, rounds, latency_events, throughput_events);
 
     bare_reader_destroy(reader);
+    weir_stop(&durable);
     weir_stop(&weir);
     print_writer(&benchmark, throughput_events);
     writer_destroy(benchmark.writer);
@@ -298,5 +217,6 @@ int main(int argument_count, char **arguments) {
     for (int i = 0; folders[i]; i++) {
         free(folders[i]);
     }
+    free(state);
     return 0;
 }

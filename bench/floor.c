@@ -233,23 +233,80 @@ static size_t take_body(struct instance *instance, uint32_t result) {
     return size;
 }
 
-static size_t call_handler(struct instance *instance, const struct weir_event_fields *event) {
+static struct weir_str get_text(const uint8_t *base, const uint8_t *at) {
+    return (struct weir_str){.data = (const char *)base + get_u32(at), .size = get_u32(at + 4)};
+}
+
+static struct weir_optional_str get_option(const uint8_t *base, const uint8_t *at) {
+    return (struct weir_optional_str){
+        .is_some = at[0], .value = at[0] ? get_text(base, at + OPTION) : (struct weir_str){0}};
+}
+
+// Copies the whole of the returned event out of the guest, and checks it by weir's own functions.
+static size_t take_checked(struct instance *instance, uint32_t result) {
+    const uint8_t *base = memory_of(instance), *at = base + result;
+    if (at[0] != 0) {
+        give_up("floor", "the handler returned an error");
+    }
+    if (at[4] == 0) {
+        return 0;
+    }
+    at += 8;
+    const uint8_t *list = base + get_u32(at + AT_EXTENSIONS);
+    const struct weir_attribute extension = {.name = get_text(base, list),
+                                             .value = get_text(base, list + TEXT_BYTES)};
+    const struct weir_event_fields fields = {
+        .specversion = get_text(base, at + AT_SPECVERSION),
+        .ty = get_text(base, at + AT_TYPE),
+        .source = get_text(base, at + AT_SOURCE),
+        .id = get_text(base, at + AT_ID),
+        .data = {.is_some = at[AT_DATA],
+                 .value = {.kind = at[AT_DATA + OPTION],
+                           .bytes = get_text(base, at + AT_DATA + OPTION + 4)}},
+        .datacontenttype = get_option(base, at + AT_DATACONTENTTYPE),
+        .dataschema = get_option(base, at + AT_DATASCHEMA),
+        .subject = get_option(base, at + AT_SUBJECT),
+        .time = get_option(base, at + AT_TIME),
+        .extensions = {.items = &extension, .count = 1},
+    };
+    struct weir_event *event;
+    struct weir_error err;
+    if (weir_event_new_checked(&fields, fields.subject.value, &event, &err) != WEIR_OK) {
+        give_up("floor", err.message);
+    }
+    size_t size = event->fields.data.value.bytes.size;
+    weir_event_unref(event);
+    return size;
+}
+
+static size_t call_handler(struct instance *instance, const struct weir_event_fields *event,
+                           bool is_checked) {
     wasmtime_val_raw_t value[1] = {{.i32 = (int32_t)put_event(instance, event)}};
     call(instance, &instance->handle, value, 1, "the handler");
     uint32_t result = (uint32_t)value[0].i32;
-    size_t body_bytes = take_body(instance, result);
+    size_t body_bytes = is_checked ? take_checked(instance, result) : take_body(instance, result);
     value[0].i32 = (int32_t)result;
     call(instance, &instance->post, value, 1, POST);
     return body_bytes;
 }
 
-size_t floor_call(struct floor *floor, const struct weir_event_fields *event, bool is_fresh) {
+static size_t call_once(struct floor *floor, const struct weir_event_fields *event, bool is_fresh,
+                        bool is_checked) {
     if (!is_fresh) {
-        return call_handler(&floor->kept, event);
+        return call_handler(&floor->kept, event, is_checked);
     }
     struct instance instance;
     instance_init(&instance, floor);
-    size_t body_bytes = call_handler(&instance, event);
+    size_t body_bytes = call_handler(&instance, event, is_checked);
     instance_finish(&instance);
     return body_bytes;
+}
+
+size_t floor_call(struct floor *floor, const struct weir_event_fields *event, bool is_fresh) {
+    return call_once(floor, event, is_fresh, false);
+}
+
+size_t floor_call_checked(struct floor *floor, const struct weir_event_fields *event,
+                          bool is_fresh) {
+    return call_once(floor, event, is_fresh, true);
 }

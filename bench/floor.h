@@ -26,4 +26,10 @@ void floor_destroy(struct floor *floor);
 // returned.
 size_t floor_call(struct floor *floor, const struct weir_event_fields *event, bool is_fresh);
 
+// The same, but the returned event is copied whole and checked as a host has to: that its texts are
+// UTF-8 and that it is a CloudEvent, by weir_event_new_checked. The pointers are still believed.
+// Such an event has one extension.
+size_t floor_call_checked(struct floor *floor, const struct weir_event_fields *event,
+                          bool is_fresh);
+
 #endif

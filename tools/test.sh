@@ -11,7 +11,7 @@ readonly fuzz_input_seconds_max=10
 readonly fuzz_memory_mib_max=2048
 # For one scenario, and for all of them together.
 readonly scenario_seconds_max=60
-readonly scenarios_seconds_max=420
+readonly scenarios_seconds_max=900
 readonly scenario_processes=2
 
 readonly test_parts=(unit fuzz scenario lint)

@@ -124,8 +124,7 @@ void weir_parts_finish(struct weir_parts *parts) {
 }
 
 struct weir_guest *weir_parts_guest(const struct weir_parts *parts, const char *name) {
-    const struct weir_guest_config *config =
-        weir_config_guest(parts->config, weir_str_of(name));
+    const struct weir_guest_config *config = weir_config_guest(parts->config, weir_str_of(name));
     return config ? parts->guests[config - parts->config->guests] : NULL;
 }
 
@@ -192,8 +191,8 @@ static weir_status subscribe(struct weir_program *program,
                              struct weir_error *err) {
     struct weir_subscription *subscription;
     uint32_t handler;
-    weir_status status = weir_program_subscribe(program, &program->parts, config, &subscription,
-                                                &handler, err);
+    weir_status status =
+        weir_program_subscribe(program, &program->parts, config, &subscription, &handler, err);
     if (status == WEIR_OK) {
         weir_set_add(program->subscriptions, subscription, handler);
     }
@@ -444,7 +443,8 @@ static void *run(void *argument) {
 static weir_status start(struct weir_program *program, struct weir_error *err) {
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, program->parts.config->host.stack_bytes + THREAD_STACK_BYTES);
+    pthread_attr_setstacksize(&attributes,
+                              program->parts.config->host.stack_bytes + THREAD_STACK_BYTES);
     int code = 0;
     for (size_t i = 0; i < program->runner_count && code == 0; i++) {
         struct weir_runner *runner = &program->runners[i];

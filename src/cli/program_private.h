@@ -46,7 +46,7 @@ struct weir_program {
     struct weir_program_output output;
     struct weir_engine *engine;
     struct weir_parts parts;
-    struct weir_config *reread; // owned; what parts.config is after a SIGHUP; NULL before
+    struct weir_config *reread;     // owned; what parts.config is after a SIGHUP; NULL before
     struct weir_resource **retired; // owned: no configuration names them any more
     size_t retired_count;
     struct weir_state *state;

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// SIGHUP: the configuration is read again, and what has changed in it changes here, without touching
-// the rest: subscriptions come, go and change, and a guest whose file or bounds have changed is
-// compiled beside the one that runs and takes over between two events. What runs and has not changed
-// goes on meanwhile.
+// SIGHUP: the configuration is read again, and what has changed in it changes here, without
+// touching the rest: subscriptions come, go and change, and a guest whose file or bounds have
+// changed is compiled beside the one that runs and takes over between two events. What runs and has
+// not changed goes on meanwhile.
 //
 // Everything that can fail is done first: reading, compiling, opening, finding handlers. A mistake
-// then leaves all as it was. Only starting the watch of a new or changed subscription comes after
-// the old one has ended, for they may have the same name; where the source refuses it, the old one
-// is taken back.
+// then leaves all as it was. Only the watch of a new or changed subscription begins after the old
+// one has ended, for they may have the same name; where the source refuses it then, that is logged.
 //
 // Not changed without a restart, and told so: `host`, `state`, a resource that is there already
 // under its name, and which guests' mains are run.
@@ -92,8 +91,7 @@ static weir_status take_resources(struct weir_program *program, struct weir_part
             parts->resources[i] = weir_parts_resource(&program->parts, wanted->name);
             continue;
         }
-        weir_status status =
-            weir_program_resource(wanted, program->log, &parts->resources[i], err);
+        weir_status status = weir_program_resource(wanted, program->log, &parts->resources[i], err);
         if (status != WEIR_OK) {
             return status;
         }
@@ -109,8 +107,8 @@ static weir_status take_guests(struct weir_program *program, struct weir_parts *
     for (size_t i = 0; i < config->guest_count; i++) {
         const struct weir_guest_config *wanted = &config->guests[i];
         struct weir_guest *compiled;
-        weir_status status = weir_program_guest(program->engine, config, wanted, &program->output,
-                                                &compiled, err);
+        weir_status status =
+            weir_program_guest(program->engine, config, wanted, &program->output, &compiled, err);
         if (status != WEIR_OK) {
             return status;
         }
@@ -145,51 +143,63 @@ static weir_status find_handlers(const struct weir_parts *parts, struct weir_err
 
 // ---- what is changed ----
 
-// Ends what the configuration's subscription has become. False: it does not run.
-static bool remove_subscription(struct weir_program *program,
-                                const struct weir_subscription_config *config) {
-    char name[WEIR_SUBSCRIPTION_NAME_BYTES_MAX];
-    const struct weir_guest *guest = weir_parts_guest(&program->parts, config->guest);
+// The name under which a subscription of the parts' configuration runs.
+static void name_of(const struct weir_parts *parts, const struct weir_subscription_config *config,
+                    char ret_name[static WEIR_SUBSCRIPTION_NAME_BYTES_MAX]) {
+    const struct weir_guest *guest = weir_parts_guest(parts, config->guest);
     uint32_t handler;
     if (config->name) {
-        return weir_set_remove(program->subscriptions, config->name);
+        snprintf(ret_name, WEIR_SUBSCRIPTION_NAME_BYTES_MAX, "%s", config->name);
+        return;
     }
-    if (weir_guest_handler_find(guest, weir_str_of(config->handler), &handler, NULL) != WEIR_OK) {
-        return false;
-    }
-    weir_subscription_derive_name(guest, weir_parts_resource(&program->parts, config->resource),
-                                  weir_str_of(config->key),
-                                  weir_guest_handler_name(guest, handler), name);
-    return weir_set_remove(program->subscriptions, name);
+    bool is_there =
+        weir_guest_handler_find(guest, weir_str_of(config->handler), &handler, NULL) == WEIR_OK;
+    weir_subscription_derive_name(
+        guest, weir_parts_resource(parts, config->resource), weir_str_of(config->key),
+        is_there ? weir_guest_handler_name(guest, handler) : config->handler, ret_name);
 }
 
-static void add_subscription(struct weir_program *program, const struct weir_parts *parts,
+static void end_subscription(struct weir_program *program,
                              const struct weir_subscription_config *config) {
+    char name[WEIR_SUBSCRIPTION_NAME_BYTES_MAX];
+    name_of(&program->parts, config, name);
+    if (weir_set_remove(program->subscriptions, name)) {
+        weir_log(program->log, WEIR_LOG_INFO, "a subscription has ended",
+                 {"subscription", weir_str_of(name)});
+    }
+}
+
+static void begin_subscription(struct weir_program *program, const struct weir_parts *parts,
+                               const struct weir_subscription_config *config) {
+    char name[WEIR_SUBSCRIPTION_NAME_BYTES_MAX];
     struct weir_subscription *subscription;
     struct weir_error err;
     uint32_t handler;
+    name_of(parts, config, name);
     weir_status status =
         weir_program_subscribe(program, parts, config, &subscription, &handler, &err);
     if (status == WEIR_OK) {
         weir_set_add(program->subscriptions, subscription, handler);
-        tell(program, WEIR_LOG_INFO, "a subscription began", config->key, "the configuration");
+        weir_log(program->log, WEIR_LOG_INFO, "a subscription has begun",
+                 {"subscription", weir_str_of(name)});
         return;
     }
-    tell(program, WEIR_LOG_ERROR, "a subscription cannot begin", config->key, err.message);
+    weir_log(program->log, WEIR_LOG_ERROR, "a subscription cannot begin",
+             {"subscription", weir_str_of(name)}, {"reason", weir_str_of(err.message)});
 }
 
 static void change_subscriptions(struct weir_program *program, const struct weir_parts *parts) {
     const struct weir_config *before = program->parts.config, *after = parts->config;
     for (size_t i = 0; i < before->subscription_count; i++) {
         const struct weir_subscription_config *old = &before->subscriptions[i];
-        if (!has_subscription(after, old) && remove_subscription(program, old)) {
-            tell(program, WEIR_LOG_INFO, "a subscription ended", old->key, "the configuration");
+        if (!has_subscription(after, old)) {
+            end_subscription(program, old);
         }
     }
     for (size_t i = 0; i < after->subscription_count; i++) {
         const struct weir_subscription_config *wanted = &after->subscriptions[i];
         if (!has_subscription(before, wanted)) {
-            add_subscription(program, parts, wanted);
+            begin_subscription(program, parts, wanted);
         }
     }
 }
@@ -204,8 +214,8 @@ static void swap_guests(struct weir_program *program, const struct weir_parts *p
             continue;
         }
         size_t left = weir_flow_swap_guest(program->flow, before, after);
-        weir_log(program->log, WEIR_LOG_INFO, "a guest was replaced",
-                 {"guest", weir_str_of(name)}, {"before", weir_str_of(weir_guest_hash(before))},
+        weir_log(program->log, WEIR_LOG_INFO, "a guest was replaced", {"guest", weir_str_of(name)},
+                 {"before", weir_str_of(weir_guest_hash(before))},
                  {"now", weir_str_of(weir_guest_hash(after))});
         if (left > 0) {
             tell(program, WEIR_LOG_WARN, "subscriptions keep the guest's old version", name,

@@ -17,7 +17,7 @@ enum { RESOURCES_MAX = 64 }; // of one command line
 struct run_args {
     const struct weir_cli *cli;
     const char *file;
-    const char *state; // the directory; NULL: the configuration's
+    const char *state;                    // the directory; NULL: the configuration's
     const char *resources[RESOURCES_MAX]; // definitions, "NAME=KIND:VALUE"
     size_t resource_count;
 };

@@ -107,8 +107,8 @@ extern const struct weir_option_table weir_delivery_options;
 // `state:`, what is written down so that nothing is lost over a stop. Described by
 // weir_state_options.
 struct weir_state_config {
-    char *path;             // `path`: the directory; default: .weir beside the configuration
-    int64_t commit_ns;      // `commit`: how long an outcome may wait for others to be written with it
+    char *path;        // `path`: the directory; default: .weir beside the configuration
+    int64_t commit_ns; // `commit`: how long an outcome may wait for others to be written with it
     uint64_t commit_events; // `commit_events`: how many may wait
 };
 extern const struct weir_option_table weir_state_options;
@@ -149,11 +149,11 @@ struct weir_guest_config {
 };
 
 struct weir_subscription_config {
-    char *name;                     // `name`; NULL: derived
-    char *resource;                 // `watch`
-    char *key;                      // `key`
-    char *guest;                    // `guest`
-    char *handler;                  // `handler`, default "handle-event"
+    char *name;     // `name`; NULL: derived
+    char *resource; // `watch`
+    char *key;      // `key`
+    char *guest;    // `guest`
+    char *handler;  // `handler`, default "handle-event"
     // Default: the guest's.
     struct weir_retry retry;
     struct weir_queue_bounds queue;
@@ -209,8 +209,8 @@ weir_status weir_config_grant(struct weir_config *config, const char *guest, con
                               struct weir_error *err);
 
 // Adds what the command line says. `definition`: "NAME=KIND:VALUE", where VALUE is the value of the
-// provider's first option, as in "my-container=file:./data", and may be left out with its colon where
-// that one is not required, as in "orders=topic"; a relative path starts at the working
+// provider's first option, as in "my-container=file:./data", and may be left out with its colon
+// where that one is not required, as in "orders=topic"; a relative path starts at the working
 // directory. Replaces a resource of that name, and is granted to every guest. WEIR_INVALID.
 weir_status weir_config_add_resource(struct weir_config *config, const char *definition,
                                      struct weir_error *err);

@@ -332,7 +332,8 @@ static const struct weir_option subscription_rows[] = {
         .offset = offsetof(struct weir_subscription_config, name),
         .min = 1,
         .max = WEIR_NAME_BYTES_MAX,
-        .help = "under which its progress is kept; unique; default: from guest, resource, key, handler",
+        .help =
+            "under which its progress is kept; unique; default: from guest, resource, key, handler",
     },
     {
         .name = "watch",
@@ -364,7 +365,7 @@ static const struct weir_option subscription_rows[] = {
         .fallback = "handle-event",
         .min = 1,
         .max = HANDLER_BYTES_MAX,
-        .help = "the exported function that is called with each event",
+        .help = "the exported function that is called; where there is none, handle-event-or-reject",
     },
 };
 const struct weir_option_table weir_subscription_options = TABLE_OF(subscription_rows);

@@ -30,9 +30,8 @@ static bool total_bytes(const struct weir_event_fields *fields,
     size_t bytes =
         sizeof(struct counted_event) + fields->extensions.count * sizeof(struct weir_attribute);
     bool fits = add_size(&bytes, origin->key.size) && add_size(&bytes, origin->position.size) &&
-                add_size(&bytes, fields->specversion.size) &&
-                add_size(&bytes, fields->ty.size) && add_size(&bytes, fields->source.size) &&
-                add_size(&bytes, fields->id.size) &&
+                add_size(&bytes, fields->specversion.size) && add_size(&bytes, fields->ty.size) &&
+                add_size(&bytes, fields->source.size) && add_size(&bytes, fields->id.size) &&
                 add_size(&bytes, fields->data.is_some ? fields->data.value.bytes.size : 0);
     const struct weir_optional_str *optionals[] = {&fields->datacontenttype, &fields->dataschema,
                                                    &fields->subject, &fields->time};
@@ -109,12 +108,10 @@ static void put_fields(struct writer *writer, const struct weir_event_fields *fi
         (struct weir_attributes){.items = made->extensions, .count = fields->extensions.count};
 }
 
-// Makes an event. *checked_utf8 says whether its texts are to be checked, and afterwards whether
-// they are UTF-8.
-static weir_status make(const struct weir_event_fields *fields,
-                        const struct weir_event_origin *origin, bool *checked_utf8,
-                        struct weir_event **ret_event, struct weir_error *err) {
-    *ret_event = NULL;
+// Room for an event with these fields; they are not copied yet.
+static weir_status allocate(const struct weir_event_fields *fields,
+                            const struct weir_event_origin *origin, struct counted_event **ret_made,
+                            struct weir_error *err) {
     size_t bytes;
     if (fields->extensions.count > WEIR_EXTENSIONS_MAX) {
         return weir_fail(err, WEIR_LIMIT, "an event has %zu extension attributes, the most is %d",
@@ -133,43 +130,54 @@ static weir_status make(const struct weir_event_fields *fields,
     }
     atomic_init(&made->references, 1);
     made->event.size_bytes = bytes;
+    *ret_made = made;
+    return WEIR_OK;
+}
+
+// Copies all into the room. Returns whether the texts are UTF-8, where that is to be checked.
+static bool fill(struct counted_event *made, const struct weir_event_fields *fields,
+                 const struct weir_event_origin *origin, bool checks_utf8) {
     struct writer writer = {.end = (char *)(made->extensions + fields->extensions.count),
-                            .checks_utf8 = *checked_utf8,
+                            .checks_utf8 = checks_utf8,
                             .is_utf8 = true};
     made->event.key = put_bytes(&writer, origin->key);
     made->event.position = put_bytes(&writer, origin->position);
     made->event.is_gap = origin->is_gap;
     put_fields(&writer, fields, made);
-    *checked_utf8 = writer.is_utf8;
-    *ret_event = &made->event;
-    return WEIR_OK;
+    return writer.is_utf8;
 }
 
 weir_status weir_event_make(const struct weir_event_fields *fields,
                             const struct weir_event_origin *origin, struct weir_event **ret_event,
                             struct weir_error *err) {
-    bool checked_utf8 = false;
-    return make(fields, origin, &checked_utf8, ret_event, err);
+    struct counted_event *made;
+    *ret_event = NULL;
+    weir_status status = allocate(fields, origin, &made, err);
+    if (status == WEIR_OK) {
+        fill(made, fields, origin, false);
+        *ret_event = &made->event;
+    }
+    return status;
 }
 
 weir_status weir_event_new_checked(const struct weir_event_fields *fields, struct weir_str key,
                                    struct weir_event **ret_event, struct weir_error *err) {
-    struct weir_event *event;
-    bool checked_utf8 = true;
+    struct counted_event *made;
     *ret_event = NULL;
     struct weir_event_origin origin = {.key = key};
-    weir_status status = make(fields, &origin, &checked_utf8, &event, err);
+    weir_status status = allocate(fields, &origin, &made, err);
     if (status != WEIR_OK) {
         return status;
     }
-    // The copy is looked at, whose texts are UTF-8 by then: the message may quote them.
-    status = checked_utf8 ? weir_event_fields_check(&event->fields, err)
-                          : weir_event_fields_check_utf8(&event->fields, err);
+    // The copy is looked at, whose texts are UTF-8 by then: a message may quote them.
+    bool is_utf8 = fill(made, fields, &origin, true);
+    status = is_utf8 ? weir_event_fields_check(&made->event.fields, err)
+                     : weir_event_fields_check_utf8(&made->event.fields, err);
     if (status != WEIR_OK) {
-        weir_event_unref(event);
+        free(made);
         return status;
     }
-    *ret_event = event;
+    *ret_event = &made->event;
     return WEIR_OK;
 }
 

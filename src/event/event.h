@@ -32,7 +32,7 @@
 // Of an event that a handler returned, so that a chain of events can be followed.
 #define WEIR_EXTENSION_CAUSATION   "causationid"   // the id of the event that was handled
 #define WEIR_EXTENSION_CORRELATION "correlationid" // the id of the first event of the chain
-#define WEIR_EXTENSION_HOPS        "hops"          // how many handlers the chain has passed, from "1" on
+#define WEIR_EXTENSION_HOPS        "hops" // how many handlers the chain has passed, from "1" on
 
 enum {
     WEIR_EXTENSIONS_MAX = 64,           // extension attributes of one event
@@ -81,7 +81,8 @@ struct weir_event_fields {
 struct weir_event_origin {
     struct weir_str key; // what the source calls the thing that changed; orders delivery; any bytes
     // Where the source goes on behind this event after a stop, in bytes that only the source
-    // understands; empty where it keeps no such thing. See `enum weir_capability` for the two kinds.
+    // understands; empty where it keeps no such thing. See `enum weir_capability` for the two
+    // kinds.
     struct weir_str position;
     bool is_gap; // the event tells of a gap; see WEIR_TYPE_GAP
 };
@@ -107,10 +108,11 @@ weir_status weir_event_new(const struct weir_event_fields *fields, struct weir_s
 
 // A source's history that is gone.
 struct weir_gap {
-    struct weir_str source;   // of the event: the resource's
-    struct weir_str pattern;  // of the watch, as it was asked for
-    struct weir_str from, to; // the last position that was told, the first one that will be; as text
-    struct weir_str reason;   // what became of it, for a person
+    struct weir_str source;  // of the event: the resource's
+    struct weir_str pattern; // of the watch, as it was asked for
+    struct weir_str from,
+        to;                 // the last position that was told, the first one that will be; as text
+    struct weir_str reason; // what became of it, for a person
     struct weir_str position; // behind which the watch goes on; may be empty
 };
 
@@ -119,7 +121,8 @@ struct weir_gap {
 weir_status weir_event_of_gap(const struct weir_gap *gap, struct weir_event **ret_event,
                               struct weir_error *err);
 
-// The value of an extension attribute; an empty view where there is none. It lives as the fields do.
+// The value of an extension attribute; an empty view where there is none. It lives as the fields
+// do.
 struct weir_str weir_event_extension(const struct weir_event_fields *fields, const char *name);
 
 // As weir_event_new, for fields that nobody has looked at, such as a guest's: checks that all texts

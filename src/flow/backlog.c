@@ -137,8 +137,8 @@ static bool take_row(void *context, const struct weir_entry *row) {
 static void leave_behind(struct weir_subscription *subscription, const struct weir_event *event) {
     subscription->counts.behind--;
     uint64_t bytes = event->size_bytes;
-    subscription->behind_bytes -= bytes < subscription->behind_bytes ? bytes
-                                                                     : subscription->behind_bytes;
+    subscription->behind_bytes -=
+        bytes < subscription->behind_bytes ? bytes : subscription->behind_bytes;
 }
 
 // Whether something that was taken before the first event behind is not settled.

@@ -5,8 +5,8 @@
 // takes everything that waits at once, and writes it in one transaction. While it writes, the next
 // batch gathers. It also reads rows of the journal for whoever has room for them.
 //
-// Where the store refuses (disk full, not writable, damaged), the same batch is tried again until it
-// goes, at most WEIR_COMMIT_RETRY_MS_MAX apart. Meanwhile no source is read and no handler is
+// Where the store refuses (disk full, not writable, damaged), the same batch is tried again until
+// it goes, at most WEIR_COMMIT_RETRY_MS_MAX apart. Meanwhile no source is read and no handler is
 // called: what they did could not be kept.
 #include "flow/flow_private.h"
 
@@ -19,7 +19,7 @@
 #include <utlist.h>
 
 enum {
-    RETRY_MS_FIRST = 20, // doubles up to WEIR_COMMIT_RETRY_MS_MAX
+    RETRY_MS_FIRST = 20,   // doubles up to WEIR_COMMIT_RETRY_MS_MAX
     ACKNOWLEDGED_MAX = 64, // events between two looks at who still watches
 };
 
@@ -29,7 +29,7 @@ static void make_batch(const struct weir_flow *flow, struct weir_batch *batch) {
     struct weir_kept *kept;
     struct weir_subscription_record *records = NULL;
     struct weir_removal *forgotten = NULL;
-    LL_FOREACH2 (flow->batch_kept, kept, batch_next) {
+    LL_FOREACH2(flow->batch_kept, kept, batch_next) {
         kept->batch_record.next = records;
         records = &kept->batch_record;
         if (kept->forgets) {
@@ -357,24 +357,32 @@ weir_status weir_commit_start(struct weir_flow *flow, struct weir_error *err) {
     return WEIR_OK;
 }
 
-// Everything that never came to be written.
-static void drop_rest(struct weir_flow *flow) {
-    if (!flow->has_batch) {
-        weir_ledger_collect(flow);
-    }
+// Frees the batch under way, which will not be written.
+static void drop_batch(struct weir_flow *flow) {
     struct remains remains = {.deliveries = weir_ledger_done(flow),
                               .notes = flow->batch_notes,
                               .published = flow->batch_published,
                               .undead = flow->batch_undead,
                               .dead = flow->batch_dead};
+    flow->batch_notes = NULL;
+    flow->batch_published = flow->batch_undead = NULL;
+    flow->batch_dead = NULL;
+    flow->batch_kept = NULL;
     while (flow->batch_outbox) {
         struct weir_out *out = (struct weir_out *)flow->batch_outbox;
         flow->batch_outbox = out->entry.next;
-        weir_event_unref(out->entry.event);
-        free(out);
+        weir_out_free(out);
     }
     remains.gone = collect_gone(flow);
     free_remains(&remains);
+}
+
+// Everything that never came to be written: a batch that the store refused, and what gathered
+// behind it.
+static void drop_rest(struct weir_flow *flow) {
+    drop_batch(flow);
+    weir_ledger_collect(flow);
+    drop_batch(flow);
 }
 
 void weir_commit_join(struct weir_flow *flow) {

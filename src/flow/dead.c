@@ -131,8 +131,8 @@ static weir_status give_back(struct weir_flow *flow, struct weir_delivery *deliv
 static weir_status find(struct weir_flow *flow, uint64_t id, struct search *search,
                         struct weir_error *err) {
     *search = (struct search){.id = id};
-    weir_status status = flow->config.store->load_dead(flow->config.store_context, id - 1, 1, look,
-                                                       search, err);
+    weir_status status =
+        flow->config.store->load_dead(flow->config.store_context, id - 1, 1, look, search, err);
     if (status != WEIR_OK) {
         return status;
     }

@@ -47,12 +47,12 @@ static struct weir_str make_id(const struct weir_subscription *subscription,
                                cause->fields.id};
     XXH128_canonical_t hashes[3]; // of each part, so that "ab", "c" is not "a", "bc"
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-        XXH128_canonicalFromHash(&hashes[i], XXH3_128bits(parts[i].data ? parts[i].data : "",
-                                                          parts[i].size));
+        XXH128_canonicalFromHash(&hashes[i],
+                                 XXH3_128bits(parts[i].data ? parts[i].data : "", parts[i].size));
     }
     XXH128_hash_t hash = XXH3_128bits(hashes, sizeof hashes);
-    int size = snprintf(buffer, ID_BYTES, "xxh128:%016" PRIx64 "%016" PRIx64, hash.high64,
-                        hash.low64);
+    int size =
+        snprintf(buffer, ID_BYTES, "xxh128:%016" PRIx64 "%016" PRIx64, hash.high64, hash.low64);
     return (struct weir_str){buffer, (size_t)size};
 }
 
@@ -70,16 +70,14 @@ static void add_extension(struct derived *derived, const char *name, struct weir
 }
 
 static void fill(struct derived *derived, const struct weir_subscription *subscription,
-                 const struct weir_event *cause, const struct weir_event *returned,
-                 uint64_t hops) {
+                 const struct weir_event *cause, const struct weir_event *returned, uint64_t hops) {
     derived->fields = returned->fields;
     snprintf(derived->source, sizeof derived->source, "/%s", subscription->name);
     snprintf(derived->hops, sizeof derived->hops, "%" PRIu64, hops);
     derived->fields.id = make_id(subscription, cause, derived->id);
     derived->fields.source = weir_str_of(derived->source);
     derived->fields.extensions = (struct weir_attributes){.items = derived->extensions};
-    struct weir_str correlation =
-        weir_event_extension(&cause->fields, WEIR_EXTENSION_CORRELATION);
+    struct weir_str correlation = weir_event_extension(&cause->fields, WEIR_EXTENSION_CORRELATION);
     add_extension(derived, WEIR_EXTENSION_CAUSATION, cause->fields.id);
     add_extension(derived, WEIR_EXTENSION_CORRELATION,
                   correlation.size > 0 ? correlation : cause->fields.id);
@@ -104,8 +102,8 @@ weir_status weir_derive(const struct weir_subscription *subscription,
     uint64_t hops = hops_of(cause) + 1;
     struct derived derived;
     fill(&derived, subscription, cause, returned, hops);
-    struct weir_str key = derived.fields.subject.is_some ? derived.fields.subject.value
-                                                         : (struct weir_str){0};
+    struct weir_str key =
+        derived.fields.subject.is_some ? derived.fields.subject.value : (struct weir_str){0};
     struct weir_event *event;
     weir_status status = weir_event_new(&derived.fields, key, &event, err);
     if (status != WEIR_OK) {
@@ -124,7 +122,8 @@ weir_status weir_derive(const struct weir_subscription *subscription,
                                       .target = target,
                                       .reason = weir_str_of(reason),
                                       .attempts = 1,
-                                      .guest_hash = weir_str_of(weir_guest_hash(subscription->guest)),
+                                      .guest_hash =
+                                          weir_str_of(weir_guest_hash(subscription->guest)),
                                       .event = event};
         *ret_dead = weir_dead_new(&args);
     }

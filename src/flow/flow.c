@@ -92,7 +92,7 @@ size_t weir_flow_swap_guest(struct weir_flow *flow, const struct weir_guest *bef
     size_t left = 0;
     struct weir_subscription *subscription;
     pthread_mutex_lock(&flow->lock);
-    DL_FOREACH2 (flow->subscriptions, subscription, next_all) {
+    DL_FOREACH2(flow->subscriptions, subscription, next_all) {
         uint32_t handler;
         if (subscription->guest != before || !subscription->set) {
             continue;

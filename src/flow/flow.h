@@ -36,8 +36,8 @@ enum {
     WEIR_WORKERS_MAX = 1024,
     WEIR_SUBSCRIPTION_NAME_BYTES_MAX = 1024,
     WEIR_LANES_KEPT_MAX =
-        256, // empty lanes that a subscription keeps for the next event of their keys
-    WEIR_CUT_WAIT_MS = 2000,        // how long a guest that was cut may take to be gone
+        1024, // empty lanes that a subscription keeps for the next event of their keys
+    WEIR_CUT_WAIT_MS = 2000,         // how long a guest that was cut may take to be gone
     WEIR_PENDING_EVENTS_MAX = 65536, // that only wait for the disk; then nothing more is taken
     WEIR_OUTBOX_WAITING_MAX = 1024,  // of one target; then its handlers wait
     WEIR_COMMIT_RETRY_MS_MAX = 1000, // between two attempts to write what the disk refuses
@@ -86,9 +86,9 @@ void weir_flow_cut(struct weir_flow *flow);
 // Waits until everything that was settled or taken so far is durable, until the moment at the
 // latest. WEIR_UNAVAILABLE where it is not.
 weir_status weir_flow_flush(struct weir_flow *flow, int64_t until_ns, struct weir_error *err);
-// Gives every subscription of `before` the guest `after`, whose handler of the same name is used from
-// the next event on. Returns how many keep the old one, because the new one has no such handler. The
-// caller holds `before`.
+// Gives every subscription of `before` the guest `after`, whose handler of the same name is used
+// from the next event on. Returns how many keep the old one, because the new one has no such
+// handler. The caller holds `before`.
 size_t weir_flow_swap_guest(struct weir_flow *flow, const struct weir_guest *before,
                             struct weir_guest *after);
 // Whether config.tap is called.
@@ -123,7 +123,7 @@ void weir_subscription_derive_name(const struct weir_guest *guest,
 struct weir_subscription_counts {
     uint64_t received, handled, failed, dead, dropped, derived; // events, but `failed`: attempts
     uint64_t queued, queued_bytes, in_flight;                   // now, in memory
-    uint64_t behind; // now, in the journal alone
+    uint64_t behind;                                            // now, in the journal alone
 };
 
 // Starts to capture: from the return on, every change is queued. It belongs to no set yet and calls
@@ -198,9 +198,9 @@ struct weir_status_calls {
 weir_status weir_flow_look(struct weir_flow *flow, const struct weir_status_calls *calls,
                            struct weir_error *err);
 
-// Removes a dead letter, and with `again` gives its event once more to its subscription, behind what
-// waits there, or to the outbox. Durable when it returns. WEIR_NOT_FOUND; WEIR_UNAVAILABLE: the
-// subscription does not run, or the store cannot write.
+// Removes a dead letter, and with `again` gives its event once more to its subscription, behind
+// what waits there, or to the outbox. Durable when it returns. WEIR_NOT_FOUND; WEIR_UNAVAILABLE:
+// the subscription does not run, or the store cannot write.
 weir_status weir_flow_undead(struct weir_flow *flow, uint64_t id, bool again,
                              struct weir_error *err);
 

@@ -34,10 +34,10 @@ struct weir_delivery {
     struct weir_subscription *subscription;
     struct weir_delivery *next;                      // in its lane
     struct weir_delivery *ledger_prev, *ledger_next; // in subscription->ledger, if is_in_ledger
-    struct weir_delivery *undone; // in subscription->removals or ->reattempted
-    struct weir_delivery *order_prev, *order_next; // in subscription->order, while in a lane
-    int64_t taken_ns;             // of the coarse monotonic clock
-    uint32_t attempts;            // that have ended in failure
+    struct weir_delivery *undone;                    // in subscription->removals or ->reattempted
+    struct weir_delivery *order_prev, *order_next;   // in subscription->order, while in a lane
+    int64_t taken_ns;                                // of the coarse monotonic clock
+    uint32_t attempts;                               // that have ended in failure
     bool is_in_ledger;
     bool is_in_lane;
     bool is_in_batch; // the commit thread reads `entry`
@@ -75,16 +75,16 @@ struct weir_lane {
 
 // What the store keeps under a name, whether somebody runs it now or not.
 struct weir_kept {
-    UT_hash_handle hh; // in flow->kept, by name
+    UT_hash_handle hh;                            // in flow->kept, by name
     struct weir_subscription_record record;       // as it is
     struct weir_subscription_record batch_record; // as the commit under way writes it
-    struct weir_event *cursor_event;        // what record.cursor points into, or ...
-    char *cursor_bytes;                     // ... what was read when weir began
-    char *name, *resource, *pattern;        // what the record points to
-    struct weir_subscription *subscription; // NULL: nobody runs it
-    struct weir_removal forgotten;          // in a batch: its notes are void
-    bool is_dirty;                          // in flow->dirty_kept: the record has changed
-    bool forgets;                           // `forgotten` is for the next batch
+    struct weir_event *cursor_event;              // what record.cursor points into, or ...
+    char *cursor_bytes;                           // ... what was read when weir began
+    char *name, *resource, *pattern;              // what the record points to
+    struct weir_subscription *subscription;       // NULL: nobody runs it
+    struct weir_removal forgotten;                // in a batch: its notes are void
+    bool is_dirty;                                // in flow->dirty_kept: the record has changed
+    bool forgets;                                 // `forgotten` is for the next batch
     bool is_in_batch;
     struct weir_kept *dirty_next, *batch_next;
 };
@@ -121,30 +121,41 @@ struct weir_subscription {
     struct weir_target *target; // NULL: returned events go nowhere
     struct weir_kept *kept;     // NULL: without a store
 
-    struct weir_lane *lanes;                            // by key
-    struct weir_lane *ready;                            // doubly linked, first in first out
-    struct weir_subscription *prev_ready, *next_ready;  // in flow->ready, if is_ready
+    struct weir_lane *lanes;                             // by key
+    struct weir_lane *ready;                             // doubly linked, first in first out
+    struct weir_subscription *prev_ready, *next_ready;   // in flow->ready, if is_ready
     struct weir_subscription *prev_paused, *next_paused; // in flow->paused, if is_paused
-    struct weir_subscription *prev_dirty, *next_dirty;  // in flow->dirty, if is_dirty
-    struct weir_subscription *prev_load, *next_load;    // in flow->loads, if is_load_wanted
-    struct weir_subscription *prev_all, *next_all;      // in flow->subscriptions
-    struct weir_subscription *next;                     // in its set
+    struct weir_subscription *prev_dirty, *next_dirty;   // in flow->dirty, if is_dirty
+    struct weir_subscription *prev_load, *next_load;     // in flow->loads, if is_load_wanted
+    struct weir_subscription *prev_all, *next_all;       // in flow->subscriptions
+    struct weir_subscription *next;                      // in its set
     bool is_ready, is_paused, is_dirty, is_load_wanted;
     bool is_ending;
-    bool is_stopped;   // by a gap: nothing more is taken
-    bool is_gap_open;  // a gap waits for its handler: nothing else is taken meanwhile
-    uint32_t pins;     // threads that are about to call the provider, or read for it
+    bool is_stopped;     // by a gap: nothing more is taken
+    bool is_gap_open;    // a gap waits for its handler: nothing else is taken meanwhile
+    uint32_t pins;       // threads that are about to call the provider, or read for it
     uint32_t batch_pins; // deliveries that the commit thread has
     bool is_emptied;     // it has given up all it had: what the commit thread has is the last
 
     // The ledger, in the order of seq. `settled_in_ledger` of them are settled.
     struct weir_delivery *ledger;
     uint64_t settled_in_ledger;
+    // What has left the ledger for good since the last commit: how many, and the last one that says
+    // where the source goes on (NULL: none does).
+    uint64_t passed_count;
+    struct weir_delivery *passed;
     struct weir_delivery *removals;    // settled, and their rows are to go
     struct weir_delivery *reattempted; // their rows are out of date
     struct weir_note *notes, *notes_last;
 
-    bool writes_next; // the next commit writes the whole ledger
+    // Deliveries that are over, with their events, to be used once more. A source's thread takes
+    // one and frees its event before it makes the next: memory that the same thread gets and gives
+    // back costs an allocator least. `spare`, without the lock, is for the next event.
+    struct weir_delivery *spares;
+    uint32_t spare_count;
+    _Atomic(struct weir_delivery *) spare;
+
+    bool writes_next;            // the next commit writes the whole ledger
     struct weir_delivery *order; // what is in lanes, oldest first; only with drop-oldest
     uint64_t blocked;            // lanes that are DELAYED
     // Events that are behind because the whole queue was full: every row with a seq above
@@ -182,9 +193,9 @@ struct weir_target {
     struct weir_flow *flow;
     struct weir_resource *resource;
     pthread_t thread;
-    pthread_cond_t work;            // something to publish, or the flow ends
-    struct weir_out *first, *last;  // durable, to be published in this order
-    uint64_t waiting;               // these, and those on the way to the store
+    pthread_cond_t work;           // something to publish, or the flow ends
+    struct weir_out *first, *last; // durable, to be published in this order
+    uint64_t waiting;              // these, and those on the way to the store
     uint64_t published;
     char error[256]; // why nothing is published; "" for nothing
     struct weir_target *next;
@@ -199,13 +210,13 @@ struct weir_dead {
 struct weir_worker {
     struct weir_flow *flow;
     pthread_t thread;
-    struct weir_lane *lane; // whose handler it calls, NULL between calls
+    struct weir_lane *lane;     // whose handler it calls, NULL between calls
     struct weir_guest *guest;   // that is called; a reference
     struct weir_guest *retired; // the one before it; given back outside of the lock
     uint32_t handler;
     struct weir_call call;
     struct weir_verdict verdict;
-    int64_t took_ns;           // of the last call, while somebody looks on
+    int64_t took_ns;          // of the last call, while somebody looks on
     unsigned short random[3]; // its own state, for jitter
 };
 
@@ -215,20 +226,21 @@ struct weir_flow {
     pthread_cond_t work;    // a lane is ready, one is due, or the flow ends
     pthread_cond_t changed; // a set's handlers ended, something was committed, or the flow stops
     atomic_bool is_tapped;
+    atomic_bool has_ready; // whether `ready` is not NULL, for those that do not hold the lock
     // Everything below is under lock.
     struct weir_subscription *subscriptions; // all of them but those that are gone
     struct weir_subscription *gone;          // that only the commit thread holds; by next_all
-    struct weir_subscription *ready;  // that may be served; doubly linked, in turn
-    struct weir_subscription *paused; // doubly linked
-    struct weir_lane **delayed;       // a binary heap by due_ns
+    struct weir_subscription *ready;         // that may be served; doubly linked, in turn
+    struct weir_subscription *paused;        // doubly linked
+    struct weir_lane **delayed;              // a binary heap by due_ns
     size_t delayed_count, delayed_capacity;
     uint64_t queued_bytes;
     uint32_t idle_workers;
-    uint32_t wakes;   // idle workers to wake when the lock is left, see weir_flow_unlock
+    uint32_t wakes;    // idle workers to wake when the lock is left, see weir_flow_unlock
     bool has_executed; // an exec has begun: what is in the outbox may be published
     bool is_stopping;  // no exec goes on
-    bool is_cutting;  // no grace any more
-    bool is_ending;   // threads return
+    bool is_cutting;   // no grace any more
+    bool is_ending;    // threads return
     struct weir_worker *workers;
     uint32_t worker_count;
 
@@ -248,8 +260,8 @@ struct weir_flow {
     struct weir_dead_letter *dead, *dead_last;       // of struct weir_dead
     struct weir_removal *undead;                     // owned: rows of dead letters that go
     struct weir_out *orphans; // in the outbox, and nothing runs that could publish them
-    int64_t dirty_since_ns;      // 0: nothing waits
-    uint64_t pending_events;     // deliveries that are out of their lanes and wait for a commit
+    int64_t dirty_since_ns;   // 0: nothing waits
+    uint64_t pending_events;  // deliveries that are out of their lanes and wait for a commit
     uint64_t pending_bytes, pending_notes;
     uint64_t flush_wanted, flush_taken, flush_done; // tickets of weir_flow_flush
     uint64_t commits;
@@ -321,11 +333,16 @@ void weir_intake_resume_all(struct weir_flow *flow);
 
 // lanes.c, all under lock, which is then left by weir_flow_unlock
 
-// The lane of a key; NULL: it has none.
+// The lane of a key; NULL: it has none. `hash` is weir_lanes_hash's, which needs no lock.
 struct weir_lane *weir_lanes_find(const struct weir_subscription *subscription,
                                   struct weir_str key);
+struct weir_lane *weir_lanes_find_hashed(const struct weir_subscription *subscription,
+                                         struct weir_str key, unsigned hash);
 // The same, made where there is none. NULL: no memory.
 struct weir_lane *weir_lanes_obtain(struct weir_subscription *subscription, struct weir_str key);
+struct weir_lane *weir_lanes_obtain_hashed(struct weir_subscription *subscription,
+                                           struct weir_str key, unsigned hash);
+unsigned weir_lanes_hash(struct weir_str key);
 // Puts a delivery at the end of a lane.
 void weir_lanes_push(struct weir_lane *lane, struct weir_delivery *delivery);
 // Whether what comes to this lane has to go behind.
@@ -362,12 +379,19 @@ struct weir_delivery *weir_lanes_clear(struct weir_subscription *subscription, u
 struct weir_delivery *weir_delivery_new(struct weir_subscription *subscription,
                                         struct weir_event *event);
 void weir_delivery_free(struct weir_delivery *delivery); // NULL is allowed; not under lock
+// Under lock: keeps some of a list that is to be freed as spare ones; returns the rest.
+struct weir_delivery *weir_delivery_spare(struct weir_subscription *subscription,
+                                          struct weir_delivery *list);
+// Under lock, on a source's thread: a spare one, NULL where there is none; for
+// weir_delivery_offer_spare, without the lock, which gives it to the next weir_delivery_new.
+struct weir_delivery *weir_delivery_take_spare(struct weir_subscription *subscription);
+void weir_delivery_offer_spare(struct weir_subscription *subscription, struct weir_delivery *spare);
 // Under lock: numbers a delivery and puts it at the ledger's end.
 void weir_ledger_append(struct weir_delivery *delivery);
 // The same for an event that the source will not tell again.
 void weir_ledger_append_returned(struct weir_delivery *delivery);
-// Under lock: a delivery that left its lane is settled. Returns it where nothing has to be written
-// for it and it is to be freed, else NULL.
+// Under lock: a delivery that left its lane is settled. Returns a list of those, this one or
+// others, that are to be freed because nothing has to be written for them.
 struct weir_delivery *weir_ledger_settle(struct weir_delivery *delivery);
 // Under lock: a delivery that is in its lane has failed once more.
 void weir_ledger_reattempt(struct weir_delivery *delivery);
@@ -392,7 +416,8 @@ void weir_ledger_touch_flow(struct weir_flow *flow);
 // Reads what the store keeps of subscriptions. When the flow is made.
 weir_status weir_kept_load(struct weir_flow *flow, struct weir_error *err);
 void weir_kept_free_all(struct weir_flow *flow);
-// Under lock: what is kept under this name, made where there is nothing. WEIR_INVALID: it is in use.
+// Under lock: what is kept under this name, made where there is nothing. WEIR_INVALID: it is in
+// use.
 weir_status weir_kept_obtain(struct weir_flow *flow, const char *name,
                              struct weir_subscription *subscription, struct weir_kept **ret_kept,
                              struct weir_error *err);
@@ -512,7 +537,7 @@ struct weir_settlement {
     } decision;
     struct weir_out *out;
     struct weir_dead *dead;
-    struct weir_delivery *over; // to be freed
+    struct weir_delivery *over; // a list, to be freed
 };
 enum { WEIR_RESUMES_MAX = 16 }; // sources that are woken between two looks at those that wait
 void weir_settle_prepare(struct weir_worker *worker, struct weir_settlement *ret_settlement);

@@ -61,8 +61,7 @@ static bool has_half_behind(const struct weir_subscription *subscription) {
 bool weir_intake_has_room_again(const struct weir_subscription *subscription) {
     const struct weir_flow *flow = subscription->flow;
     const struct weir_subscription_counts *counts = &subscription->counts;
-    if (weir_flow_is_clogged(flow) || subscription->is_gap_open ||
-        !has_half_behind(subscription)) {
+    if (weir_flow_is_clogged(flow) || subscription->is_gap_open || !has_half_behind(subscription)) {
         return false;
     }
     if (goes_behind(subscription)) {
@@ -90,14 +89,24 @@ static weir_status refuse(struct weir_subscription *subscription) {
     return WEIR_OK;
 }
 
+// An event on its way in: its delivery, the lane of its key (NULL: not known) and the hash of that.
+struct arrival {
+    struct weir_delivery *delivery;
+    struct weir_lane *lane;
+    unsigned key_hash;
+};
+
 static weir_status put_in_lane(struct weir_subscription *subscription,
-                               struct weir_delivery *delivery) {
-    struct weir_lane *lane = weir_lanes_obtain(subscription, delivery->entry.event->key);
+                               const struct arrival *arrival) {
+    struct weir_lane *lane =
+        arrival->lane ? arrival->lane
+                      : weir_lanes_obtain_hashed(subscription, arrival->delivery->entry.event->key,
+                                                 arrival->key_hash);
     if (!lane) {
         return WEIR_NO_MEMORY;
     }
-    weir_lanes_push(lane, delivery);
-    weir_ledger_append(delivery);
+    weir_lanes_push(lane, arrival->delivery);
+    weir_ledger_append(arrival->delivery);
     return WEIR_OK;
 }
 
@@ -135,26 +144,26 @@ static bool drop_oldest(struct weir_subscription *subscription, uint64_t bytes,
         }
         subscription->counts.dropped++;
         struct weir_delivery *over = weir_ledger_settle(oldest);
-        if (over) {
-            LL_PREPEND(*ret_over, over);
-        }
+        LL_CONCAT(over, *ret_over);
+        *ret_over = over;
     }
     return true;
 }
 
 // *ret_over: deliveries that are to be freed.
-static weir_status put(struct weir_subscription *subscription, struct weir_delivery *delivery,
+static weir_status put(struct weir_subscription *subscription, struct arrival *arrival,
                        struct weir_delivery **ret_over) {
+    struct weir_delivery *delivery = arrival->delivery;
     const struct weir_event *event = delivery->entry.event;
-    struct weir_lane *lane = weir_lanes_find(subscription, event->key);
+    arrival->lane = weir_lanes_find_hashed(subscription, event->key, arrival->key_hash);
     if (subscription->spilled > 0) {
         return put_behind(subscription, NULL, delivery);
     }
-    if (lane && weir_lanes_holds_back(lane)) {
-        return put_behind(subscription, lane, delivery);
+    if (arrival->lane && weir_lanes_holds_back(arrival->lane)) {
+        return put_behind(subscription, arrival->lane, delivery);
     }
     if (weir_intake_has_room(subscription, event->size_bytes)) {
-        return put_in_lane(subscription, delivery);
+        return put_in_lane(subscription, arrival);
     }
     if (goes_behind(subscription)) {
         weir_status status = put_behind(subscription, NULL, delivery);
@@ -163,9 +172,11 @@ static weir_status put(struct weir_subscription *subscription, struct weir_deliv
     }
     bool drops_oldest = !weir_subscription_can(subscription, WEIR_CAN_PAUSE) &&
                         subscription->overflow == WEIR_OVERFLOW_DROP_OLDEST;
-    return drops_oldest && drop_oldest(subscription, event->size_bytes, ret_over)
-               ? put_in_lane(subscription, delivery)
-               : WEIR_LIMIT;
+    if (!drops_oldest || !drop_oldest(subscription, event->size_bytes, ret_over)) {
+        return WEIR_LIMIT;
+    }
+    arrival->lane = NULL; // it may have gone with what was dropped
+    return put_in_lane(subscription, arrival);
 }
 
 // ---- gaps ----
@@ -177,11 +188,11 @@ static weir_status skip_gap(struct weir_delivery *delivery, struct weir_delivery
     return WEIR_OK;
 }
 
-static weir_status take_gap(struct weir_subscription *subscription, struct weir_delivery *delivery,
+static weir_status take_gap(struct weir_subscription *subscription, const struct arrival *arrival,
                             struct weir_delivery **ret_over) {
     switch (subscription->on_gap) {
     case WEIR_GAP_SKIP:
-        return skip_gap(delivery, ret_over);
+        return skip_gap(arrival->delivery, ret_over);
     case WEIR_GAP_STOP:
         subscription->is_stopped = true;
         weir_subscription_note_error(subscription,
@@ -196,7 +207,7 @@ static weir_status take_gap(struct weir_subscription *subscription, struct weir_
         pause(subscription);
         return WEIR_AGAIN;
     }
-    weir_status status = put_in_lane(subscription, delivery);
+    weir_status status = put_in_lane(subscription, arrival);
     subscription->is_gap_open = status == WEIR_OK;
     return status;
 }
@@ -215,18 +226,17 @@ static void tell_gap(const struct weir_subscription *subscription, const struct 
 // ---- the sink ----
 
 // Under lock.
-static weir_status take(struct weir_subscription *subscription, struct weir_delivery *delivery,
+static weir_status take(struct weir_subscription *subscription, struct arrival *arrival,
                         struct weir_delivery **ret_over) {
-    struct weir_event *event = delivery->entry.event;
+    const struct weir_event *event = arrival->delivery->entry.event;
     if (subscription->is_ending || subscription->is_stopped) {
         return WEIR_STOPPED;
     }
     if (subscription->is_gap_open || weir_flow_is_clogged(subscription->flow)) {
         return refuse(subscription);
     }
-    weir_status status =
-        event->is_gap ? take_gap(subscription, delivery, ret_over)
-                      : put(subscription, delivery, ret_over);
+    weir_status status = event->is_gap ? take_gap(subscription, arrival, ret_over)
+                                       : put(subscription, arrival, ret_over);
     if (status == WEIR_LIMIT) {
         return refuse(subscription);
     }
@@ -243,11 +253,14 @@ weir_status weir_intake_offer(void *context, struct weir_event *event) {
     if (!delivery) {
         return WEIR_NO_MEMORY;
     }
+    struct arrival arrival = {.delivery = delivery, .key_hash = weir_lanes_hash(event->key)};
     pthread_mutex_lock(&flow->lock);
     uint64_t received = subscription->counts.received;
-    weir_status status = take(subscription, delivery, &over);
+    weir_status status = take(subscription, &arrival, &over);
     bool is_taken = subscription->counts.received != received;
+    struct weir_delivery *spare = weir_delivery_take_spare(subscription);
     weir_flow_unlock(flow);
+    weir_delivery_offer_spare(subscription, spare);
     if (event->is_gap && (is_taken || status == WEIR_STOPPED)) {
         tell_gap(subscription, event);
     }

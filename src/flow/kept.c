@@ -94,8 +94,8 @@ weir_status weir_kept_load(struct weir_flow *flow, struct weir_error *err) {
         kept_free(keeper);
         return weir_fail_no_memory(err, "the subscriptions that are kept");
     }
-    weir_status status = flow->config.store->load_subscriptions(flow->config.store_context,
-                                                                load_one, &loading, err);
+    weir_status status =
+        flow->config.store->load_subscriptions(flow->config.store_context, load_one, &loading, err);
     return status == WEIR_OK && loading.is_out_of_memory
                ? weir_fail_no_memory(err, "the subscriptions that are kept")
                : status;
@@ -126,9 +126,8 @@ static weir_status make(struct weir_flow *flow, const char *name,
                          "state forget\" removes those that are no longer wanted",
                          WEIR_SUBSCRIPTION_ID_MAX);
     }
-    struct weir_kept *kept =
-        kept_new(weir_str_of(name), weir_str_of(subscription->resource->name),
-                 weir_str_of(subscription->key), (struct weir_str){0});
+    struct weir_kept *kept = kept_new(weir_str_of(name), weir_str_of(subscription->resource->name),
+                                      weir_str_of(subscription->key), (struct weir_str){0});
     if (!kept || !add(flow, kept)) {
         kept_free(kept);
         return weir_fail_no_memory(err, "a subscription");

@@ -41,6 +41,7 @@ void weir_lanes_update(struct weir_subscription *subscription) {
         DL_DELETE2(flow->ready, subscription, prev_ready, next_ready);
     }
     subscription->is_ready = is_ready;
+    atomic_store_explicit(&flow->has_ready, flow->ready != NULL, memory_order_relaxed);
 }
 
 // As many workers are woken as could have something to do by this.
@@ -133,15 +134,27 @@ static void heap_remove(struct weir_flow *flow, struct weir_lane *lane) {
 
 // ---- lanes ----
 
-struct weir_lane *weir_lanes_find(const struct weir_subscription *subscription,
-                                  struct weir_str key) {
+unsigned weir_lanes_hash(struct weir_str key) {
+    unsigned hash;
+    HASH_VALUE(key.data, key.size, hash);
+    return hash;
+}
+
+struct weir_lane *weir_lanes_find_hashed(const struct weir_subscription *subscription,
+                                         struct weir_str key, unsigned hash) {
     struct weir_lane *lane;
-    HASH_FIND(hh, subscription->lanes, key.data, key.size, lane);
+    HASH_FIND_BYHASHVALUE(hh, subscription->lanes, key.data, key.size, hash, lane);
     return lane;
 }
 
-struct weir_lane *weir_lanes_obtain(struct weir_subscription *subscription, struct weir_str key) {
-    struct weir_lane *lane = weir_lanes_find(subscription, key);
+struct weir_lane *weir_lanes_find(const struct weir_subscription *subscription,
+                                  struct weir_str key) {
+    return weir_lanes_find_hashed(subscription, key, weir_lanes_hash(key));
+}
+
+struct weir_lane *weir_lanes_obtain_hashed(struct weir_subscription *subscription,
+                                           struct weir_str key, unsigned hash) {
+    struct weir_lane *lane = weir_lanes_find_hashed(subscription, key, hash);
     if (lane) {
         return lane;
     }
@@ -154,12 +167,16 @@ struct weir_lane *weir_lanes_obtain(struct weir_subscription *subscription, stru
     if (key.size > 0) {
         memcpy(lane->key, key.data, key.size);
     }
-    HASH_ADD_KEYPTR(hh, subscription->lanes, lane->key, lane->key_size, lane);
+    HASH_ADD_KEYPTR_BYHASHVALUE(hh, subscription->lanes, lane->key, lane->key_size, hash, lane);
     if (!lane->hh.tbl) {
         free(lane);
         return NULL;
     }
     return lane;
+}
+
+struct weir_lane *weir_lanes_obtain(struct weir_subscription *subscription, struct weir_str key) {
+    return weir_lanes_obtain_hashed(subscription, key, weir_lanes_hash(key));
 }
 
 void weir_lanes_forget_if_empty(struct weir_lane *lane) {
@@ -340,7 +357,7 @@ static struct weir_delivery *unlink_second(struct weir_lane *lane) {
 
 struct weir_delivery *weir_lanes_take_oldest(struct weir_subscription *subscription) {
     struct weir_delivery *oldest;
-    DL_FOREACH2 (subscription->order, oldest, order_next) {
+    DL_FOREACH2(subscription->order, oldest, order_next) {
         struct weir_lane *lane = weir_lanes_find(subscription, oldest->entry.event->key);
         if (lane->state != WEIR_LANE_RUNNING) {
             struct weir_delivery *taken = unlink_first(lane); // the oldest of all is so of its lane

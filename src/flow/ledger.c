@@ -11,9 +11,11 @@
 // - Of any other source, and while a subscription has something in the journal that must stay
 //   before what comes, the whole ledger: what is not settled gets a row.
 //
-// An event whose handler is done before the commit comes is never written at all. Keeping the
-// settled positions above the cursor instead of parking was left because such a list grows without
-// end behind a key that fails for a day.
+// An event whose handler is done before the commit comes is never written at all. Where nobody
+// wants to know of it either, it leaves the ledger as soon as everything before it is settled:
+// whoever settles it frees it while it is at hand, and a commit finds nothing but the position.
+// Keeping the settled positions above the cursor instead of parking was left because such a list
+// grows without end behind a key that fails for a day.
 //
 // All under flow->lock, but where said otherwise; the lists that a batch is made of are intrusive,
 // so that a commit allocates nothing and cannot fail half way.
@@ -24,9 +26,23 @@
 #include <stdlib.h>
 #include <utlist.h>
 
+enum {
+    PASSED_AT_ONCE = 16, // events that leave the ledger with one that is settled
+    SPARES_MAX = 32,
+    SPARE_EVENT_BYTES_MAX = 1024, // a larger one is freed at once
+};
+
 struct weir_delivery *weir_delivery_new(struct weir_subscription *subscription,
                                         struct weir_event *event) {
-    struct weir_delivery *delivery = calloc(1, sizeof *delivery);
+    struct weir_delivery *delivery =
+        subscription ? atomic_exchange_explicit(&subscription->spare, NULL, memory_order_acquire)
+                     : NULL;
+    if (delivery) {
+        weir_event_unref(delivery->entry.event);
+        *delivery = (struct weir_delivery){0};
+    } else {
+        delivery = calloc(1, sizeof *delivery);
+    }
     if (delivery) {
         delivery->subscription = subscription;
         delivery->entry.event = weir_event_ref(event);
@@ -47,6 +63,35 @@ void weir_delivery_free_all(struct weir_delivery *list) {
         struct weir_delivery *next = list->next;
         weir_delivery_free(list);
         list = next;
+    }
+}
+
+struct weir_delivery *weir_delivery_spare(struct weir_subscription *subscription,
+                                          struct weir_delivery *list) {
+    while (list && subscription->spare_count < SPARES_MAX &&
+           list->entry.event->size_bytes <= SPARE_EVENT_BYTES_MAX) {
+        struct weir_delivery *next = list->next;
+        LL_PREPEND(subscription->spares, list);
+        subscription->spare_count++;
+        list = next;
+    }
+    return list;
+}
+
+struct weir_delivery *weir_delivery_take_spare(struct weir_subscription *subscription) {
+    struct weir_delivery *spare = subscription->spares;
+    if (spare) {
+        LL_DELETE(subscription->spares, spare);
+        subscription->spare_count--;
+    }
+    return spare;
+}
+
+void weir_delivery_offer_spare(struct weir_subscription *subscription,
+                               struct weir_delivery *spare) {
+    if (spare) {
+        weir_delivery_free(
+            atomic_exchange_explicit(&subscription->spare, spare, memory_order_acq_rel));
     }
 }
 
@@ -97,6 +142,13 @@ static void clear_pending(struct weir_delivery *delivery) {
     }
 }
 
+// Puts it in front of a list of what is to be freed.
+static void give_up(struct weir_delivery *delivery, struct weir_delivery **list) {
+    clear_pending(delivery);
+    delivery->next = *list;
+    *list = delivery;
+}
+
 // Whether everything that is taken gets a row if it is not settled by the next commit.
 static bool writes_all(const struct weir_subscription *subscription) {
     return !weir_subscription_can(subscription, WEIR_CAN_REPLAY) || subscription->blocked > 0 ||
@@ -127,6 +179,56 @@ void weir_ledger_append_returned(struct weir_delivery *delivery) {
     weir_ledger_append(delivery);
 }
 
+// Whether somebody wants to know that the event is durable though it leaves no row.
+static bool is_passed_on(const struct weir_subscription *subscription) {
+    return weir_subscription_can(subscription, WEIR_CAN_COMPARE) ||
+           weir_subscription_can(subscription, WEIR_CAN_ACK);
+}
+
+// Whether the cursor moves to this event once everything before it is settled or written.
+static bool has_cursor(const struct weir_delivery *delivery) {
+    return weir_subscription_can(delivery->subscription, WEIR_CAN_REPLAY) &&
+           !delivery->is_returned && delivery->entry.event->position.size > 0;
+}
+
+static void leave_ledger(struct weir_delivery *delivery) {
+    DL_DELETE2(delivery->subscription->ledger, delivery, ledger_prev, ledger_next);
+    delivery->is_in_ledger = false;
+}
+
+// What is settled leaves the ledger from its head on, some of it: the lock is held. It stays
+// counted among what waits for a commit. Returns what is to be freed.
+static struct weir_delivery *pass(struct weir_subscription *subscription) {
+    struct weir_delivery *list = NULL;
+    for (int i = 0; i < PASSED_AT_ONCE && subscription->ledger && subscription->ledger->is_settled;
+         i++) {
+        struct weir_delivery *delivery = subscription->ledger, *over = delivery;
+        leave_ledger(delivery);
+        subscription->settled_in_ledger--;
+        subscription->passed_count++;
+        subscription->flow->pending_bytes -= delivery->entry.event->size_bytes;
+        delivery->is_pending = false;
+        if (has_cursor(delivery)) {
+            over = subscription->passed;
+            subscription->passed = delivery;
+        }
+        if (over) {
+            over->next = list;
+            list = over;
+        }
+    }
+    return list;
+}
+
+// The next commit is made of what was passed, or it is given up.
+static struct weir_delivery *take_passed(struct weir_subscription *subscription) {
+    struct weir_delivery *passed = subscription->passed;
+    subscription->flow->pending_events -= subscription->passed_count;
+    subscription->passed_count = 0;
+    subscription->passed = NULL;
+    return passed;
+}
+
 static void want_removal(struct weir_delivery *delivery) {
     struct weir_subscription *subscription = delivery->subscription;
     LL_PREPEND2(subscription->removals, delivery, undone);
@@ -143,7 +245,9 @@ struct weir_delivery *weir_ledger_settle(struct weir_delivery *delivery) {
     if (delivery->is_in_ledger) {
         subscription->settled_in_ledger++;
         weir_ledger_touch(subscription);
-    } else if (!delivery->is_in_batch) {
+        return is_passed_on(subscription) ? NULL : pass(subscription);
+    }
+    if (!delivery->is_in_batch) {
         if (delivery->is_reattempted) {
             LL_DELETE2(subscription->reattempted, delivery, undone);
             delivery->is_reattempted = false;
@@ -199,24 +303,17 @@ static void move_cursor(struct weir_kept *kept, struct weir_event *event) {
     kept->record.cursor = event->position;
 }
 
-// Whether somebody wants to know that the event is durable though it leaves no row.
-static bool is_passed_on(const struct weir_subscription *subscription) {
-    return weir_subscription_can(subscription, WEIR_CAN_COMPARE) ||
-           weir_subscription_can(subscription, WEIR_CAN_ACK);
-}
-
 static void collect_ledger(struct weir_subscription *subscription, struct weir_entry ***tail) {
     struct weir_flow *flow = subscription->flow;
     bool is_all = writes_all(subscription);
     bool is_compared = weir_subscription_can(subscription, WEIR_CAN_COMPARE);
-    bool is_replayed = weir_subscription_can(subscription, WEIR_CAN_REPLAY);
-    struct weir_event *cursor = NULL;
+    struct weir_delivery *passed = take_passed(subscription);
+    struct weir_event *cursor = passed ? passed->entry.event : NULL;
     while (subscription->ledger && (is_all || subscription->settled_in_ledger > 0)) {
         struct weir_delivery *delivery = subscription->ledger;
-        DL_DELETE2(subscription->ledger, delivery, ledger_prev, ledger_next);
-        delivery->is_in_ledger = false;
+        leave_ledger(delivery);
         delivery->entry.has_fingerprint = is_compared && !delivery->is_returned;
-        if (is_replayed && !delivery->is_returned && delivery->entry.event->position.size > 0) {
+        if (has_cursor(delivery)) {
             cursor = delivery->entry.event;
         }
         if (!delivery->is_settled) {
@@ -229,14 +326,15 @@ static void collect_ledger(struct weir_subscription *subscription, struct weir_e
         if (is_passed_on(subscription)) {
             batch_entry(delivery, WEIR_ENTRY_PASS, tail);
         } else {
-            clear_pending(delivery);
-            delivery->next = flow->batch_over;
-            flow->batch_over = delivery;
+            give_up(delivery, &flow->batch_over);
         }
     }
     subscription->writes_next = false;
     if (cursor) {
         move_cursor(subscription->kept, cursor);
+    }
+    if (passed) {
+        give_up(passed, &flow->batch_over);
     }
 }
 
@@ -279,7 +377,7 @@ bool weir_ledger_collect(struct weir_flow *flow) {
         batch_kept(flow, kept);
     }
     struct weir_kept *kept;
-    LL_FOREACH2 (flow->batch_kept, kept, batch_next) {
+    LL_FOREACH2(flow->batch_kept, kept, batch_next) {
         kept->batch_record = kept->record;
     }
     flow->batch_outbox = flow->outbox;
@@ -298,12 +396,6 @@ bool weir_ledger_collect(struct weir_flow *flow) {
 
 // ---- a batch is durable ----
 
-static void give_up(struct weir_delivery *delivery, struct weir_delivery **list) {
-    clear_pending(delivery);
-    delivery->next = *list;
-    *list = delivery;
-}
-
 // A row was written, or its attempts were: what is next for its delivery. Where its subscription has
 // ended meanwhile the row stays, and the event comes again.
 static void written(struct weir_delivery *delivery, struct weir_delivery **list) {
@@ -321,8 +413,8 @@ static void written(struct weir_delivery *delivery, struct weir_delivery **list)
 // Lets go of what lanes that are delayed need not hold in memory any more.
 static void unload(struct weir_delivery *delivery, struct weir_delivery **list) {
     if (delivery->is_in_lane && delivery->subscription->blocked > 0) {
-        struct weir_delivery *unloaded = weir_lanes_unload(
-            weir_lanes_find(delivery->subscription, delivery->entry.event->key));
+        struct weir_delivery *unloaded =
+            weir_lanes_unload(weir_lanes_find(delivery->subscription, delivery->entry.event->key));
         LL_CONCAT(unloaded, *list);
         *list = unloaded;
     }
@@ -354,11 +446,15 @@ struct weir_delivery *weir_ledger_abandon(struct weir_subscription *subscription
                                           struct weir_delivery *list, uint64_t *count) {
     while (subscription->ledger) {
         struct weir_delivery *delivery = subscription->ledger;
-        DL_DELETE2(subscription->ledger, delivery, ledger_prev, ledger_next);
+        leave_ledger(delivery);
         *(count ? count : &(uint64_t){0}) += delivery->is_settled ? 0 : 1;
         give_up(delivery, &list);
     }
     subscription->settled_in_ledger = 0;
+    struct weir_delivery *passed = take_passed(subscription);
+    if (passed) {
+        give_up(passed, &list);
+    }
     while (subscription->removals) {
         struct weir_delivery *delivery = subscription->removals;
         LL_DELETE2(subscription->removals, delivery, undone);

@@ -50,9 +50,9 @@ static const char *state_of(const struct weir_subscription *subscription) {
     if (!subscription->set || !subscription->set->is_executing) {
         return "waiting";
     }
-    return subscription->is_paused            ? "paused"
+    return subscription->is_paused           ? "paused"
            : subscription->counts.behind > 0 ? "behind"
-                                              : "running";
+                                             : "running";
 }
 
 // Under lock. NULL: no memory.
@@ -130,7 +130,7 @@ static bool see_all(const struct weir_flow *flow, struct seen **ret_list) {
     struct seen **tail = ret_list;
     *tail = NULL;
     const struct weir_subscription *subscription;
-    DL_FOREACH2 (flow->subscriptions, subscription, next_all) {
+    DL_FOREACH2(flow->subscriptions, subscription, next_all) {
         *tail = subscription->name && subscription->watch ? see(subscription) : NULL;
         if (*tail) {
             tail = &(*tail)->next;

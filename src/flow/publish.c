@@ -114,7 +114,7 @@ static struct weir_out *await_first(struct weir_target *target) {
 // Handlers that waited because too much did go on.
 static void release_handlers(struct weir_target *target) {
     struct weir_subscription *subscription;
-    DL_FOREACH2 (target->flow->subscriptions, subscription, next_all) {
+    DL_FOREACH2(target->flow->subscriptions, subscription, next_all) {
         if (subscription->target == target) {
             weir_lanes_update(subscription);
         }

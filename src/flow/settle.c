@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What follows from a verdict: the event is done with, tried again later, or given up. Runs on the
-// worker that called the handler, in two steps. First, without the lock, everything is made that may
-// fail or take long: the returned event with its place in the chain, the dead letter. Then, under
-// the lock, the lane moves on and the outcome goes to the next commit: that the event is settled,
-// what it caused and what became of it are one transaction, because a commit takes everything that
-// was done under one hold of the lock.
+// worker that called the handler, in two steps. First, without the lock, everything is made that
+// may fail or take long: the returned event with its place in the chain, the dead letter. Then,
+// under the lock, the lane moves on and the outcome goes to the next commit: that the event is
+// settled, what it caused and what became of it are one transaction, because a commit takes
+// everything that was done under one hold of the lock.
 //
 // Where there is no memory for what has to be written down, the event is not settled: it is handed
 // to its handler once more after a while, and that is no attempt.
@@ -139,7 +139,7 @@ static void finish(struct weir_worker *worker, struct weir_settlement *settlemen
     }
     struct weir_delivery *over = weir_lanes_pop(worker->lane);
     subscription->is_gap_open = subscription->is_gap_open && !over->entry.event->is_gap;
-    settlement->over = weir_ledger_settle(over);
+    settlement->over = weir_delivery_spare(subscription, weir_ledger_settle(over));
     weir_backlog_want(subscription);
 }
 

@@ -26,7 +26,7 @@
 enum {
     KEY_SHOWN_BYTES_MAX = 200, // of a key in a derived name; longer ones are hashed
     HANDLER_SHOWN_BYTES_MAX = 256,
-    SAME_NAME_MAX = 1000000,   // subscriptions of one guest to one key with one handler
+    SAME_NAME_MAX = 1000000, // subscriptions of one guest to one key with one handler
     NAME_BYTES = WEIR_SUBSCRIPTION_NAME_BYTES_MAX,
 };
 
@@ -123,6 +123,8 @@ static void free_texts(struct weir_subscription *subscription) {
 }
 
 void weir_subscription_free(struct weir_subscription *subscription) {
+    weir_delivery_free_all(subscription->spares);
+    weir_delivery_free(atomic_load_explicit(&subscription->spare, memory_order_relaxed));
     weir_guest_unref(subscription->guest);
     free_texts(subscription);
     free(subscription);
@@ -186,8 +188,7 @@ static weir_status adopt(struct weir_subscription *subscription,
     weir_status status =
         weir_kept_obtain(flow, subscription->name, subscription, &subscription->kept, err);
     if (status == WEIR_OK) {
-        subscription->spilled = subscription->counts.behind =
-            subscription->kept->record.row_count;
+        subscription->spilled = subscription->counts.behind = subscription->kept->record.row_count;
     }
     return status;
 }
@@ -368,9 +369,8 @@ weir_status weir_subscription_bind(struct weir_subscription *subscription, uint3
     pthread_mutex_lock(&flow->lock);
     find_name(flow, subscription->kept, prefix, handler_name, name);
     name_copy = strdup(name);
-    weir_status status = handler_copy && name_copy
-                             ? WEIR_OK
-                             : weir_fail_no_memory(err, "a subscription's name");
+    weir_status status =
+        handler_copy && name_copy ? WEIR_OK : weir_fail_no_memory(err, "a subscription's name");
     if (status == WEIR_OK && subscription->kept) {
         status = weir_kept_rename(flow, subscription->kept, name, err);
     }

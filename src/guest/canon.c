@@ -77,8 +77,8 @@ static const unsigned char *item_of(const struct weir_attributes *list,
     return (const unsigned char *)list->items + index * element->host_size;
 }
 
-// What is asked of the guest's allocator for a value that is lowered, in the order in which the
-// value is stored.
+// The blocks of a value that is lowered, in the order in which they are stored to; the first is the
+// value's own.
 struct plan {
     struct allowance allowance;
     size_t count;
@@ -159,84 +159,84 @@ static weir_status plan_value(struct plan *plan, const struct weir_wit_type *typ
 }
 
 // Where values are stored: checked blocks, taken one after the other as they were planned.
-struct store {
+struct target {
     uint8_t *base;
     const struct weir_block *next;
 };
 
-static void store_view(struct store *store, uint32_t address, uint32_t pointer, size_t count) {
-    store_u32(store->base + address, pointer);
-    store_u32(store->base + address + 4, (uint32_t)count);
+static void store_view(struct target *target, uint32_t address, uint32_t pointer, size_t count) {
+    store_u32(target->base + address, pointer);
+    store_u32(target->base + address + 4, (uint32_t)count);
 }
 
-static inline void store_bytes(struct store *store, const unsigned char *host, uint32_t address) {
+static inline void store_bytes(struct target *target, const unsigned char *host, uint32_t address) {
     struct weir_str bytes;
     memcpy(&bytes, host, sizeof bytes);
     uint32_t pointer = 1; // the ABI leaves it open for an empty text; it only has to be aligned
     if (bytes.size > 0) {
-        pointer = store->next++->address;
+        pointer = target->next++->address;
         // Not memcpy: the text may be the guest's own, and a hostile allocator may answer with its
         // place.
-        memmove(store->base + pointer, bytes.data, bytes.size);
+        memmove(target->base + pointer, bytes.data, bytes.size);
     }
-    store_view(store, address, pointer, bytes.size);
+    store_view(target, address, pointer, bytes.size);
 }
 
-static void store_value(struct store *store, const struct weir_wit_type *type,
+static void store_value(struct target *target, const struct weir_wit_type *type,
                         const unsigned char *host, uint32_t address);
 
-static void store_list(struct store *store, const struct weir_wit_type *type,
+static void store_list(struct target *target, const struct weir_wit_type *type,
                        const unsigned char *host, uint32_t address) {
     const struct weir_wit_type *element = type->element;
     struct weir_attributes list = load_list(host);
-    uint32_t pointer = list.count > 0 ? store->next++->address : element->guest_align;
+    uint32_t pointer = list.count > 0 ? target->next++->address : element->guest_align;
     for (size_t i = 0; i < list.count; i++) {
-        store_value(store, element, item_of(&list, element, i),
+        store_value(target, element, item_of(&list, element, i),
                     pointer + (uint32_t)i * element->guest_size);
     }
-    store_view(store, address, pointer, list.count);
+    store_view(target, address, pointer, list.count);
 }
 
-static inline void store_member(struct store *store, const struct weir_wit_field *member,
+static inline void store_member(struct target *target, const struct weir_wit_field *member,
                                 const unsigned char *host, uint32_t address) {
     const unsigned char *from = host + member->host_offset;
     uint32_t to = address + member->guest_offset;
     if (member->type->kind == WEIR_WIT_STRING) {
-        store_bytes(store, from, to);
+        store_bytes(target, from, to);
     } else {
-        store_value(store, member->type, from, to);
+        store_value(target, member->type, from, to);
     }
 }
 
 // Stores at an address whose bounds have been checked for the whole type.
-static void store_value(struct store *store, const struct weir_wit_type *type,
+static void store_value(struct target *target, const struct weir_wit_type *type,
                         const unsigned char *host, uint32_t address) {
     switch (type->kind) {
     case WEIR_WIT_VARIANT: {
         const struct weir_wit_field *chosen = &type->fields[host[0]];
-        store->base[address] = host[0];
+        target->base[address] = host[0];
         if (chosen->type) {
-            store_member(store, chosen, host, address);
+            store_member(target, chosen, host, address);
         }
         return;
     }
     case WEIR_WIT_RECORD:
         for (uint32_t i = 0; i < type->field_count; i++) {
-            store_member(store, &type->fields[i], host, address);
+            store_member(target, &type->fields[i], host, address);
         }
         return;
     case WEIR_WIT_STRING:
     case WEIR_WIT_BYTES:
-        store_bytes(store, host, address);
+        store_bytes(target, host, address);
         return;
     case WEIR_WIT_LIST:
-        store_list(store, type, host, address);
+        store_list(target, type, host, address);
         return;
     case WEIR_WIT_U8:
     case WEIR_WIT_U64:
     case WEIR_WIT_OWN:
     case WEIR_WIT_BORROW:
-        memcpy(store->base + address, host, type->guest_size);
+        memcpy(target->base + address, host, type->guest_size);
     }
 }
 
@@ -252,36 +252,52 @@ static __attribute__((cold)) weir_status refuse_block(const struct weir_linear_m
                      memory->size);
 }
 
-static weir_status allocate(struct weir_linear_memory *memory, struct plan *plan,
-                            struct weir_error *err) {
-    weir_status status = memory->allocate(memory, plan->blocks, plan->count, err);
-    for (size_t i = 0; status == WEIR_OK && i < plan->count; i++) {
-        const struct weir_block *block = &plan->blocks[i];
-        if (!weir_linear_memory_holds(memory, block->address, block->size, block->align)) {
-            return refuse_block(memory, block, err);
+static weir_status check_blocks(const struct weir_linear_memory *memory,
+                                const struct weir_block *blocks, size_t count,
+                                struct weir_error *err) {
+    for (size_t i = 0; i < count; i++) {
+        if (!weir_linear_memory_holds(memory, blocks[i].address, blocks[i].size, blocks[i].align)) {
+            return refuse_block(memory, &blocks[i], err);
         }
     }
-    return status;
+    return WEIR_OK;
+}
+
+// Stores a value at *address, which the guest gave and which was checked, or else in a new block,
+// whose address it becomes.
+static weir_status lower(struct weir_linear_memory *memory, const struct weir_wit_type *type,
+                         const void *host, bool is_given, uint32_t *address,
+                         struct weir_error *err) {
+    struct plan plan;
+    plan.allowance = allowance_of(memory, NULL);
+    // The value's own size is its type's, and does not count.
+    plan.blocks[0] = (struct weir_block){.size = type->guest_size, .align = type->guest_align};
+    plan.count = 1;
+    weir_status status = plan_value(&plan, type, host, err);
+    if (status != WEIR_OK) {
+        return status;
+    }
+    struct weir_block *wanted = plan.blocks + is_given;
+    size_t count = plan.count - is_given;
+    status = memory->allocate(memory, wanted, count, err);
+    if (status == WEIR_OK) {
+        status = check_blocks(memory, wanted, count, err);
+    }
+    if (status != WEIR_OK) {
+        return status;
+    }
+    if (!is_given) {
+        *address = plan.blocks[0].address;
+    }
+    struct target target = {.base = memory->base, .next = plan.blocks + 1};
+    store_value(&target, type, host, *address);
+    return WEIR_OK;
 }
 
 weir_status weir_canon_lower_new(struct weir_linear_memory *memory,
                                  const struct weir_wit_type *type, const void *host,
                                  uint32_t *ret_address, struct weir_error *err) {
-    struct plan plan;
-    plan.allowance = allowance_of(memory, NULL);
-    // The value's own block comes first, and its size is the type's: it is not counted.
-    plan.blocks[0] = (struct weir_block){.size = type->guest_size, .align = type->guest_align};
-    plan.count = 1;
-    weir_status status = plan_value(&plan, type, host, err);
-    if (status == WEIR_OK) {
-        status = allocate(memory, &plan, err);
-    }
-    if (status == WEIR_OK) {
-        struct store store = {.base = memory->base, .next = plan.blocks + 1};
-        *ret_address = plan.blocks[0].address;
-        store_value(&store, type, host, *ret_address);
-    }
-    return status;
+    return lower(memory, type, host, false, ret_address, err);
 }
 
 static weir_status check_address(struct weir_linear_memory *memory, const char *what,
@@ -302,22 +318,9 @@ static weir_status check_address(struct weir_linear_memory *memory, const char *
 
 weir_status weir_canon_lower_at(struct weir_linear_memory *memory, const struct weir_wit_type *type,
                                 const void *host, uint32_t address, struct weir_error *err) {
-    struct plan plan;
-    plan.allowance = allowance_of(memory, NULL);
-    plan.count = 0;
     weir_status status = check_address(memory, "the return pointer", address, type->guest_size,
                                        type->guest_align, err);
-    if (status == WEIR_OK) {
-        status = plan_value(&plan, type, host, err);
-    }
-    if (status == WEIR_OK) {
-        status = allocate(memory, &plan, err);
-    }
-    if (status == WEIR_OK) {
-        struct store store = {.base = memory->base, .next = plan.blocks};
-        store_value(&store, type, host, address);
-    }
-    return status;
+    return status == WEIR_OK ? lower(memory, type, host, true, &address, err) : status;
 }
 
 // Says why a text or list of bytes was refused.

@@ -61,8 +61,8 @@ static weir_status check_row(const struct weir_state *state, uint64_t subscripti
 static weir_status unname(struct weir_state *state, const struct weir_subscription_record *record,
                           struct weir_error *err) {
     sqlite3_stmt *statement;
-    weir_status status = weir_connection_statement(
-        &state->connection, WEIR_SQL_SUBSCRIPTION_UNNAME, &statement, err);
+    weir_status status = weir_connection_statement(&state->connection, WEIR_SQL_SUBSCRIPTION_UNNAME,
+                                                   &statement, err);
     if (status != WEIR_OK) {
         return status;
     }

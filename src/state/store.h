@@ -97,7 +97,7 @@ struct weir_removal {
 // One transaction. Lists are applied in this order, each from its head; NULL: nothing.
 struct weir_batch {
     const struct weir_subscription_record *subscriptions; // inserted or replaced, by id
-    const struct weir_removal *forgotten; // subscriptions, all of whose notes go
+    const struct weir_removal *forgotten;                 // subscriptions, all of whose notes go
     const struct weir_note *notes;
     const struct weir_entry *entries;
     const struct weir_outbox_entry *outbox;

@@ -40,12 +40,12 @@ STAGES = ("first", "second", "third")
 START_S = 30  # from the start to the first line, at the latest
 DRAIN_S = 20  # from the writers' end to rest
 STOP_S = 30  # from SIGTERM to the end
-MOMENT_S = 0.15  # a process lives so long on average, from when it listens
+MOMENT_S = 0.1  # a process lives so long on average, from when it listens
 STEP_S = 2.0  # a step comes within that time, or not at all
 LONG_S = 4.0  # now and then one lives so long: what it did early has to be settled by then
 LONG_EVERY = 60
 REPEAT_WINDOW_S = 2.5
-POLL_S = 0.005
+POLL_S = 0.01
 CHANGES_PER_S = 150  # of each writer in Python
 
 SANITIZER = re.compile(rb"(?:ERROR|WARNING): \w+Sanitizer|: runtime error: ")

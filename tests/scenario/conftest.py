@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The fixtures of the scenarios; what they are made of is in harness.py."""
 
+import os
+import pathlib
+import shutil
+import tempfile
+
 import pytest
 
 from harness import WEIR_BIN, Site
 
 SITE = pytest.StashKey()
+HAS_FAILED = pytest.StashKey()
 
 
 def pytest_configure():
@@ -23,10 +29,34 @@ def site(tmp_path, request):
     assert not problems, "\n".join(problems)
 
 
+@pytest.fixture
+def quick_path(tmp_path, request):
+    """A folder in memory, where there is such a file system: a flush of the disk costs nothing
+    there, and a process that is killed loses no more. What is in it goes to tmp_path in the end."""
+    memory = pathlib.Path("/dev/shm")
+    folder = tmp_path / "quick"
+    if not os.access(memory, os.W_OK):
+        folder.mkdir()
+        yield folder
+        return
+    quick = pathlib.Path(tempfile.mkdtemp(prefix="weir-test-", dir=memory))
+    yield quick
+    if request.node.stash.get(HAS_FAILED, False):
+        shutil.copytree(quick, folder, symlinks=True, ignore=_sockets)
+    shutil.rmtree(quick)
+
+
+def _sockets(folder, names):
+    return [name for name in names if not (pathlib.Path(folder) / name).is_file() and
+            not (pathlib.Path(folder) / name).is_dir()]
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item):
     """Adds what the processes printed to the report of a test that failed."""
     report = yield
+    if report.failed:
+        item.stash[HAS_FAILED] = True
     site = item.stash.get(SITE, None)
     if report.failed and site and hasattr(report.longrepr, "addsection"):
         report.longrepr.addsection("what ran", site.show())

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nothing is lost over 200 kills; what is done and compared is in tests/crash/.
 
-Four sites of 50 kills, which the processes of pytest share. Each seed stands for settings of its
-own. WEIR_CRASH_SEED names another seed for the first of them.
+Four sites of 50 kills, which the processes of pytest share. They lie in memory: on a disk that
+others use too, the flushes are most of the time. Each seed stands for settings of its own.
+WEIR_CRASH_SEED names another seed for the first of them.
 """
 
 import os
@@ -20,8 +21,8 @@ STEPS_MIN = 4
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_nothing_is_lost_over_kills(tmp_path, seed):
-    problems, covered, site = crash.crash(tmp_path / "site", WEIR_BIN, GUESTS_DIR, KILLS, seed)
+def test_nothing_is_lost_over_kills(quick_path, seed):
+    problems, covered, site = crash.crash(quick_path / "site", WEIR_BIN, GUESTS_DIR, KILLS, seed)
     assert not problems, f"--seed {seed}\n" + crash.show(problems, covered, site)
     assert covered["caught up"] > KILLS
     if os.environ.get("WEIR_BUILD") in ("asan", "tsan"):  # they have the steps

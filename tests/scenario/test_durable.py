@@ -40,6 +40,7 @@ def put_sentinel(site, weir, guest="trace"):
     """A last event: when it has come, everything that was before it has."""
     site.put("zz-last", "the last one")
     weir.wait_for(lambda: weir.traces(guest, "zz-last"), "the sentinel")
+    site.wait_rest(weir)  # it may overtake others, which are of other keys
 
 
 # ---- what happened while weir was down ----
@@ -192,6 +193,7 @@ def test_attempts_go_on_after_a_restart(site):
     assert weir.stop() == 0
     weir = start(site, watching("err", retry={"attempts": 3, "backoff": "10ms"}))
     weir.wait_log(GIVEN_UP, attempt="3 of 3")
+    weir.wait_printed("err", "attempt 3")
     assert weir.printed("err") == ["attempt 2", "attempt 3"]
 
 

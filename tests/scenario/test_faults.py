@@ -56,13 +56,13 @@ class Faults:
 
 
 @pytest.fixture
-def faults(tmp_path):
-    return Faults(tmp_path / "faults")
+def faults(quick_path):
+    return Faults(quick_path / "faults")
 
 
 @pytest.fixture
-def place(tmp_path, faults):
-    site = crash.Site(tmp_path / "site", WEIR_BIN, GUESTS_DIR, 1, SETTINGS,
+def place(quick_path, faults):
+    site = crash.Site(quick_path / "site", WEIR_BIN, GUESTS_DIR, 1, SETTINGS,
                       faults.env if LIBRARY.exists() else {})
     yield site
     site.finish()

@@ -30,12 +30,14 @@ def start(site, config, **options):
 
 
 def told_by_the_next(site, config=None):
-    """The keys that the next weir is told, in order."""
+    """The keys that the next weir is told. What was taken up before the sentinel was taken up is
+    done when it has stopped, though not always printed before."""
     weir = start(site, config or kept("trace"))
     site.put("zz-last", "x")
     weir.wait_for(lambda: weir.traces("it", "zz-last"), "the sentinel")
+    site.wait_rest(weir)  # it may overtake the others, which are of other keys
     assert weir.stop() == 0
-    return [each["subject"] for each in weir.traces("it")][:-1]
+    return [each["subject"] for each in weir.traces("it") if each["subject"] != "zz-last"]
 
 
 @pytest.mark.tsan

@@ -50,6 +50,7 @@ enum {
     DRAIN_TURN_KEYS = 32,      // of one watch before it is the next one's turn
     BUFFER_BYTES_KEPT = 1 << 20, // a larger buffer for values is given back after use
     REVISION_BYTES = 96,
+    OPENS_MAX = 3, // of a file that loses its name meanwhile
 };
 
 // ---- entries ----
@@ -234,6 +235,29 @@ static bool is_being_made(const struct stat *st, int64_t wall_ns) {
     return st->st_size == 0 && age_ns >= 0 && age_ns < EMPTY_YOUNG_NS;
 }
 
+// Opens the file that has this name now. One that lost it between open and stat, removed or
+// replaced, has a younger time of change, and what is told would be a state that the key never had;
+// after OPENS_MAX it is taken as it is, for file systems that count no links. Returns errno of the
+// stat, or 0; look->fd is negative where there is no file.
+static int open_named(struct weir_file_watcher *watcher, const char *path, struct look *look,
+                      struct stat *ret_st) {
+    for (int times = 1;; times++) {
+        look->fd = weir_file_open(watcher->root_fd, path, O_RDONLY, 0);
+        if (look->fd < 0) {
+            return 0;
+        }
+        look->lease = weir_file_lease_take(look->fd);
+        look->looked_ns = weir_clock_wall_ns();
+        if (fstat(look->fd, ret_st) < 0) {
+            return errno;
+        }
+        if (ret_st->st_nlink > 0 || times == OPENS_MAX) {
+            return 0;
+        }
+        weir_file_close(&look->fd);
+    }
+}
+
 // Looks, if that was not done yet.
 static void look_at(struct weir_file_watcher *watcher, struct look *look) {
     if (look->is_done) {
@@ -249,16 +273,12 @@ static void look_at(struct weir_file_watcher *watcher, struct look *look) {
         look_end_errno(look, watcher->root_errno);
         return;
     }
-    look->fd = weir_file_open(watcher->root_fd, path.text, O_RDONLY, 0);
+    struct stat st;
+    int code = open_named(watcher, path.text, look, &st);
     if (look->fd < 0) {
         look_end_errno(look, -look->fd);
-        return;
-    }
-    look->lease = weir_file_lease_take(look->fd);
-    look->looked_ns = weir_clock_wall_ns();
-    struct stat st;
-    if (fstat(look->fd, &st) < 0) {
-        look_end(look, FAILED, errno);
+    } else if (code != 0) {
+        look_end(look, FAILED, code);
     } else if (!S_ISREG(st.st_mode)) {
         look_end(look, ABSENT, 0);
     } else if (look->lease == WEIR_FILE_LEASE_BUSY || is_being_made(&st, look->looked_ns)) {

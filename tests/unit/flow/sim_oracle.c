@@ -127,6 +127,14 @@ static int op_under_way(const struct sim_sub *sub, uint64_t seq) {
     return op;
 }
 
+// Of a source that replays, as it is in memory.
+static uint32_t cursor_of(const struct weir_kept *kept) {
+    char text[16] = "";
+    struct weir_str cursor = kept->record.cursor;
+    memcpy(text, cursor.size ? cursor.data : "", cursor.size);
+    return (uint32_t)strtoul(text, NULL, 10);
+}
+
 static void begin_taken(struct sim_sub *sub, uint64_t seq, const struct weir_kept *kept) {
     struct sim_taken *taken = &sub->taken[seq];
     taken->is_running = false;
@@ -143,9 +151,7 @@ static void begin_taken(struct sim_sub *sub, uint64_t seq, const struct weir_kep
         taken->verdict = SIM_NONE;
         taken->is_dropped = taken->is_skipped = false;
     } else if (can(sub, WEIR_CAN_REPLAY) && op == -1 && !taken->is_returned &&
-               taken->event->index > strtoul(kept->record.cursor.size ? kept->record.cursor.data
-                                                                      : "0",
-                                             NULL, 10)) {
+               taken->event->index > cursor_of(kept)) {
         forget(sub, seq);
     }
 }
@@ -419,7 +425,15 @@ struct weir_delivery *__wrap_weir_ledger_abandon(struct weir_subscription *subsc
             abandoned++;
         }
     }
-    sub->has_repeats |= subscription->settled_in_ledger > 0 || subscription->removals;
+    for (uint64_t seq = sub->open_seq; seq <= sub->seq_last && subscription->passed; seq++) {
+        const struct sim_taken *taken = &sub->taken[seq];
+        if (taken->event && !taken->is_returned && is_finished(taken) &&
+            taken->event->index > cursor_of(subscription->kept)) {
+            forget(sub, seq); // it was settled, and the cursor did not come to it
+        }
+    }
+    sub->has_repeats |= subscription->settled_in_ledger > 0 || subscription->removals ||
+                        subscription->passed_count > 0;
     for (const struct weir_entry *entry = sim.flow->batch_entries; entry; entry = entry->next) {
         sub->has_repeats |= entry->subscription == sub->record_id;
     }
@@ -654,6 +668,7 @@ static bool is_sub_resting(const struct sim_sub *sub) {
     const struct weir_subscription_counts *counts = &sub->subscription->counts;
     return counts->queued == 0 && counts->behind == 0 && counts->in_flight == 0 &&
            !sub->subscription->ledger && !sub->subscription->removals &&
+           sub->subscription->passed_count == 0 &&
            sub->subscription->pins == 0 && sub->subscription->batch_pins == 0 &&
            sim_source_is_told(sub->source);
 }

@@ -19,12 +19,55 @@ static struct fake_source *source_of(struct weir_resource *resource) {
     return (struct fake_source *)(void *)resource;
 }
 
+// Adds to a text of FAKE_RESUMED_BYTES.
+static void note(char *text, struct weir_str one, struct weir_str other) {
+    size_t used = strlen(text);
+    int size = snprintf(text + used, FAKE_RESUMED_BYTES - used, "%.*s%s%.*s ", WEIR_STR_ARG(one),
+                        other.size > 0 ? "=" : "", WEIR_STR_ARG(other));
+    REQUIRE((size_t)size < FAKE_RESUMED_BYTES - used);
+}
+
+static bool note_recalled(void *context, struct weir_str key, struct weir_str fingerprint) {
+    struct fake_source *source = context;
+    note(source->resumed, key, fingerprint);
+    return true;
+}
+
+// Where the watch goes on, or what is there when it begins.
+static weir_status begin(struct fake_source *source, const struct weir_watch_args *args,
+                         struct weir_error *err) {
+    uint32_t capabilities = source->provider.capabilities;
+    source->is_resumed = args->resume != NULL;
+    source->resumed[0] = '\0';
+    if (args->resume && (capabilities & WEIR_CAN_REPLAY)) {
+        note(source->resumed, args->resume->position, (struct weir_str){0});
+    } else if (args->resume) {
+        return args->resume->recall(args->resume->context, note_recalled, source, err);
+    } else if ((capabilities & WEIR_CAN_REPLAY) && args->sink.remember) {
+        return args->sink.remember(args->sink.context, (struct weir_str){0}, WEIR_STR("0"));
+    } else if ((capabilities & WEIR_CAN_COMPARE) && args->sink.remember) {
+        return args->sink.remember(args->sink.context, WEIR_STR("there"), WEIR_STR("before"));
+    }
+    return WEIR_OK;
+}
+
+static void fake_acknowledge(struct weir_watch *base, struct weir_event *event) {
+    struct fake_source *source = source_of(base->resource);
+    pthread_mutex_lock(&source->lock);
+    note(source->acknowledged, event->fields.id, (struct weir_str){0});
+    pthread_mutex_unlock(&source->lock);
+}
+
 static weir_status fake_watch(struct weir_resource *resource, const struct weir_watch_args *args,
                               struct weir_watch **ret_watch, struct weir_error *err) {
     struct fake_source *source = source_of(resource);
     *ret_watch = NULL;
     if (source->watch_answer != WEIR_OK) {
         return weir_fail(err, source->watch_answer, "%s", "the source is told to refuse");
+    }
+    weir_status status = begin(source, args, err);
+    if (status != WEIR_OK) {
+        return status;
     }
     struct fake_watch *watch = calloc(1, sizeof *watch);
     char *text = malloc(args->pattern.text.size + 1);
@@ -86,11 +129,18 @@ static const struct weir_provider fake_provider = {
     .watch = fake_watch,
     .unwatch = fake_unwatch,
     .resume = fake_resume,
+    .acknowledge = fake_acknowledge,
 };
 static const struct weir_provider fake_blind_provider = {.kind = "blind"};
 
 void fake_source_init(struct fake_source *source, const char *name) {
-    *source = (struct fake_source){.base = {.provider = &fake_provider, .name = strdup(name)}};
+    fake_source_init_as(source, name, WEIR_CAN_PAUSE);
+}
+
+void fake_source_init_as(struct fake_source *source, const char *name, uint32_t capabilities) {
+    *source = (struct fake_source){.provider = fake_provider, .base = {.name = strdup(name)}};
+    source->provider.capabilities = WEIR_CAN_WATCH | capabilities;
+    source->base.provider = &source->provider;
     REQUIRE(source->base.name);
     pthread_mutex_init(&source->lock, NULL);
     pthread_cond_init(&source->changed, NULL);
@@ -108,9 +158,9 @@ void fake_source_finish(struct fake_source *source) {
     free(source->base.name);
 }
 
-// Under lock. Memory that ran out for the event itself is tried again like any other.
-static weir_status offer(struct fake_source *source, const char *key, const char *id,
-                         const char *body) {
+static weir_status make_event(const struct fake_source *source, const char *key, const char *id,
+                              const char *body, const char *position,
+                              struct weir_event **ret_event) {
     const struct weir_event_fields fields = {
         .specversion = WEIR_STR("1.0"),
         .ty = WEIR_STR("dev.weir.test"),
@@ -119,15 +169,23 @@ static weir_status offer(struct fake_source *source, const char *key, const char
         .subject = {true, weir_str_of(key)},
         .data = {true, {WEIR_PAYLOAD_TEXT, weir_str_of(body)}},
     };
+    const struct weir_event_origin origin = {.key = weir_str_of(key),
+                                             .position = weir_str_of(position)};
+    return weir_event_make(&fields, &origin, ret_event, NULL);
+}
+
+struct weir_event *fake_event(const struct fake_source *source, const char *key, const char *id,
+                              const char *body, const char *position) {
     struct weir_event *event;
-    weir_status status = weir_event_new(&fields, weir_str_of(key), &event, NULL);
-    if (status != WEIR_OK) {
-        source->refused++;
-        return status;
-    }
-    status = WEIR_STOPPED;
+    REQUIRE(make_event(source, key, id, body, position, &event) == WEIR_OK);
+    return event;
+}
+
+// Under lock.
+static weir_status offer_event(struct fake_source *source, struct weir_event *event) {
+    weir_status status = WEIR_STOPPED;
     for (struct fake_watch *watch = source->watches; watch; watch = watch->next) {
-        if (!weir_pattern_matches(&watch->pattern, event->key)) {
+        if (!event->is_gap && !weir_pattern_matches(&watch->pattern, event->key)) {
             continue;
         }
         REQUIRE(!watch->is_paused && "not before resume");
@@ -135,6 +193,26 @@ static weir_status offer(struct fake_source *source, const char *key, const char
         watch->is_paused = status == WEIR_AGAIN;
         source->refused += status == WEIR_NO_MEMORY;
     }
+    return status;
+}
+
+weir_status fake_source_offer_event(struct fake_source *source, struct weir_event *event) {
+    pthread_mutex_lock(&source->lock);
+    weir_status status = offer_event(source, event);
+    pthread_mutex_unlock(&source->lock);
+    return status;
+}
+
+// Under lock. Memory that ran out for the event itself is tried again like any other.
+static weir_status offer(struct fake_source *source, const char *key, const char *id,
+                         const char *body) {
+    struct weir_event *event;
+    weir_status status = make_event(source, key, id, body, NULL, &event);
+    if (status != WEIR_OK) {
+        source->refused++;
+        return status;
+    }
+    status = offer_event(source, event);
     weir_event_unref(event);
     return status;
 }

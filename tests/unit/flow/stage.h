@@ -17,18 +17,30 @@
 
 struct fake_watch;
 
+enum { FAKE_RESUMED_BYTES = 4096 };
+
 struct fake_source {
     struct weir_resource base;
-    pthread_mutex_t lock; // of all that follows; held while `offer` is called
+    struct weir_provider provider; // its own, so that each can do what its test wants
+    pthread_mutex_t lock;          // of all that follows; held while `offer` is called
     pthread_cond_t changed;
     struct fake_watch *watches;
     weir_status watch_answer; // what `watch` answers
     size_t begun, ended;      // watches
     size_t resumes;
     size_t refused; // offers that were answered with WEIR_NO_MEMORY
+    // What the last watch was given to go on from: the position, or "key=fingerprint " of each key.
+    bool is_resumed;
+    char resumed[FAKE_RESUMED_BYTES];
+    // The ids of the events that were acknowledged, each with a space behind it.
+    char acknowledged[FAKE_RESUMED_BYTES];
 };
 
+// One that can be watched and paused.
 void fake_source_init(struct fake_source *source, const char *name);
+// One that can also do this, bits of enum weir_capability; without WEIR_CAN_PAUSE it cannot be
+// paused. One that can replay remembers the position "0" when its watch begins.
+void fake_source_init_as(struct fake_source *source, const char *name, uint32_t capabilities);
 void fake_source_finish(struct fake_source *source);
 
 // Offers a change to the watches of its key, as the resource's thread would. WEIR_AGAIN is
@@ -36,6 +48,11 @@ void fake_source_finish(struct fake_source *source);
 // program. WEIR_STOPPED where nobody watches.
 weir_status fake_source_offer(struct fake_source *source, const char *key, const char *id,
                               const char *body);
+// The same for an event of the test's own, such as one with a position, or a gap.
+weir_status fake_source_offer_event(struct fake_source *source, struct weir_event *event);
+// An event as fake_source_offer makes it, with a position.
+struct weir_event *fake_event(const struct fake_source *source, const char *key, const char *id,
+                              const char *body, const char *position);
 // Offers until it is taken, waiting for `resume` in between. WEIR_STOPPED where nobody watches any
 // more. For one watch.
 weir_status fake_source_produce(struct fake_source *source, const char *key, const char *id,
