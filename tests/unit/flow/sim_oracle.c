@@ -194,7 +194,7 @@ static void check_told(struct sim_sub *sub, struct sim_event *event) {
     SIM_CHECK(!sub->is_gap_open, "%s: %s is taken beside a gap", sub->name, event->id);
     if (its->seq != 0 && !can(sub, WEIR_CAN_ACK)) {
         const struct sim_taken *taken = &sub->taken[its->seq];
-        SIM_CHECK(taken->is_abandoned, "%s: %s is told again, %s", sub->name, event->id,
+        SIM_CHECK(taken->is_abandoned || sub->has_repeats, "%s: %s is told again, %s", sub->name, event->id,
                   taken->is_done ? "which is durably settled" : "which waits already");
     }
     if (!event->is_gap) {
@@ -478,7 +478,7 @@ static void commit_outbox(const struct weir_outbox_entry *entry) {
     event->cause_seq = seq;
     SIM_CHECK(seq > 0, "%s: %s is durable, its cause %s has not returned it", sub->name, event->id,
               event->cause->id);
-    if (event->cause->key < SIM_KEYS_MAX && !sub->has_repeats) {
+    if (event->cause->key < SIM_KEYS_MAX && !sub->has_repeats && !event->has_letter) {
         SIM_CHECK(seq > sub->out_seq[event->cause->key], "%s: %s is in the outbox too late",
                   sub->name, event->id);
         sub->out_seq[event->cause->key] = seq;
@@ -598,7 +598,7 @@ void sim_oracle_unqueued(struct sim_event *event) {
         const struct sim_record *record = sim_store_record(sub->record_id);
         bool is_durable = record && seq < record->next_seq &&
                           (is_finished(taken) || sim_store_row(record->id, seq));
-        SIM_CHECK(is_durable || taken->is_done || taken->is_abandoned,
+        SIM_CHECK(is_durable || case_of(sub, event)->was_durable || taken->is_abandoned,
                   "%s: %s has left the outbox and is not durable", sub->name, event->id);
     }
     event->told = 0;
