@@ -154,12 +154,11 @@ static void free_remains(struct remains *remains) {
     }
 }
 
-// Under lock: subscriptions that only the commit held. One whose row is to go now, because it was
-// settled while it was written, is held until the next.
+// Under lock: subscriptions that only the commit held.
 static struct weir_subscription *collect_gone(struct weir_flow *flow) {
     struct weir_subscription *subscription, *next, *list = NULL;
     DL_FOREACH_SAFE2(flow->gone, subscription, next, next_all) {
-        if (subscription->batch_pins == 0 && !subscription->is_dirty) {
+        if (subscription->batch_pins == 0) {
             DL_DELETE2(flow->gone, subscription, prev_all, next_all);
             subscription->next_all = list;
             list = subscription;
