@@ -400,12 +400,12 @@ bool weir_ledger_collect(struct weir_flow *flow) {
 // A row was written, or its attempts were: what is next for its delivery. Where its subscription
 // has ended meanwhile the row stays, and the event comes again.
 static void written(struct weir_delivery *delivery, struct weir_delivery **list) {
-    if (delivery->subscription->is_emptied) {
+    bool is_gone = delivery->subscription->is_emptied;
+    bool is_behind = !delivery->is_settled && !delivery->is_in_lane;
+    if (is_gone || is_behind) {
         give_up(delivery, list);
     } else if (delivery->is_settled) { // meanwhile
         want_removal(delivery);
-    } else if (!delivery->is_in_lane) { // it is behind
-        give_up(delivery, list);
     } else if (delivery->attempts != delivery->entry.attempts) {
         want_attempt(delivery);
     }
