@@ -28,7 +28,7 @@ enum {
     SIM_EVENTS_MAX = 4096,
     SIM_EVENT_SLOTS = 16384,
     SIM_TAKEN_MAX = 1024, // of one subscription
-    SIM_WATCHES_MAX = 8,
+    SIM_WATCHES_MAX = SIM_SUBS_MAX,
     SIM_ROWS_MAX = 2048,
 };
 
@@ -48,6 +48,7 @@ struct sim_case {
 
 struct sim_event {
     char id[64];
+    uint16_t slot;             // in sim.event_slots
     struct sim_source *source; // NULL: a handler returned it
     uint32_t index;            // of the change in its source, from 1; of a gap: its last one
     uint32_t gap_from;
@@ -94,7 +95,6 @@ struct sim_sub {
     bool is_known;      // its record has been durable and complete
     uint32_t fresh_index, since_index;
     uint32_t fresh_keys[SIM_KEYS_MAX];
-    struct sim_taken taken[SIM_TAKEN_MAX];
     uint64_t seq_last; // the largest that was ever taken
     uint64_t open_seq; // everything below it is done
     bool has_repeats; // what was settled was given up when the disk did not answer, and comes again
@@ -110,6 +110,8 @@ struct sim_sub {
     uint32_t running; // handlers
     uint32_t told_index[SIM_KEYS_MAX];
     uint64_t received, refused, dropped, abandoned, returned;
+
+    struct sim_taken taken[SIM_TAKEN_MAX]; // by number; none above seq_last
 };
 
 // ---- sources ----
@@ -274,6 +276,7 @@ uint64_t sim_run(uint64_t seed, uint32_t steps);
 struct sim_event *sim_event_of(struct weir_str id);
 // The event of that id, made where there is none.
 struct sim_event *sim_event_obtain(struct weir_str id);
+void sim_events_clear(void);
 uint64_t sim_event_hash(const struct weir_event_fields *fields);
 // The same id has the same bytes.
 void sim_event_check(struct sim_event *event, const struct weir_event_fields *fields);

@@ -41,9 +41,9 @@
 #endif
 
 enum {
-    STACK_BYTES = 256 * 1024,
+    STACK_BYTES = 96 * 1024, // a part of it is looked at in each turn where sanitizers watch
     WEIGHT_MAX = 16,         // of a fiber, which says how often it has its turn
-    WEIGHT_TURNS = 48,       // until a weight is drawn again, on average
+    WEIGHT_TURNS = 8,        // until a weight is drawn again, on average
     TURN_NS_MAX = 20 * 1000, // that pass between two turns
     TURNS_MAX = 2000000,     // of one schedule; more is a fiber that waits in a circle
 };
@@ -76,6 +76,7 @@ bool sim_is_verbose;
 
 static struct {
     struct fiber fibers[FIBERS_MAX];
+    size_t used; // of them; the rest was never started
     struct fiber *current; // NULL: no schedule, and everything is as it really is
     struct fiber *before;  // whose turn it was last
     uint64_t seed, random, sum, turns;
@@ -144,46 +145,44 @@ static bool may_go_on(const struct fiber *fiber) {
            (fiber->state == FIBER_WAITING && fiber->until_ns <= sims.now_ns);
 }
 
-static uint32_t weight_of(struct fiber *fiber) {
-    if (!may_go_on(fiber)) {
-        return 0;
-    }
-    if (sim_chance(1, WEIGHT_TURNS)) {
-        fiber->weight = 1 + (uint32_t)sim_random(WEIGHT_MAX);
-    }
-    return fiber->weight;
-}
-
 // Draws who goes on; NULL: nobody can now.
 static struct fiber *pick(void) {
-    uint32_t weights[FIBERS_MAX], sum = 0;
-    for (size_t i = 0; i < FIBERS_MAX; i++) {
-        sum += weights[i] = weight_of(&sims.fibers[i]);
-    }
-    if (sum == 0) {
-        return NULL;
-    }
-    uint64_t at = sim_random(sum);
-    for (size_t i = 0; i < FIBERS_MAX; i++) {
-        if (at < weights[i]) {
-            return &sims.fibers[i];
+    struct fiber *able[FIBERS_MAX];
+    size_t count = 0;
+    uint32_t sum = 0;
+    for (size_t i = 0; i < sims.used; i++) {
+        struct fiber *fiber = &sims.fibers[i];
+        if (may_go_on(fiber)) {
+            able[count++] = fiber;
+            sum += fiber->weight;
         }
-        at -= weights[i];
     }
-    return NULL;
+    if (count <= 1) {
+        return count == 1 ? able[0] : NULL;
+    }
+    uint64_t drawn = draw();
+    if (drawn % WEIGHT_TURNS == 0) {
+        able[drawn / WEIGHT_TURNS % count]->weight = 1 + (uint32_t)sim_random(WEIGHT_MAX);
+    }
+    uint32_t at = (uint32_t)((drawn >> 32) % sum);
+    size_t i = 0;
+    while (i + 1 < count && at >= able[i]->weight) {
+        at -= able[i++]->weight;
+    }
+    return able[i];
 }
 
 // Sets time forward to what is due first.
 static void pass_time(void) {
     int64_t until_ns = INT64_MAX;
-    for (size_t i = 0; i < FIBERS_MAX; i++) {
+    for (size_t i = 0; i < sims.used; i++) {
         const struct fiber *fiber = &sims.fibers[i];
         if (fiber->state == FIBER_WAITING && fiber->until_ns < until_ns) {
             until_ns = fiber->until_ns;
         }
     }
     if (until_ns == INT64_MAX) {
-        for (size_t i = 0; i < FIBERS_MAX; i++) {
+        for (size_t i = 0; i < sims.used; i++) {
             const struct fiber *fiber = &sims.fibers[i];
             if (fiber->state == FIBER_WAITING || fiber->state == FIBER_BLOCKED) {
                 fprintf(stderr, "%s waits\n", fiber->name);
@@ -257,7 +256,7 @@ void fiber_sleep(int64_t duration_ns) {
 }
 
 static void wake_all(const void *on, enum fiber_state state) {
-    for (size_t i = 0; i < FIBERS_MAX; i++) {
+    for (size_t i = 0; i < sims.used; i++) {
         struct fiber *fiber = &sims.fibers[i];
         if (fiber->state == state && fiber->on == on) {
             fiber->state = FIBER_RUNNABLE;
@@ -308,6 +307,7 @@ struct fiber *fiber_start(const char *name, void *(*run)(void *argument), void *
             if (!fiber->stack) {
                 make_stack(fiber);
             }
+            sims.used = i < sims.used ? sims.used : i + 1;
             fiber->state = FIBER_RUNNABLE;
             fiber->name = name;
             fiber->run = run;
@@ -335,6 +335,7 @@ void fibers_begin(uint64_t seed) {
     sims.now_ns = 1000 * WEIR_NS_PER_S;
     sims.wall_offset_ns = 1700000000 * WEIR_NS_PER_S;
     sims.current = &sims.fibers[0];
+    sims.used = 1;
     sims.current->state = FIBER_RUNNABLE;
     sims.current->name = "director";
     sims.current->weight = 4;
@@ -347,7 +348,7 @@ void fibers_begin(uint64_t seed) {
 }
 
 uint64_t fibers_end(void) {
-    for (size_t i = 1; i < FIBERS_MAX; i++) {
+    for (size_t i = 1; i < sims.used; i++) {
         SIM_CHECK(sims.fibers[i].state == FIBER_FREE, "the thread %s has not ended",
                   sims.fibers[i].name);
     }
@@ -477,7 +478,7 @@ int __wrap_pthread_cond_signal(pthread_cond_t *condition) {
     }
     struct fiber *waiting[FIBERS_MAX];
     size_t count = 0;
-    for (size_t i = 0; i < FIBERS_MAX; i++) {
+    for (size_t i = 0; i < sims.used; i++) {
         struct fiber *fiber = &sims.fibers[i];
         if (fiber->state == FIBER_WAITING && fiber->on == condition) {
             waiting[count++] = fiber;

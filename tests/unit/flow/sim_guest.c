@@ -145,6 +145,9 @@ static bool take_time(const struct weir_call *call) {
         int64_t left_ns = end_ns - sim_now_ns();
         fiber_sleep(left_ns < LOOK_NS ? left_ns : LOOK_NS);
     }
+    if (sim.is_crashed) {
+        fiber_sleep(LOOK_NS); // what is put back is not taken up at once, over and over
+    }
     return !atomic_load(&call->is_cut) && !sim.is_crashed;
 }
 

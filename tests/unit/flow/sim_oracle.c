@@ -37,8 +37,16 @@ struct sim_event *sim_event_obtain(struct weir_str id) {
         SIM_CHECK(id.size < sizeof made->id, "an id of %zu bytes", id.size);
         memset(made, 0, sizeof *made);
         memcpy(made->id, id.data, id.size);
+        made->slot = (uint16_t)(slot - sim.event_slots);
     }
     return &sim.events[*slot];
+}
+
+void sim_events_clear(void) {
+    for (uint32_t i = 1; i <= sim.event_count; i++) {
+        sim.event_slots[sim.events[i].slot] = 0;
+    }
+    sim.event_count = 0;
 }
 
 static uint64_t mix(uint64_t hash, struct weir_str text) {
@@ -575,7 +583,7 @@ void sim_oracle_unqueued(struct sim_event *event) {
     for (uint32_t i = 0; i < sim.sub_count; i++) {
         struct sim_sub *sub = &sim.subs[i];
         uint64_t seq = case_of(sub, event)->seq;
-        if ((event->told & 1u << i) == 0 || seq == 0) {
+        if ((event->told & 1u << i) == 0 || seq == 0 || event->published > 1) {
             continue;
         }
         const struct sim_taken *taken = &sub->taken[seq];

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,7 +95,8 @@ static struct weir_resource *draw_target(void) {
 
 static void draw_sub(struct sim_sub *sub, uint32_t number, struct sim_source *source) {
     static const char *const keys[] = {"k0", "k1", "k2", "k3", "k4", "k5", "*"};
-    memset(sub, 0, sizeof *sub);
+    memset(sub->taken, 0, (sub->seq_last + 1) * sizeof sub->taken[0]);
+    memset(sub, 0, offsetof(struct sim_sub, taken));
     sub->number = number;
     sub->source = source;
     sub->key = sim_chance(2, 3) ? SIM_KEYS_MAX : (uint32_t)sim_random(2);
@@ -141,8 +143,7 @@ static void draw_all(void) {
             sim.sub_count++;
         }
     }
-    sim.event_count = 0;
-    memset(sim.event_slots, 0, sizeof sim.event_slots);
+    sim_events_clear();
     for (uint64_t changes = sim_random(4); changes > 0; changes--) {
         sim_source_change(&sim.sources[sim_random(sim.source_count)]);
     }

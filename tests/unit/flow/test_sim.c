@@ -10,7 +10,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { STEPS = 40, SCHEDULES = 5000 };
+enum { STEPS = 24, SCHEDULES = 15000 };
 
 // Schedules that failed once, and what they found.
 static const struct kept {
