@@ -36,14 +36,15 @@ enum {
 
 // What one subscription has to do with one event.
 struct sim_case {
-    uint64_t seq;     // under which it was taken last; 0: it was not, or that is forgotten
-    uint64_t out_seq; // under which it was when its handler returned an event
-    bool is_refused;  // dropped when it came
-    bool is_covered;  // by a gap
-    bool has_out;     // what it caused has been durable in the outbox
-    bool has_letter;  // a dead letter of it has been durable
-    bool is_thrown;   // a person has removed its dead letter
-    bool was_durable; // it has been settled durably, or had a row
+    uint64_t seq;      // under which it was taken last; 0: it was not, or that is forgotten
+    uint64_t out_seq;  // under which it was when its handler returned an event
+    uint64_t told_seq; // under which it was when a topic had told it
+    bool is_refused;   // dropped when it came
+    bool is_covered;   // by a gap
+    bool has_out;      // what it caused has been durable in the outbox
+    bool has_letter;   // a dead letter of it has been durable
+    bool is_thrown;    // a person has removed its dead letter
+    bool was_durable;  // it has been settled durably, or had a row
 };
 
 struct sim_event {
@@ -80,14 +81,16 @@ struct sim_taken {
     bool is_running;
     uint32_t calls;    // in this run
     uint32_t attempts; // that have failed, as far as is durable or known
+    bool has_failed;   // the last one
 };
 
 // A subscription's name, over all runs.
 struct sim_sub {
-    char name[16];
+    char name[64];
     uint32_t number;
     struct sim_source *source;
-    uint32_t key; // SIM_KEYS_MAX: every key
+    uint32_t key;    // SIM_KEYS_MAX: every key
+    bool is_unnamed; // it gets its name when its handler is said, as in a guest's main
     struct weir_subscription_args args;
     bool has_target;
 
@@ -104,6 +107,7 @@ struct sim_sub {
     // Of this run:
     struct weir_subscription *subscription; // NULL: does not run
     struct weir_set *set;
+    bool is_bound;      // its handler has been said
     int64_t watched_ns; // since when it is; INT64_MAX: it is not, or not any more
     bool is_gap_open;
     bool is_stopped;
@@ -234,7 +238,8 @@ enum sim_crash { // where it comes
 };
 
 struct sim_counts {
-    uint64_t changes, calls, settled, letters, published, crashes, drops, gaps, commits, undead;
+    uint64_t changes, calls, settled, letters, published, crashes, drops, gaps, commits, undead,
+        later;
 };
 
 struct sim {
@@ -258,6 +263,7 @@ struct sim {
     bool is_clean; // and none is felt: what is asked for is done
     // How often, of 64:
     uint32_t store_faults, store_delays, publish_faults, handler_faults, handler_delays, derives;
+    uint32_t memory_faults;
     uint64_t crashes;
     struct sim_counts counts;
 };
@@ -289,6 +295,8 @@ void sim_oracle_calls(struct sim_sub *sub, const struct weir_delivery *delivery,
                       const struct weir_event_fields *fields);
 void sim_oracle_answers(struct sim_sub *sub, uint64_t seq, enum sim_verdict verdict,
                         bool has_failed);
+// There was no memory to settle it.
+void sim_oracle_forgets(struct sim_sub *sub, uint64_t seq);
 // `since_ns`: when publishing began.
 void sim_oracle_published(struct sim_event *event, const struct sim_source *target,
                           int64_t since_ns);

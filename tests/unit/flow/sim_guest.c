@@ -112,8 +112,8 @@ static struct weir_event *make_returned(const struct sim_sub *sub, const struct 
         .data = {true, {WEIR_PAYLOAD_TEXT, weir_str_of(data)}},
     };
     struct weir_event *returned;
-    SIM_CHECK(weir_event_new(&fields, (struct weir_str){0}, &returned, NULL) == WEIR_OK,
-              "no memory");
+    while (weir_event_new(&fields, (struct weir_str){0}, &returned, NULL) != WEIR_OK) {
+    } // the guest's own memory has not run out
     return returned;
 }
 
@@ -129,6 +129,16 @@ static void answer(const struct sim_sub *sub, const struct sim_event *event, uin
         weir_fail(&verdict->error, WEIR_TRAPPED, "attempt %" PRIu32 " fails", attempt);
     } else if (fate(sub, event, 3) % 64 < sim.derives) {
         verdict->derived = make_returned(sub, event);
+    }
+}
+
+void __real_weir_settle_prepare(struct weir_worker *worker, struct weir_settlement *settlement);
+void __wrap_weir_settle_prepare(struct weir_worker *worker, struct weir_settlement *settlement);
+void __wrap_weir_settle_prepare(struct weir_worker *worker, struct weir_settlement *settlement) {
+    __real_weir_settle_prepare(worker, settlement);
+    if (settlement->decision == WEIR_DECIDE_LATER && !sim.is_crashed) {
+        const struct weir_delivery *delivery = worker->lane->first;
+        sim_oracle_forgets(sim_sub_of(delivery->subscription), delivery->entry.seq);
     }
 }
 

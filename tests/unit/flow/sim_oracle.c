@@ -370,6 +370,7 @@ void sim_oracle_answers(struct sim_sub *sub, uint64_t seq, enum sim_verdict verd
     taken->is_running = false;
     taken->verdict = verdict;
     taken->attempts += has_failed;
+    taken->has_failed = has_failed;
     if (verdict == SIM_DERIVED) {
         case_of(sub, taken->event)->out_seq = seq;
     }
@@ -377,6 +378,15 @@ void sim_oracle_answers(struct sim_sub *sub, uint64_t seq, enum sim_verdict verd
     if (verdict != SIM_NONE && taken->event->is_gap && !taken->is_returned) {
         sub->is_gap_open = false;
     }
+}
+
+void sim_oracle_forgets(struct sim_sub *sub, uint64_t seq) {
+    struct sim_taken *taken = &sub->taken[seq];
+    SIM_TELL("%s: %s cannot be settled now", sub->name, taken->event->id);
+    taken->verdict = SIM_NONE;
+    taken->attempts -= taken->has_failed;
+    sub->is_gap_open |= taken->event->is_gap && !taken->is_returned;
+    sim.counts.later++;
 }
 
 struct weir_delivery *__real_weir_ledger_settle(struct weir_delivery *delivery);
@@ -574,6 +584,7 @@ void sim_oracle_published(struct sim_event *event, const struct sim_source *targ
             SIM_CHECK(case_of(sub, event)->seq != 0, "%s: %s is published and not taken", sub->name,
                       event->id);
             event->told |= 1u << i;
+            case_of(sub, event)->told_seq = case_of(sub, event)->seq;
         }
     }
 }
@@ -582,8 +593,9 @@ void sim_oracle_published(struct sim_event *event, const struct sim_source *targ
 void sim_oracle_unqueued(struct sim_event *event) {
     for (uint32_t i = 0; i < sim.sub_count; i++) {
         struct sim_sub *sub = &sim.subs[i];
-        uint64_t seq = case_of(sub, event)->seq;
-        if ((event->told & 1u << i) == 0 || seq == 0 || event->published > 1) {
+        uint64_t seq = case_of(sub, event)->told_seq;
+        if ((event->told & 1u << i) == 0 || seq == 0 || event->published > 1 ||
+            sub->taken[seq].event != event) {
             continue;
         }
         const struct sim_taken *taken = &sub->taken[seq];

@@ -39,6 +39,15 @@ static bool is_wanted(const struct sim_watch *watch, uint32_t key) {
     return watch->is_every || watch->key == key;
 }
 
+// What a source does without memory is no matter of the simulation: it tries again.
+static struct weir_event *make(const struct weir_event_fields *fields,
+                               const struct weir_event_origin *origin) {
+    struct weir_event *event;
+    while (weir_event_make(fields, origin, &event, NULL) != WEIR_OK) {
+    }
+    return event;
+}
+
 static struct weir_event *make_event(const struct sim_source *source, uint32_t index) {
     const struct sim_change *change = &source->changes[index];
     char id[24], key[8], position[16] = "", data[40];
@@ -60,8 +69,7 @@ static struct weir_event *make_event(const struct sim_source *source, uint32_t i
     };
     const struct weir_event_origin origin = {.key = weir_str_of(key),
                                              .position = weir_str_of(position)};
-    struct weir_event *event;
-    SIM_CHECK(weir_event_make(&fields, &origin, &event, NULL) == WEIR_OK, "no memory");
+    struct weir_event *event = make(&fields, &origin);
     struct sim_event *known = sim_event_obtain(weir_str_of(id));
     known->source = (struct sim_source *)(uintptr_t)source;
     known->index = index;
@@ -86,8 +94,7 @@ static struct weir_event *make_gap(const struct sim_watch *watch) {
         .data = {true, {WEIR_PAYLOAD_TEXT, weir_str_of("gap")}},
     };
     const struct weir_event_origin origin = {.position = weir_str_of(position), .is_gap = true};
-    struct weir_event *event;
-    SIM_CHECK(weir_event_make(&fields, &origin, &event, NULL) == WEIR_OK, "no memory");
+    struct weir_event *event = make(&fields, &origin);
     struct sim_event *known = sim_event_obtain(weir_str_of(id));
     known->source = (struct sim_source *)(uintptr_t)source;
     known->index = watch->gap_to;
@@ -463,7 +470,8 @@ static weir_status topic_watch(struct weir_resource *resource, const struct weir
 void sim_topic_begin(struct sim_source *source) {
     const struct weir_topic_options options = {.watches_max = SIM_WATCHES_MAX};
     const struct weir_resource_args args = {.name = source->name, .options = &options};
-    SIM_CHECK(weir_topic_provider.open(&args, &source->topic, NULL) == WEIR_OK, "no topic");
+    while (weir_topic_provider.open(&args, &source->topic, NULL) != WEIR_OK) {
+    }
     // The watches' resource is this one, and what is called of it is called for ours.
 }
 

@@ -5,6 +5,7 @@
 #include "unit/flow/sim.h"
 
 #include "base/clock.h"
+#include "unit/failing_malloc.h"
 
 #include <inttypes.h>
 #include <stddef.h>
@@ -72,6 +73,7 @@ static void draw_config(void) {
     sim.handler_faults = sim_chance(1, 4) ? 0 : (uint32_t)between(4, 40);
     sim.handler_delays = sim_chance(1, 3) ? 0 : (uint32_t)between(1, 32);
     sim.derives = (uint32_t)between(0, 40);
+    sim.memory_faults = sim_chance(3, 4) ? 0 : (uint32_t)between(1, 16);
 }
 
 // A source that keeps what was not acknowledged does so for one subscription.
@@ -94,6 +96,10 @@ static struct weir_resource *draw_target(void) {
 }
 
 static void draw_sub(struct sim_sub *sub, uint32_t number, struct sim_source *source) {
+    bool is_shared = false;
+    for (uint32_t i = 0; i < number; i++) {
+        is_shared = is_shared || sim.subs[i].source == source;
+    }
     static const char *const keys[] = {"k0", "k1", "k2", "k3", "k4", "k5", "*"};
     memset(sub->taken, 0, (sub->seq_last + 1) * sizeof sub->taken[0]);
     memset(sub, 0, offsetof(struct sim_sub, taken));
@@ -103,16 +109,22 @@ static void draw_sub(struct sim_sub *sub, uint32_t number, struct sim_source *so
     sub->watched_ns = INT64_MAX;
     sub->open_seq = 1;
     sub->has_repeats = sim_source_can(source, WEIR_CAN_ACK); // which tells again what is on its way
-    snprintf(sub->name, sizeof sub->name, "%c", (char)('a' + number));
+    sub->is_unnamed = !is_shared && sim_chance(1, 4);
+    if (sub->is_unnamed) {
+        snprintf(sub->name, sizeof sub->name, "guest/%s/%s/%s", source->name, keys[sub->key],
+                 WEIR_HANDLER_DEFAULT);
+    } else {
+        snprintf(sub->name, sizeof sub->name, "%c", (char)('a' + number));
+    }
     struct weir_resource *target = draw_target();
     sub->has_target = target != NULL;
     sub->args = (struct weir_subscription_args){
-        .name = sub->name,
+        .name = sub->is_unnamed ? NULL : sub->name,
         .resource = &source->base,
         .key = weir_str_of(keys[sub->key]),
         .event_bytes_max = 1 << 20,
         .guest = sim_guest,
-        .handler = WEIR_HANDLER_DEFAULT,
+        .handler = sub->is_unnamed ? NULL : WEIR_HANDLER_DEFAULT,
         .retry = {.attempts = between(1, 3),
                   .backoff_ns = (int64_t)between(1, 20) * MS,
                   .backoff_max_ns = 50 * MS,
@@ -160,7 +172,7 @@ static void tell_all(void) {
         SIM_TELL("%s: %.*s of %s (%s%s%s%s%s%s) to %s, %" PRIu64 " attempts, queue %" PRIu64
                  " (%" PRIu64 " bytes), journal %" PRIu64 " (%" PRIu64
                  " bytes), concurrency %" PRIu64 ", on_gap %d, overflow %d",
-                 args->name, WEIR_STR_ARG(args->key), source->name,
+                 sim.subs[i].name, WEIR_STR_ARG(args->key), source->name,
                  source->is_topic ? "topic " : "",
                  sim_source_can(source, WEIR_CAN_REPLAY) ? "replay " : "",
                  sim_source_can(source, WEIR_CAN_COMPARE) ? "compare " : "",
@@ -186,12 +198,18 @@ static void begin_sub(struct sim_sub *sub) {
         return;
     }
     sub->subscription = subscription;
+    sub->is_bound = !sub->is_unnamed;
     sub->watched_ns = sim_now_ns();
     SIM_TELL("%s begins", sub->name);
 }
 
+// Its handler is said, and it is executed from now on.
 static void add_sub(struct sim_sub *sub) {
-    if (sub->subscription && !sub->set) {
+    if (!sub->subscription || sub->set) {
+        return;
+    }
+    sub->is_bound = sub->is_bound || weir_subscription_bind(sub->subscription, 0, NULL) == WEIR_OK;
+    if (sub->is_bound) {
         sub->set = run.sets[sim_random(run.set_count)];
         weir_set_add(sub->set, sub->subscription, 0);
     }
@@ -256,7 +274,7 @@ static void *person_main(void *argument) {
             take_letter();
         } else if (sim_chance(1, 4)) {
             const struct weir_status_calls calls = {0};
-            SIM_CHECK(weir_flow_look(sim.flow, &calls, NULL) == WEIR_OK, "no look");
+            weir_flow_look(sim.flow, &calls, NULL);
         }
     }
     return NULL;
@@ -271,13 +289,16 @@ static void begin_run(void) {
     sim.crash_at = SIM_CRASH_NEVER;
     sim_store_reopen();
     SIM_TELL("---- weir begins");
-    SIM_CHECK(weir_flow_create(&sim.config, &sim.flow, &err) == WEIR_OK, "%s", err.message);
+    while (weir_flow_create(&sim.config, &sim.flow, &err) != WEIR_OK) {
+        SIM_CHECK(err.status == WEIR_NO_MEMORY, "%s", err.message);
+    }
     for (uint32_t i = 0; i < sim.source_count; i++) {
         sim_source_begin(&sim.sources[i]);
     }
     run.set_count = between(1, SETS_MAX);
     for (size_t i = 0; i < run.set_count; i++) {
-        SIM_CHECK(weir_set_create(sim.flow, "sim", &run.sets[i], NULL) == WEIR_OK, "no set");
+        while (weir_set_create(sim.flow, "sim", &run.sets[i], NULL) != WEIR_OK) {
+        }
     }
     for (uint32_t i = 0; i < sim.sub_count; i++) {
         begin_sub(&sim.subs[i]);
@@ -296,8 +317,10 @@ static void begin_run(void) {
 
 static void end_run(void) {
     SIM_TELL("---- weir ends%s", sim.is_crashed ? " after a crash" : "");
+    failing_malloc_disarm();
     sim.is_clean = sim.is_quiet && !sim.is_crashed && !sim.store.is_committing &&
-                   !sim.store.is_reading && !sim.flow->is_failing;
+                   !sim.store.is_reading && !sim.flow->is_failing &&
+                   sim.store.refused_hash == 0;
     run.is_ending = true;
     fiber_join(run.person);
     if (sim.is_crashed || sim_chance(1, 4)) {
@@ -370,6 +393,9 @@ static void step(bool may_crash) {
     } else if (at < 95 && may_crash) {
         sim.crash_at = (enum sim_crash)between(1, SIM_CRASH_ON_ACKNOWLEDGE);
     }
+    if (sim_fault(sim.memory_faults)) {
+        failing_malloc_arm(1 + sim_random(40));
+    }
     for (uint64_t turns = sim_random(4); turns > 0; turns--) {
         fiber_yield();
     }
@@ -386,6 +412,7 @@ static void steps(uint32_t count, bool may_crash) {
 static void come_to_rest(void) {
     SIM_TELL("---- no more faults");
     sim.is_quiet = true;
+    failing_malloc_disarm();
     sim.crash_at = SIM_CRASH_NEVER;
     int64_t until_ns = sim_now_ns() + REST_NS_MAX;
     for (;;) {

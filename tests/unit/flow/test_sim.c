@@ -79,10 +79,11 @@ static int run_by_hand(int argc, char **argv) {
     }
     printf("%" PRIu64 " schedules: %" PRIu64 " changes, %" PRIu64 " calls, %" PRIu64
            " commits, %" PRIu64 " published, %" PRIu64 " dead letters, %" PRIu64
-           " given back or removed, %" PRIu64 " dropped, %" PRIu64 " gaps, %" PRIu64 " crashes\n",
+           " given back or removed, %" PRIu64 " dropped, %" PRIu64 " gaps, %" PRIu64
+           " crashes, %" PRIu64 " without memory\n",
            last - first + 1, sim.counts.changes, sim.counts.calls, sim.counts.commits,
            sim.counts.published, sim.counts.letters, sim.counts.undead, sim.counts.drops,
-           sim.counts.gaps, sim.counts.crashes);
+           sim.counts.gaps, sim.counts.crashes, sim.counts.later);
     return 0;
 }
 
