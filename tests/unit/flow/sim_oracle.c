@@ -435,7 +435,8 @@ struct weir_delivery *__wrap_weir_ledger_abandon(struct weir_subscription *subsc
             abandoned++;
         }
     }
-    sub->has_repeats |= subscription->settled_in_ledger > 0 || subscription->removals;
+    sub->has_repeats |= subscription->settled_in_ledger > 0 || subscription->removals ||
+                        subscription->passed_count > 0;
     for (const struct weir_entry *entry = sim.flow->batch_entries; entry; entry = entry->next) {
         sub->has_repeats |= entry->subscription == sub->record_id;
     }
@@ -600,9 +601,8 @@ void sim_oracle_unqueued(struct sim_event *event) {
         }
         const struct sim_taken *taken = &sub->taken[seq];
         const struct sim_record *record = sim_store_record(sub->record_id);
-        bool is_durable = record && seq < record->next_seq &&
-                          (is_finished(taken) || sim_store_row(record->id, seq));
-        SIM_CHECK(is_durable || taken->is_done || taken->is_abandoned,
+        bool is_durable = is_finished(taken) || (record && sim_store_row(record->id, seq));
+        SIM_CHECK(is_durable || case_of(sub, event)->was_durable || taken->is_abandoned,
                   "%s: %s has left the outbox and is not durable", sub->name, event->id);
     }
     event->told = 0;
