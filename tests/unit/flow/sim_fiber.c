@@ -76,7 +76,7 @@ bool sim_is_verbose;
 
 static struct {
     struct fiber fibers[FIBERS_MAX];
-    size_t used; // of them; the rest was never started
+    size_t used;           // of them; the rest was never started
     struct fiber *current; // NULL: no schedule, and everything is as it really is
     struct fiber *before;  // whose turn it was last
     uint64_t seed, random, sum, turns;

@@ -135,6 +135,14 @@ static int op_under_way(const struct sim_sub *sub, uint64_t seq) {
     return op;
 }
 
+// Of a source that replays, as it is in memory.
+static uint32_t cursor_of(const struct weir_kept *kept) {
+    char text[16] = "";
+    struct weir_str cursor = kept->record.cursor;
+    memcpy(text, cursor.size ? cursor.data : "", cursor.size);
+    return (uint32_t)strtoul(text, NULL, 10);
+}
+
 static void begin_taken(struct sim_sub *sub, uint64_t seq, const struct weir_kept *kept) {
     struct sim_taken *taken = &sub->taken[seq];
     taken->is_running = false;
@@ -151,8 +159,7 @@ static void begin_taken(struct sim_sub *sub, uint64_t seq, const struct weir_kep
         taken->verdict = SIM_NONE;
         taken->is_dropped = taken->is_skipped = false;
     } else if (can(sub, WEIR_CAN_REPLAY) && op == -1 && !taken->is_returned &&
-               taken->event->index >
-                   strtoul(kept->record.cursor.size ? kept->record.cursor.data : "0", NULL, 10)) {
+               taken->event->index > cursor_of(kept)) {
         forget(sub, seq);
     }
 }
@@ -195,8 +202,8 @@ static void check_told(struct sim_sub *sub, struct sim_event *event) {
     SIM_CHECK(!sub->is_gap_open, "%s: %s is taken beside a gap", sub->name, event->id);
     if (its->seq != 0 && !can(sub, WEIR_CAN_ACK)) {
         const struct sim_taken *taken = &sub->taken[its->seq];
-        SIM_CHECK(taken->is_abandoned, "%s: %s is told again, %s", sub->name, event->id,
-                  taken->is_done ? "which is durably settled" : "which waits already");
+        SIM_CHECK(taken->is_abandoned || sub->has_repeats, "%s: %s is told again, %s", sub->name,
+                  event->id, taken->is_done ? "which is durably settled" : "which waits already");
     }
     if (!event->is_gap) {
         SIM_CHECK(sub->told_index[event->key] < event->index, "%s: %s is behind %" PRIu32,
@@ -481,7 +488,7 @@ static void commit_outbox(const struct weir_outbox_entry *entry) {
     event->cause_seq = seq;
     SIM_CHECK(seq > 0, "%s: %s is durable, its cause %s has not returned it", sub->name, event->id,
               event->cause->id);
-    if (event->cause->key < SIM_KEYS_MAX && !sub->has_repeats) {
+    if (event->cause->key < SIM_KEYS_MAX && !sub->has_repeats && !event->has_letter) {
         SIM_CHECK(seq > sub->out_seq[event->cause->key], "%s: %s is in the outbox too late",
                   sub->name, event->id);
         sub->out_seq[event->cause->key] = seq;
@@ -673,8 +680,8 @@ static bool is_sub_resting(const struct sim_sub *sub) {
     const struct weir_subscription_counts *counts = &sub->subscription->counts;
     return counts->queued == 0 && counts->behind == 0 && counts->in_flight == 0 &&
            !sub->subscription->ledger && !sub->subscription->removals &&
-           sub->subscription->pins == 0 && sub->subscription->batch_pins == 0 &&
-           sim_source_is_told(sub->source);
+           sub->subscription->passed_count == 0 && sub->subscription->pins == 0 &&
+           sub->subscription->batch_pins == 0 && sim_source_is_told(sub->source);
 }
 
 void sim_oracle_tell_unrest(void) {

@@ -319,8 +319,7 @@ static void end_run(void) {
     SIM_TELL("---- weir ends%s", sim.is_crashed ? " after a crash" : "");
     failing_malloc_disarm();
     sim.is_clean = sim.is_quiet && !sim.is_crashed && !sim.store.is_committing &&
-                   !sim.store.is_reading && !sim.flow->is_failing &&
-                   sim.store.refused_hash == 0;
+                   !sim.store.is_reading && !sim.flow->is_failing && sim.store.refused_hash == 0;
     run.is_ending = true;
     fiber_join(run.person);
     if (sim.is_crashed || sim_chance(1, 4)) {
