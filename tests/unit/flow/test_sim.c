@@ -3,7 +3,7 @@
 // The flow under a seeded simulation (sim.h): each seed is a schedule of its own, and the same
 // schedule whenever it is run. By hand:
 //
-//   test-unit_flow_test_sim --seeds 1..1000000 [--steps 60] [--verbose]
+//   test-unit_flow_test_sim --seeds 1..1000000 [--steps 24] [--verbose]
 #include "unit/flow/sim.h"
 #include "unit/test.h"
 
@@ -12,13 +12,24 @@
 
 enum { STEPS = 24, SCHEDULES = 15000 };
 
-// Schedules that failed once, and what they found.
+// Schedules that failed once, and what they found. A seed is what it is for the simulation as it
+// stands: whoever changes what that draws takes each mend back for a moment and looks for the first
+// seed that fails then.
 static const struct kept {
     uint64_t seed;
     uint32_t steps;
     const char *found;
 } kept[] = {
-    {1, STEPS, "the first of all"},
+    {2, 24, "a subscription that had ended was asked to remove a row, and was freed"},
+    {31, 24, "a dead letter that was given back went into a queue that was full"},
+    {48, 24, "rows of the journal were read beyond the bytes of the queue"},
+    {492, 24, "a gap that was read from the journal was handled beside what came behind it"},
+    {523, 24, "one old event was dropped for a new one, whatever the two were worth in bytes"},
+    {1515, 24, "the last commit gave events to targets that were freed"},
+    {1706, 24, "the oldest event was dropped, and what its key had in the journal was never read"},
+    {7081, 24, "a watch compared with what was told before a commit that was under way"},
+    {43468, 24, "a dead letter was given back beside a gap"},
+    {68789, 24, "what had been remembered in part was taken for all of it"},
 };
 
 static void schedules_that_failed_once(void **state) {
