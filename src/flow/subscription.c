@@ -473,7 +473,7 @@ void weir_subscription_destroy(struct weir_subscription *subscription) {
         return;
     }
     struct weir_flow *flow = subscription->flow;
-    if (subscription->watch) {
+    if (!subscription->is_ending) { // also one whose watch was never made: dead letters come too
         weir_subscription_end(subscription, 0);
     }
     if (subscription->kept) {

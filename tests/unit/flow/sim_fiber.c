@@ -87,6 +87,8 @@ static struct {
 
 // ---- chance ----
 
+__extension__ typedef unsigned __int128 wide;
+
 static uint64_t draw(void) {
     // splitmix64
     uint64_t z = sims.random += UINT64_C(0x9e3779b97f4a7c15);
@@ -96,7 +98,7 @@ static uint64_t draw(void) {
 }
 
 uint64_t sim_random(uint64_t bound) {
-    return (uint64_t)(((unsigned __int128)draw() * bound) >> 64);
+    return (uint64_t)(((wide)draw() * bound) >> 64);
 }
 
 bool sim_chance(uint64_t parts, uint64_t whole) {

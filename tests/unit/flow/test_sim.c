@@ -30,6 +30,7 @@ static const struct kept {
     {7081, 24, "a watch compared with what was told before a commit that was under way"},
     {43468, 24, "a dead letter was given back beside a gap"},
     {68789, 24, "what had been remembered in part was taken for all of it"},
+    {747449, 24, "a dead letter was given to a subscription whose watch had failed"},
 };
 
 static void schedules_that_failed_once(void **state) {
