@@ -20,7 +20,7 @@ static const struct kept {
     uint32_t steps;
     const char *found;
 } kept[] = {
-    {2, 24, "a subscription that had ended was asked to remove a row, and was freed"},
+    {68, 24, "a subscription that had ended was asked to remove a row, and was freed"},
     {31, 24, "a dead letter that was given back went into a queue that was full"},
     {48, 24, "rows of the journal were read beyond the bytes of the queue"},
     {492, 24, "a gap that was read from the journal was handled beside what came behind it"},
@@ -29,7 +29,7 @@ static const struct kept {
     {1706, 24, "the oldest event was dropped, and what its key had in the journal was never read"},
     {7081, 24, "a watch compared with what was told before a commit that was under way"},
     {43468, 24, "a dead letter was given back beside a gap"},
-    {68789, 24, "what had been remembered in part was taken for all of it"},
+    {126751, 24, "what had been remembered in part was taken for all of it"},
     {747449, 24, "a dead letter was given to a subscription whose watch had failed"},
 };
 
