@@ -137,8 +137,7 @@ static void free_remains(struct remains *remains) {
         struct weir_removal *next = remains->published->next;
         struct weir_out *out =
             (struct weir_out *)((char *)remains->published - offsetof(struct weir_out, removal));
-        weir_event_unref(out->entry.event);
-        free(out);
+        weir_out_free(out);
         remains->published = next;
     }
     while (remains->undead) {
@@ -258,7 +257,7 @@ weir_status weir_commit_turn(struct weir_flow *flow, struct weir_error *err) {
         weir_step("after-journal");
     }
     if (was_failing) {
-        weir_log(flow->config.log, WEIR_LOG_INFO, "the state can be written again", {"", {0}});
+        weir_log_write(flow->config.log, WEIR_LOG_INFO, "the state can be written again", NULL, 0);
     }
     free_remains(&remains);
     weir_intake_resume_all(flow);
