@@ -143,6 +143,44 @@ static weir_status find(struct weir_flow *flow, uint64_t id, struct search *sear
                          : weir_fail(err, WEIR_NOT_FOUND, "there is no dead letter %" PRIu64, id);
 }
 
+// Whether a dead letter of this number is in the list.
+static bool has(const struct weir_removal *list, uint64_t id) {
+    const struct weir_removal *removal;
+    LL_SEARCH_SCALAR(list, removal, id, id);
+    return removal != NULL;
+}
+
+// Takes the letter for this caller, before it is read: of two who want it, one gets it, however
+// long its removal takes to be durable. *ret_claim is in flow->claimed.
+static weir_status claim(struct weir_flow *flow, uint64_t id, struct weir_removal **ret_claim,
+                         struct weir_error *err) {
+    struct weir_removal *removal = calloc(1, sizeof *removal);
+    if (!removal) {
+        return weir_fail_no_memory(err, "a dead letter's removal");
+    }
+    removal->id = id;
+    pthread_mutex_lock(&flow->lock);
+    bool is_taken = has(flow->claimed, id) || has(flow->undead, id) || has(flow->batch_undead, id);
+    if (!is_taken) {
+        LL_PREPEND(flow->claimed, removal);
+    }
+    pthread_mutex_unlock(&flow->lock);
+    if (is_taken) {
+        free(removal);
+        return weir_fail(err, WEIR_NOT_FOUND,
+                         "dead letter %" PRIu64 " is being given back or removed already", id);
+    }
+    *ret_claim = removal;
+    return WEIR_OK;
+}
+
+// Under lock: the next commit removes the claimed letter.
+static void remove_claimed(struct weir_flow *flow, struct weir_removal *removal) {
+    LL_DELETE(flow->claimed, removal);
+    LL_PREPEND(flow->undead, removal);
+    weir_ledger_touch_flow(flow);
+}
+
 // Gives the letter's event back to where it came from. Takes over nothing.
 static weir_status retry(struct weir_flow *flow, const struct weir_dead_letter *letter,
                          struct weir_removal *removal, struct weir_error *err) {
@@ -165,8 +203,7 @@ static weir_status retry(struct weir_flow *flow, const struct weir_dead_letter *
         status = give_back(flow, delivery, name, err);
     }
     if (status == WEIR_OK) {
-        LL_PREPEND(flow->undead, removal);
-        weir_ledger_touch_flow(flow);
+        remove_claimed(flow, removal);
     }
     weir_flow_unlock(flow);
     free(name);
@@ -176,40 +213,43 @@ static weir_status retry(struct weir_flow *flow, const struct weir_dead_letter *
     return status;
 }
 
+// Reads the claimed letter and gives its event back (`again`), or only has it removed.
+static weir_status settle_claim(struct weir_flow *flow, struct weir_removal *removal, bool again,
+                                struct weir_error *err) {
+    struct search search;
+    weir_status status = find(flow, removal->id, &search, err);
+    if (status != WEIR_OK) {
+        return status;
+    }
+    if (again) {
+        status = retry(flow, &search.found->letter, removal, err);
+    } else {
+        pthread_mutex_lock(&flow->lock);
+        remove_claimed(flow, removal);
+        pthread_mutex_unlock(&flow->lock);
+    }
+    weir_dead_free_all(&search.found->letter);
+    return status;
+}
+
 weir_status weir_flow_undead(struct weir_flow *flow, uint64_t id, bool again,
                              struct weir_error *err) {
     if (!flow->has_store || id == 0) {
         return weir_fail(err, WEIR_NOT_FOUND, "there is no dead letter %" PRIu64, id);
     }
-    struct search search;
-    weir_status status = find(flow, id, &search, err);
+    struct weir_removal *removal;
+    weir_status status = claim(flow, id, &removal, err);
     if (status != WEIR_OK) {
         return status;
     }
-    struct weir_removal *removal = calloc(1, sizeof *removal);
-    if (!removal) {
-        status = weir_fail_no_memory(err, "a dead letter's removal");
-    } else {
-        removal->id = id;
-    }
-    bool is_given = false;
-    if (status == WEIR_OK && again) {
-        status = retry(flow, &search.found->letter, removal, err);
-        is_given = status == WEIR_OK;
-    } else if (status == WEIR_OK) {
+    status = settle_claim(flow, removal, again, err);
+    if (status != WEIR_OK) {
         pthread_mutex_lock(&flow->lock);
-        LL_PREPEND(flow->undead, removal);
-        weir_ledger_touch_flow(flow);
+        LL_DELETE(flow->claimed, removal);
         pthread_mutex_unlock(&flow->lock);
-        is_given = true;
-    }
-    if (!is_given) {
         free(removal);
+        return status;
     }
-    weir_dead_free_all(&search.found->letter);
-    if (status == WEIR_OK) {
-        int64_t until_ns = weir_clock_monotonic_ns() + UNDEAD_WAIT_MS * WEIR_NS_PER_MS;
-        status = weir_flow_flush(flow, until_ns, err);
-    }
-    return status;
+    int64_t until_ns = weir_clock_monotonic_ns() + UNDEAD_WAIT_MS * WEIR_NS_PER_MS;
+    return weir_flow_flush(flow, until_ns, err);
 }

@@ -260,9 +260,10 @@ struct weir_flow {
     struct weir_removal *published, *published_last; // of struct weir_out: their rows go
     struct weir_dead_letter *dead, *dead_last;       // of struct weir_dead
     struct weir_removal *undead;                     // owned: rows of dead letters that go
-    struct weir_out *orphans; // in the outbox, and nothing runs that could publish them
-    int64_t dirty_since_ns;   // 0: nothing waits
-    uint64_t pending_events;  // deliveries that are out of their lanes and wait for a commit
+    struct weir_removal *claimed; // dead letters that weir_flow_undead is about to put there
+    struct weir_out *orphans;     // in the outbox, and nothing runs that could publish them
+    int64_t dirty_since_ns;       // 0: nothing waits
+    uint64_t pending_events;      // deliveries that are out of their lanes and wait for a commit
     uint64_t pending_bytes, pending_notes;
     uint64_t flush_wanted, flush_taken, flush_done; // tickets of weir_flow_flush
     uint64_t commits;

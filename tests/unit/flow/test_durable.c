@@ -246,6 +246,30 @@ static void attempts_go_on_over_a_stop_and_end_in_the_dead_letters(void **state)
     end(&kept);
 }
 
+static void a_dead_letter_is_given_back_once(void **state) {
+    (void)state;
+    struct kept kept;
+    const struct wanted wanted = {.capabilities = WEIR_CAN_PAUSE, .attempts = 1};
+    begin(&kept, &wanted);
+    execute(&kept);
+    assert_int_equal(offer(&kept, "a", 1, "e"), WEIR_OK);
+    WAIT_UNTIL(counts(&kept).dead == 1);
+    flush(&kept);
+    // While the disk refuses, the letter stays to be read, and is nobody else's any more.
+    atomic_store(&kept.disk.is_full, true);
+    struct weir_error err;
+    assert_int_equal(weir_flow_undead(kept.stage->flow, 1, true, &err), WEIR_UNAVAILABLE);
+    assert_int_equal(weir_flow_undead(kept.stage->flow, 1, true, &err), WEIR_NOT_FOUND);
+    assert_non_null(strstr(err.message, "is being given back"));
+    assert_int_equal(weir_flow_undead(kept.stage->flow, 1, false, &err), WEIR_NOT_FOUND);
+    atomic_store(&kept.disk.is_full, false);
+    WAIT_UNTIL(counts(&kept).dead == 2);
+    flush(&kept);
+    assert_int_equal(told(&kept, "a1"), 2);
+    assert_int_equal(weir_flow_undead(kept.stage->flow, 1, true, &err), WEIR_NOT_FOUND);
+    end(&kept);
+}
+
 // ---- where a source goes on
 
 static void a_log_goes_on_behind_what_is_settled_or_written(void **state) {
@@ -617,6 +641,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         CASE(what_was_not_settled_comes_again_in_order),
         CASE(attempts_go_on_over_a_stop_and_end_in_the_dead_letters),
+        CASE(a_dead_letter_is_given_back_once),
         CASE(a_log_goes_on_behind_what_is_settled_or_written),
         CASE(an_event_that_holds_others_up_is_parked),
         CASE(a_store_goes_on_with_what_was_told_of_each_key),
