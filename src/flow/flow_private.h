@@ -134,6 +134,7 @@ struct weir_subscription {
     bool is_ending;
     bool is_stopped;     // by a gap: nothing more is taken
     bool is_gap_open;    // a gap waits for its handler: nothing else is taken meanwhile
+    bool is_gap_ahead;   // a gap was sent away until everything before it is settled
     uint32_t pins;       // threads that are about to call the provider, or read for it
     uint32_t batch_pins; // deliveries that the commit thread has
     bool is_emptied;     // it has given up all it had: what the commit thread has is the last

@@ -58,11 +58,20 @@ static bool has_half_behind(const struct weir_subscription *subscription) {
            (bounds->bytes == 0 || subscription->behind_bytes <= bounds->bytes / 2);
 }
 
+// Whether everything that was taken is settled.
+static bool is_through(const struct weir_subscription *subscription) {
+    const struct weir_subscription_counts *counts = &subscription->counts;
+    return counts->queued == 0 && counts->behind == 0 && counts->in_flight == 0;
+}
+
 bool weir_intake_has_room_again(const struct weir_subscription *subscription) {
     const struct weir_flow *flow = subscription->flow;
     const struct weir_subscription_counts *counts = &subscription->counts;
     if (weir_flow_is_clogged(flow) || subscription->is_gap_open || !has_half_behind(subscription)) {
         return false;
+    }
+    if (subscription->is_gap_ahead) {
+        return is_through(subscription);
     }
     if (goes_behind(subscription)) {
         return true; // the queue may stay full for as long as no set executes
@@ -201,9 +210,8 @@ static weir_status take_gap(struct weir_subscription *subscription, const struct
     case WEIR_GAP_DELIVER:
         break;
     }
-    bool waits = subscription->counts.queued > 0 || subscription->counts.behind > 0 ||
-                 subscription->counts.in_flight > 0;
-    if (waits) {
+    if (!is_through(subscription)) {
+        subscription->is_gap_ahead = true;
         pause(subscription);
         return WEIR_AGAIN;
     }
@@ -343,7 +351,7 @@ size_t weir_intake_collect_resumes(struct weir_flow *flow, struct weir_subscript
         if (subscription->watch && !subscription->is_ending &&
             weir_intake_has_room_again(subscription)) {
             DL_DELETE2(flow->paused, subscription, prev_paused, next_paused);
-            subscription->is_paused = false;
+            subscription->is_paused = subscription->is_gap_ahead = false;
             subscription->pins++;
             ret_list[count++] = subscription;
         }
