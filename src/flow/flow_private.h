@@ -238,11 +238,12 @@ struct weir_flow {
     size_t delayed_count, delayed_capacity;
     uint64_t queued_bytes;
     uint32_t idle_workers;
-    uint32_t wakes;    // idle workers to wake when the lock is left, see weir_flow_unlock
-    bool has_executed; // an exec has begun: what is in the outbox may be published
-    bool is_stopping;  // no exec goes on
-    bool is_cutting;   // no grace any more
-    bool is_ending;    // threads return
+    uint32_t wakes;         // idle workers to wake when the lock is left, see weir_flow_unlock
+    bool has_executed;      // an exec has begun: what is in the outbox may be published
+    int64_t watches_due_ns; // until then it waits for the watches that there were before
+    bool is_stopping;       // no exec goes on
+    bool is_cutting;        // no grace any more
+    bool is_ending;         // threads return
     struct weir_worker *workers;
     uint32_t worker_count;
 
@@ -462,6 +463,8 @@ weir_status weir_target_obtain(struct weir_flow *flow, struct weir_resource *res
                                struct weir_target **ret_target, struct weir_error *err);
 // Under lock: the first exec begins.
 void weir_target_begin_all(struct weir_flow *flow);
+// Under lock: a watch was made that something to be published may have waited for.
+void weir_target_wake_all(struct weir_flow *flow);
 void weir_target_join_all(struct weir_flow *flow);
 // After the last commit, which gives them what has become durable.
 void weir_target_free_all(struct weir_flow *flow);

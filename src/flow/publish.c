@@ -5,8 +5,10 @@
 // the order in which the causes were settled, one event at a time, and removes the row of what was
 // published. A stop between the two publishes an event again, with the same id.
 //
-// Nothing is published before the first exec: what was left in the outbox would be told to a topic
-// whose watches are still being made, and be gone.
+// Nothing is published before the first exec, nor to a resource that cannot tell its watches what
+// they missed (a topic) before the subscriptions that earlier watched it do so again: what was left
+// in the outbox would be gone. They are waited for WATCHES_WAIT_MS from the first exec on, since
+// one that nobody makes any more is kept all the same.
 //
 // A resource that cannot be reached is asked again with growing waits, for as long as it takes;
 // meanwhile its events gather in the outbox, and at WEIR_OUTBOX_WAITING_MAX the handlers that
@@ -27,6 +29,7 @@ enum {
     RETRY_MS_MAX = 5000,
     LOAD_ROWS = 1000, // of the outbox, between two looks
     TARGETS_MAX = 1024,
+    WATCHES_WAIT_MS = 10000,
 };
 
 struct weir_out *weir_out_new(struct weir_str subscription, struct weir_str target,
@@ -75,8 +78,15 @@ void weir_out_append(struct weir_flow *flow, struct weir_out *out, struct weir_t
 }
 
 void weir_target_begin_all(struct weir_flow *flow) {
+    if (!flow->has_executed) {
+        flow->has_executed = true;
+        flow->watches_due_ns = weir_clock_monotonic_ns() + WATCHES_WAIT_MS * WEIR_NS_PER_MS;
+    }
+    weir_target_wake_all(flow);
+}
+
+void weir_target_wake_all(struct weir_flow *flow) {
     struct weir_target *target;
-    flow->has_executed = true;
     LL_FOREACH (flow->targets, target) {
         pthread_cond_signal(&target->work);
     }
@@ -99,12 +109,45 @@ void weir_target_push(struct weir_out *out) {
 
 // ---- the thread of a target ----
 
+// Under lock: whether a kept subscription to this resource does not watch it yet, and would never
+// be told what is published now.
+static bool lacks_a_watch(const struct weir_target *target) {
+    const struct weir_resource *resource = target->resource;
+    if (resource->provider->capabilities & (WEIR_CAN_COMPARE | WEIR_CAN_REPLAY)) {
+        return false;
+    }
+    for (const struct weir_kept *kept = target->flow->kept; kept; kept = kept->hh.next) {
+        bool watches = kept->subscription && kept->subscription->watch;
+        if (kept->record.is_ready && !watches &&
+            weir_str_equal(kept->record.resource, weir_str_of(resource->name))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// Under lock: when there is something to publish (monotonic); 0: now, INT64_MAX: nobody knows.
+static int64_t publish_due_ns(const struct weir_target *target) {
+    const struct weir_flow *flow = target->flow;
+    if (!target->first || !flow->has_executed) {
+        return INT64_MAX;
+    }
+    bool waits = weir_clock_monotonic_ns() < flow->watches_due_ns && lacks_a_watch(target);
+    return waits ? flow->watches_due_ns : 0;
+}
+
 // The event that is to be published next, which stays the first one. NULL: the flow ends.
 static struct weir_out *await_first(struct weir_target *target) {
     struct weir_flow *flow = target->flow;
     pthread_mutex_lock(&flow->lock);
-    while ((!target->first || !flow->has_executed) && !flow->is_ending) {
-        pthread_cond_wait(&target->work, &flow->lock);
+    int64_t due_ns;
+    while (!flow->is_ending && (due_ns = publish_due_ns(target)) > 0) {
+        if (due_ns == INT64_MAX) {
+            pthread_cond_wait(&target->work, &flow->lock);
+        } else {
+            struct timespec due = weir_clock_timespec(due_ns);
+            pthread_cond_clockwait(&target->work, &flow->lock, CLOCK_MONOTONIC, &due);
+        }
     }
     struct weir_out *first = flow->is_ending ? NULL : target->first;
     pthread_mutex_unlock(&flow->lock);

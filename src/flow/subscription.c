@@ -324,6 +324,7 @@ static weir_status begin_watch(struct weir_subscription *subscription,
         weir_ledger_touch(subscription);
     }
     weir_backlog_want(subscription);
+    weir_target_wake_all(flow);
     pthread_mutex_unlock(&flow->lock);
     return WEIR_OK;
 }

@@ -97,7 +97,8 @@ struct wanted {
     enum weir_overflow overflow;
 };
 
-static void start(struct kept *kept, const struct wanted *wanted) {
+// A flow on the folder's state, without a subscription.
+static void open_flow(struct kept *kept, const struct wanted *wanted) {
     struct weir_error err;
     char path[TEST_PATH_BYTES];
     atomic_init(&kept->disk.is_full, false);
@@ -111,6 +112,12 @@ static void start(struct kept *kept, const struct wanted *wanted) {
     config.commit_ns = WEIR_NS_PER_MS;
     kept->stage = stage_new(&config);
     fake_source_init_as(&kept->source, "source", wanted->capabilities);
+    kept->set = stage_set(kept->stage);
+    kept->is_executing = false;
+}
+
+static void subscribe(struct kept *kept, const struct wanted *wanted) {
+    struct weir_error err;
     int64_t backoff_ns = wanted->backoff_ns ? wanted->backoff_ns : WEIR_NS_PER_MS;
     const struct weir_subscription_args args = {
         .name = "kept",
@@ -130,9 +137,12 @@ static void start(struct kept *kept, const struct wanted *wanted) {
     if (weir_subscription_create(kept->stage->flow, &args, &kept->subscription, &err) != WEIR_OK) {
         fail_msg("%s", err.message);
     }
-    kept->set = stage_set(kept->stage);
     weir_set_add(kept->set, kept->subscription, 0);
-    kept->is_executing = false;
+}
+
+static void start(struct kept *kept, const struct wanted *wanted) {
+    open_flow(kept, wanted);
+    subscribe(kept, wanted);
 }
 
 static void execute(struct kept *kept) {
@@ -492,6 +502,69 @@ static void keys_that_fail_do_not_fill_the_queue(void **state) {
     end(&kept);
 }
 
+// ---- what is left in the outbox
+
+// Writes an event into the outbox of a weir that does not run.
+static void leave_in_outbox(struct kept *kept, const char *target, struct weir_event *event) {
+    struct weir_error err;
+    struct weir_state *state;
+    char path[TEST_PATH_BYTES];
+    assert_int_equal(weir_state_open(test_path(&kept->folder, "state", path), NULL, &state, &err),
+                     WEIR_OK);
+    const struct weir_outbox_entry entry = {
+        .id = 1, .subscription = WEIR_STR("cause"), .target = weir_str_of(target), .event = event};
+    const struct weir_batch batch = {.outbox = &entry};
+    assert_int_equal(weir_state_store.commit(state, &batch, &err), WEIR_OK);
+    weir_state_close(state);
+}
+
+// Tells it to whoever watches, and keeps nothing.
+static weir_status publish(struct weir_resource *resource, struct weir_event *event,
+                           struct weir_error *err) {
+    (void)err;
+    fake_source_offer_event((struct fake_source *)(void *)resource, event);
+    return WEIR_OK;
+}
+
+static void what_is_left_for_a_topic_waits_for_the_subscriptions_to_it(void **state) {
+    (void)state;
+    struct kept kept;
+    const struct wanted wanted = {.capabilities = 0};
+    begin(&kept, &wanted);
+    flush(&kept);
+    struct weir_event *event = fake_event(&kept.source, "a", "left", "", NULL);
+    stop(&kept);
+    leave_in_outbox(&kept, "source", event);
+    weir_event_unref(event);
+
+    open_flow(&kept, &wanted);
+    kept.source.provider.publish = publish;
+    struct fake_source other;
+    fake_source_init(&other, "other");
+    const struct weir_subscription_args cause = {.name = "cause",
+                                                 .resource = &other.base,
+                                                 .key = WEIR_STR("*"),
+                                                 .guest = kept.stage->guest,
+                                                 .retry = stage_retry(),
+                                                 .queue = stage_queue(),
+                                                 .to = &kept.source.base};
+    struct weir_subscription *subscription;
+    struct weir_error err;
+    assert_int_equal(weir_subscription_create(kept.stage->flow, &cause, &subscription, &err),
+                     WEIR_OK);
+    weir_set_add(kept.set, subscription, 0);
+    execute(&kept);
+    // When this is handled, publishing has been allowed for a while; nobody would be told.
+    assert_int_equal(fake_source_offer(&other, "b", "b1", ""), WEIR_OK);
+    WAIT_UNTIL(stage_counts(subscription).handled == 1);
+    subscribe(&kept, &wanted);
+    WAIT_UNTIL(counts(&kept).handled == 1);
+    assert_int_equal(told(&kept, "left"), 1);
+    stop(&kept);
+    fake_source_finish(&other);
+    test_folder_finish(&kept.folder);
+}
+
 // ---- gaps
 
 static weir_status offer_gap(struct kept *kept, const char *position) {
@@ -643,6 +716,7 @@ int main(void) {
         CASE(each_policy_drops_what_it_says_and_counts_it),
         CASE(a_source_whose_pause_is_shared_is_journaled_before_it_is_paused),
         CASE(keys_that_fail_do_not_fill_the_queue),
+        CASE(what_is_left_for_a_topic_waits_for_the_subscriptions_to_it),
         CASE(a_gap_stands_between_what_was_before_and_what_comes_behind),
         CASE(a_gap_is_skipped_or_stops_the_subscription),
         CASE(nothing_is_taken_while_the_disk_refuses_and_all_goes_on_when_it_does),
