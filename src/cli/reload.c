@@ -100,31 +100,33 @@ static weir_status take_resources(struct weir_program *program, struct weir_part
     return WEIR_OK;
 }
 
-// Compiles every guest, and takes over those that are the same as before.
+// The guest that runs and is what the configuration wants, its file included; NULL: there is none.
+static struct weir_guest *find_same_guest(const struct weir_program *program,
+                                          const struct weir_guest_config *wanted) {
+    const struct weir_guest_config *before =
+        weir_config_guest(program->parts.config, weir_str_of(wanted->name));
+    if (!before || before->instance != wanted->instance ||
+        !same_options(&weir_bounds_options, &before->bounds, &wanted->bounds)) {
+        return NULL;
+    }
+    struct weir_guest *running = weir_parts_guest(&program->parts, wanted->name);
+    return weir_guest_is_of_file(running, wanted->wasm) ? running : NULL;
+}
+
+// Takes over the guests that are the same as before, and compiles the others.
 static weir_status take_guests(struct weir_program *program, struct weir_parts *parts,
                                struct weir_error *err) {
     const struct weir_config *config = parts->config;
-    for (size_t i = 0; i < config->guest_count; i++) {
+    weir_status status = WEIR_OK;
+    for (size_t i = 0; status == WEIR_OK && i < config->guest_count; i++) {
         const struct weir_guest_config *wanted = &config->guests[i];
-        struct weir_guest *compiled;
-        weir_status status =
-            weir_program_guest(program->engine, config, wanted, &program->output, &compiled, err);
-        if (status != WEIR_OK) {
-            return status;
+        parts->guests[i] = weir_guest_ref(find_same_guest(program, wanted));
+        if (!parts->guests[i]) {
+            status = weir_program_guest(program->engine, config, wanted, &program->output,
+                                        &parts->guests[i], err);
         }
-        const struct weir_guest_config *before =
-            weir_config_guest(program->parts.config, weir_str_of(wanted->name));
-        struct weir_guest *running = weir_parts_guest(&program->parts, wanted->name);
-        bool is_same = before && before->instance == wanted->instance &&
-                       same_options(&weir_bounds_options, &before->bounds, &wanted->bounds) &&
-                       strcmp(weir_guest_hash(running), weir_guest_hash(compiled)) == 0;
-        if (is_same) {
-            weir_guest_unref(compiled);
-            compiled = weir_guest_ref(running);
-        }
-        parts->guests[i] = compiled;
     }
-    return WEIR_OK;
+    return status;
 }
 
 static weir_status find_handlers(const struct weir_parts *parts, struct weir_error *err) {

@@ -562,6 +562,12 @@ static weir_status prepare(struct weir_engine *engine, const struct weir_guest_a
     return WEIR_OK;
 }
 
+static void format_hash(struct weir_str wasm, char ret_hash[static WEIR_GUEST_HASH_BYTES]) {
+    XXH128_hash_t hash = XXH3_128bits(wasm.data ? wasm.data : "", wasm.size);
+    snprintf(ret_hash, WEIR_GUEST_HASH_BYTES, "xxh128:%016" PRIx64 "%016" PRIx64, hash.high64,
+             hash.low64);
+}
+
 weir_status weir_guest_compile(struct weir_engine *engine, const struct weir_guest_args *args,
                                struct weir_str wasm, struct weir_guest **ret_guest,
                                struct weir_error *err) {
@@ -571,9 +577,7 @@ weir_status weir_guest_compile(struct weir_engine *engine, const struct weir_gue
     if (status != WEIR_OK) {
         return status;
     }
-    XXH128_hash_t hash = XXH3_128bits(wasm.data ? wasm.data : "", wasm.size);
-    snprintf(guest->hash, sizeof guest->hash, "xxh128:%016" PRIx64 "%016" PRIx64, hash.high64,
-             hash.low64);
+    format_hash(wasm, guest->hash);
     status = compile(guest, wasm, err);
     if (status != WEIR_OK) {
         weir_guest_unref(guest);
@@ -637,6 +641,17 @@ weir_status weir_guest_load(struct weir_engine *engine, const struct weir_guest_
                                 ret_guest, err);
     free(bytes);
     return status;
+}
+
+bool weir_guest_is_of_file(const struct weir_guest *guest, const char *path) {
+    char *bytes = NULL, hash[WEIR_GUEST_HASH_BYTES];
+    size_t size = 0;
+    if (read_file(path, guest->args.module_bytes, &bytes, &size, NULL) != WEIR_OK) {
+        return false;
+    }
+    format_hash((struct weir_str){.data = bytes, .size = size}, hash);
+    free(bytes);
+    return strcmp(hash, guest->hash) == 0;
 }
 
 struct weir_guest *weir_guest_ref(struct weir_guest *guest) {

@@ -108,6 +108,9 @@ weir_status weir_guest_load(struct weir_engine *engine, const struct weir_guest_
 weir_status weir_guest_compile(struct weir_engine *engine, const struct weir_guest_args *args,
                                struct weir_str wasm, struct weir_guest **ret_guest,
                                struct weir_error *err);
+// Whether the file has what the guest was compiled from. False also where it cannot be read:
+// weir_guest_load says why.
+bool weir_guest_is_of_file(const struct weir_guest *guest, const char *path);
 // A guest is made with one reference. The last one that is given back frees it; whoever calls a
 // guest holds one meanwhile. NULL is allowed in both. Any thread.
 struct weir_guest *weir_guest_ref(struct weir_guest *guest);

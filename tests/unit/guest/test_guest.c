@@ -186,6 +186,13 @@ static void a_file_is_loaded_and_nothing_else(void **state) {
     struct weir_error err;
     assert_int_equal(weir_guest_load(engine, &args, file, &guest, &err), WEIR_OK);
     assert_string_equal(weir_guest_name(guest), "hello");
+    assert_true(weir_guest_is_of_file(guest, file));
+    assert_false(weir_guest_is_of_file(guest, "/nonesuch.wasm"));
+    out = fopen(file, "a");
+    assert_non_null(out);
+    assert_int_equal(fputc(0, out), 0);
+    fclose(out);
+    assert_false(weir_guest_is_of_file(guest, file));
     weir_guest_unref(guest);
     assert_int_equal(weir_guest_load(engine, &args, "/nonesuch.wasm", &guest, &err),
                      WEIR_NOT_FOUND);
