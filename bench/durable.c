@@ -35,6 +35,7 @@
 // The guest is the one of call.c for settle, else that of file.c.
 #include "bare_rows.h"
 #include "base/clock.h"
+#include "base/thread.h"
 #include "floor.h"
 #include "host.h"
 #include "receipt.h"
@@ -253,23 +254,38 @@ static bool take_line(void *context, const char *guest, struct weir_str line) {
     return true;
 }
 
-// Offers events at their times, whether those before were handled or not.
-static void pace(struct source *source, uint64_t first, size_t events) {
+struct pacing {
+    struct source *source;
+    uint64_t first;
+    size_t events;
+};
+
+// Offers events at their times, whether those before were handled or not. On a thread that is as
+// those of weir's resources are.
+static void *pace(void *argument) {
+    const struct pacing *pacing = argument;
+    weir_thread_be_prompt();
     int64_t due_ns = weir_clock_monotonic_ns();
-    for (size_t i = 0; i < events; i++) {
+    for (size_t i = 0; i < pacing->events; i++) {
         due_ns += LATENCY_INTERVAL_NS;
         struct timespec until = weir_clock_timespec(due_ns);
         clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
         char value[VALUE_BYTES];
-        size_t size = value_print(value, first + i, due_ns);
-        source_offer(source, NULL, (struct weir_str){value, size});
+        size_t size = value_print(value, pacing->first + i, due_ns);
+        source_offer(pacing->source, NULL, (struct weir_str){value, size});
     }
+    return NULL;
 }
 
 static void print_latency(struct receipts *receipts, struct source *source, uint64_t first,
                           size_t events, const char *name) {
+    struct pacing pacing = {.source = source, .first = first, .events = events};
+    pthread_t pacer;
     receipts_expect(receipts, first, events);
-    pace(source, first, events);
+    if (pthread_create(&pacer, NULL, pace, &pacing) != 0) {
+        give_up("a thread", "none can be made");
+    }
+    pthread_join(pacer, NULL);
     if (!receipts_wait(receipts, events)) {
         give_up("latency", "an event did not come");
     }

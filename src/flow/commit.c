@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/step.h"
+#include "base/thread.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -343,6 +344,7 @@ static bool commit(struct weir_flow *flow) {
 
 static void *commit_main(void *argument) {
     struct weir_flow *flow = argument;
+    weir_thread_be_prompt();
     for (;;) {
         enum work work = await_work(flow);
         if (work == WORK_LOAD) {

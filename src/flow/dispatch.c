@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/step.h"
+#include "base/thread.h"
 
 #include <inttypes.h>
 #include <limits.h>
@@ -130,6 +131,7 @@ static void let_go_of_retired(struct weir_worker *worker) {
 static void *work(void *argument) {
     struct weir_worker *worker = argument;
     struct weir_flow *flow = worker->flow;
+    weir_thread_be_prompt();
     pthread_mutex_lock(&flow->lock);
     bool goes_on = await_lane(worker);
     weir_flow_unlock(flow);

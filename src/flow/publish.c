@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "base/step.h"
+#include "base/thread.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -273,6 +274,7 @@ static bool publish(struct weir_target *target, struct weir_out *out) {
 static void *target_main(void *argument) {
     struct weir_target *target = argument;
     struct weir_out *out;
+    weir_thread_be_prompt();
     while ((out = await_first(target)) && publish(target, out)) {
     }
     return NULL;

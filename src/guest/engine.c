@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/show.h"
 #include "base/str.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -50,6 +51,7 @@ static void *tick(void *argument) {
     struct weir_engine *engine = argument;
     struct weir_engine_clock *clock = engine->clock;
     int64_t next_ns = weir_clock_monotonic_ns();
+    weir_thread_be_prompt();
     pthread_mutex_lock(&clock->lock);
     while (!clock->is_stopping) {
         next_ns += WEIR_EPOCH_TICK_MS * WEIR_NS_PER_MS;

@@ -34,6 +34,7 @@
 
 #include "base/clock.h"
 #include "base/show.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -550,6 +551,7 @@ static void watcher_free(struct weir_file_watcher *watcher);
 static void *thread_main(void *argument) {
     struct weir_file_watcher *watcher = argument;
     bool has_more = false;
+    weir_thread_be_prompt();
     while (!atomic_load(&watcher->is_stopping)) {
         if (await_work(watcher, has_more)) {
             weir_file_tree_take_records(watcher);

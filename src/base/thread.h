@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the threads that an event passes through ask of the system.
+#ifndef WEIR_BASE_THREAD_H
+#define WEIR_BASE_THREAD_H
+
+#include <stdint.h>
+
+// Asks the scheduler for the shortest turns that it gives (WEIR_THREAD_SLICE_NS, of the calling
+// thread; Linux 6.12 and later, see sched_setattr(2): sched_runtime of an ordinary thread is its
+// slice). A thread that wakes then gets a core from one that has been computing for longer than
+// that. Without it, it may wait for the timer's next tick, 4 ms at 250 a second, while a guest
+// loops and keeps one of few cores. It takes no share of the processor from anybody. Older systems,
+// and threads that somebody has given another policy, are left as they are: there is no error.
+void weir_thread_be_prompt(void);
+enum { WEIR_THREAD_SLICE_NS = 100 * 1000 };
+
+#endif
