@@ -327,7 +327,10 @@ static void look_read(struct weir_file_watcher *watcher, struct look *look) {
         look_end(look, FAILED, ENOMEM);
         return;
     }
-    ssize_t got = weir_file_read(look->fd, watcher->buffer, size + 1);
+    // One byte more shows a file that is longer than it says; under a lease on one that is not
+    // empty it would only be a second read.
+    bool is_sure = look->lease == WEIR_FILE_LEASE_HELD && size > 0;
+    ssize_t got = weir_file_read(look->fd, watcher->buffer, is_sure ? size : size + 1);
     if (got < 0) {
         look_end(look, FAILED, (int)-got);
         return;
