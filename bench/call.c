@@ -28,7 +28,6 @@
 #include <time.h>
 
 enum {
-    GUEST_BYTES_MAX = 16 * 1024 * 1024,
     BODY_BYTES_MAX = 1024 * 1024,
     ROUNDS_MAX = 1000,
     BATCH_MS_MAX = 10 * 1000,
@@ -217,22 +216,6 @@ static void run_all(const struct benchmark *benchmark) {
     }
 }
 
-// Reads the file; the caller frees it.
-static char *read_guest(const char *path, size_t *ret_size) {
-    FILE *file = fopen(path, "rb");
-    if (!file) {
-        give_up_errno(path);
-    }
-    char *bytes = allocate_or_give_up(GUEST_BYTES_MAX);
-    size_t size = fread(bytes, 1, GUEST_BYTES_MAX, file);
-    if (ferror(file) || size == GUEST_BYTES_MAX) {
-        give_up(path, "cannot be read, or is too large");
-    }
-    fclose(file);
-    *ret_size = size;
-    return bytes;
-}
-
 static void pin(long cpu) {
     if (cpu < 0) {
         return;
@@ -251,8 +234,7 @@ int main(int argument_count, char **arguments) {
         return 2;
     }
     struct weir_str wasm;
-    char *module = read_guest(arguments[1], &wasm.size);
-    wasm.data = module;
+    char *module = read_guest(arguments[1], &wasm);
     long cpu = parse_argument(arguments[2], -1, CPU_SETSIZE - 1);
     struct benchmark benchmark = {
         .rounds = parse_argument(arguments[3], 1, ROUNDS_MAX),

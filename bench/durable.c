@@ -53,7 +53,6 @@
 enum {
     BODY_BYTES = 100,
     KEYS = 1000,
-    GUEST_BYTES_MAX = 16 * 1024 * 1024,
     WAITING_MAX = 5 * 1000 * 1000,
     MS_MAX = 60 * 1000,
     WORKERS_MOST = 2,
@@ -195,21 +194,6 @@ static struct settled settle(const char *state, const struct host_guest *guest, 
     return (struct settled){per_second(handled, took_ns), (double)took_cpu_ns / (double)handled};
 }
 
-static char *read_file(const char *path, struct weir_str *ret_bytes) {
-    FILE *file = fopen(path, "rb");
-    if (!file) {
-        give_up_errno(path);
-    }
-    char *bytes = allocate_or_give_up(GUEST_BYTES_MAX);
-    size_t size = fread(bytes, 1, GUEST_BYTES_MAX, file);
-    if (ferror(file) || size == GUEST_BYTES_MAX) {
-        give_up(path, "cannot be read, or is too large");
-    }
-    fclose(file);
-    *ret_bytes = (struct weir_str){bytes, size};
-    return bytes;
-}
-
 struct settle_case {
     const char *guest_path, *folder, *only;
     struct weir_str wasm;
@@ -237,7 +221,7 @@ static void measure_settle_case(const struct settle_case *args, bool is_fresh, u
 static void measure_settle(const char *guest_path, const char *folder, int64_t ns,
                            const char *only) {
     struct settle_case args = {.guest_path = guest_path, .folder = folder, .only = only, .ns = ns};
-    char *module = read_file(guest_path, &args.wasm);
+    char *module = read_guest(guest_path, &args.wasm);
     for (int is_fresh = 1; is_fresh >= 0; is_fresh--) {
         for (uint32_t workers = 1; workers <= WORKERS_MOST; workers++) {
             measure_settle_case(&args, is_fresh, workers);

@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// file GUEST.wasm FOLDER ROUNDS LATENCY_EVENTS THROUGHPUT_EVENTS
+// file GUEST.wasm BARE_GUEST.wasm FOLDER ROUNDS LATENCY_EVENTS THROUGHPUT_EVENTS
 //
 // From a change of a file to the handler, against a program that does nothing but read the file
 // (inotify.h). Another process writes; the guest prints what was written, which holds the time of
 // the writing, and weir's callback for guests' output takes the time at which it came. So weir is
 // measured from the write to the middle of the handler: notice, read, decide, build the event,
-// queue it, wake a worker, make an instance, call. The bare reader is measured from the write to
-// the moment at which it has the value.
+// queue it, wake a worker, make an instance, call. The bare reader ("floor") is measured from the
+// write to the moment at which it has the value. Between the two is the same work written straight
+// (straight.h), with the guest of call.c, to the handler's return: what of it all is weir's.
 //
-// Two measures, each in rounds, weir and the bare reader in turn, in folders of their own in
-// FOLDER. Latency: a few keys that exist are written in turn, each when the one before was handled;
-// told are p50 and p99. Throughput: new keys are written as fast as possible; told are the events a
-// second from the first write to the last event. Prints a line for each, "latency weir 41000 83000"
-// (ns) or "throughput floor 101000", and last "writer N", the events a second at which the writer
-// writes where nobody watches: nobody can be faster.
+// Two measures, each in rounds, all of them in turn, in folders of their own in FOLDER. Latency: a
+// few keys that exist are written in turn, each when the one before was handled; told are p50 and
+// p99. Throughput: new keys are written as fast as possible; told are the events a second from the
+// first write to the last event. Prints a line for each, "latency weir 41000 83000" (ns) or
+// "throughput floor 101000", and last "writer N", the events a second at which the writer writes
+// where nobody watches: nobody can be faster.
 //
 // weir is put together as `weir run` does it, with the defaults of weir.yaml: once without the
 // state database ("weir"), and once with it, in FOLDER too ("durable").
@@ -23,6 +24,7 @@
 #include "inotify.h"
 #include "provider/provider.h"
 #include "receipt.h"
+#include "straight.h"
 #include "support.h"
 #include "writer.h"
 
@@ -40,7 +42,7 @@ enum {
 };
 
 // The folders, in the order in which the writer knows them.
-enum { WEIR_FOLDER, BARE_FOLDER, DURABLE_FOLDER, FOLDER_COUNT };
+enum { WEIR_FOLDER, BARE_FOLDER, STRAIGHT_FOLDER, DURABLE_FOLDER, FOLDER_COUNT };
 
 // weir, with nothing written down, or with the state.
 struct weir {
@@ -52,6 +54,10 @@ static bool take_line(void *context, const char *guest, struct weir_str line) {
     (void)guest;
     receipts_take(context, line.data, line.size);
     return true;
+}
+
+static void take_value(void *context, struct weir_str value) {
+    receipts_take(context, value.data, value.size);
 }
 
 static struct weir_resource *open_resource(const char *folder) {
@@ -92,7 +98,7 @@ struct benchmark {
     uint64_t next_sequence;
 };
 
-static const char *const contender_names[FOLDER_COUNT] = {"weir", "floor", "durable"};
+static const char *const contender_names[FOLDER_COUNT] = {"weir", "floor", "straight", "durable"};
 
 static void wait_for(struct benchmark *benchmark, int folder, size_t count) {
     if (!receipts_wait(benchmark->receipts, count)) {
@@ -185,16 +191,18 @@ static char *make_folder(const char *parent, const char *name) {
 }
 
 int main(int argument_count, char **arguments) {
-    if (argument_count != 6) {
-        fprintf(stderr, "usage: file GUEST.wasm FOLDER ROUNDS LATENCY_EVENTS THROUGHPUT_EVENTS\n");
+    if (argument_count != 7) {
+        fprintf(stderr, "usage: file GUEST.wasm BARE_GUEST.wasm FOLDER ROUNDS LATENCY_EVENTS "
+                        "THROUGHPUT_EVENTS\n");
         return 2;
     }
-    long rounds = parse_argument(arguments[3], 1, ROUNDS_MAX);
-    size_t latency_events = (size_t)parse_argument(arguments[4], 1, EVENTS_MAX);
-    size_t throughput_events = (size_t)parse_argument(arguments[5], 1, EVENTS_MAX);
-    char *folders[] = {make_folder(arguments[2], "weir"), make_folder(arguments[2], "bare"),
-                       make_folder(arguments[2], "durable"), NULL};
-    char *state = make_folder(arguments[2], "state");
+    long rounds = parse_argument(arguments[4], 1, ROUNDS_MAX);
+    size_t latency_events = (size_t)parse_argument(arguments[5], 1, EVENTS_MAX);
+    size_t throughput_events = (size_t)parse_argument(arguments[6], 1, EVENTS_MAX);
+    char *folders[] = {make_folder(arguments[3], "weir"), make_folder(arguments[3], "bare"),
+                       make_folder(arguments[3], "straight"), make_folder(arguments[3], "durable"),
+                       NULL};
+    char *state = make_folder(arguments[3], "state");
 
     // First of all: a fork copies the one thread that there is.
     struct benchmark benchmark = {.writer = writer_create((const char *const *)folders),
@@ -204,10 +212,16 @@ int main(int argument_count, char **arguments) {
     struct weir weir, durable;
     weir_start(&weir, &guest, folders[WEIR_FOLDER], NULL);
     weir_start(&durable, &guest, folders[DURABLE_FOLDER], state);
-    struct bare_reader *reader = bare_reader_create(folders[BARE_FOLDER], benchmark.receipts);
+    struct bare_reader *reader =
+        bare_reader_create(folders[BARE_FOLDER], take_value, benchmark.receipts);
+    struct weir_str wasm;
+    char *module = read_guest(arguments[2], &wasm);
+    struct straight *straight = straight_create(folders[STRAIGHT_FOLDER], wasm, benchmark.receipts);
 
     run_all(&benchmark, rounds, latency_events, throughput_events);
 
+    straight_destroy(straight);
+    free(module);
     bare_reader_destroy(reader);
     weir_stop(&durable);
     weir_stop(&weir);

@@ -310,3 +310,12 @@ size_t floor_call_checked(struct floor *floor, const struct weir_event_fields *e
                           bool is_fresh) {
     return call_once(floor, event, is_fresh, true);
 }
+
+void floor_call_told(struct floor *floor, const struct weir_event_fields *event,
+                     void (*told)(void *context), void *context) {
+    struct instance instance;
+    instance_init(&instance, floor);
+    call_handler(&instance, event, false);
+    told(context);
+    instance_finish(&instance);
+}

@@ -26,9 +26,14 @@ void floor_destroy(struct floor *floor);
 // returned.
 size_t floor_call(struct floor *floor, const struct weir_event_fields *event, bool is_fresh);
 
-// The same, but the returned event is copied whole and checked as a host has to: that its texts are
-// UTF-8 and that it is a CloudEvent, by weir_event_new_checked. The pointers are still believed.
-// Such an event has one extension.
+// The same in a fresh instance, with `told` called between the handler's return and the end of its
+// instance.
+void floor_call_told(struct floor *floor, const struct weir_event_fields *event,
+                     void (*told)(void *context), void *context);
+
+// The same as floor_call, but the returned event is copied whole and checked as a host has to: that
+// its texts are UTF-8 and that it is a CloudEvent, by weir_event_new_checked. The pointers are
+// still believed. Such an event has one extension.
 size_t floor_call_checked(struct floor *floor, const struct weir_event_fields *event,
                           bool is_fresh);
 

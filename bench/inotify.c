@@ -4,6 +4,7 @@
 // value.
 #include "inotify.h"
 
+#include "receipt.h"
 #include "support.h"
 
 #include <errno.h>
@@ -21,7 +22,8 @@
 enum { RECORDS_BYTES = 64 * 1024, STOP_TICK_MS = 100 };
 
 struct bare_reader {
-    struct receipts *receipts;
+    void (*take)(void *context, struct weir_str value);
+    void *context;
     int folder_fd, inotify_fd;
     atomic_bool is_stopping;
     pthread_t thread;
@@ -37,7 +39,7 @@ static void read_file(struct bare_reader *reader, const char *name) {
     ssize_t size = read(fd, value, (size_t)info.st_size);
     close(fd);
     if (size > 0) { // empty: the next writer has come and has not written yet
-        receipts_take(reader->receipts, value, (size_t)size);
+        reader->take(reader->context, (struct weir_str){value, (size_t)size});
     }
 }
 
@@ -62,9 +64,12 @@ static void *run(void *argument) {
     return NULL;
 }
 
-struct bare_reader *bare_reader_create(const char *folder, struct receipts *receipts) {
+struct bare_reader *bare_reader_create(const char *folder,
+                                       void (*take)(void *context, struct weir_str value),
+                                       void *context) {
     struct bare_reader *reader = allocate_or_give_up(sizeof *reader);
-    reader->receipts = receipts;
+    reader->take = take;
+    reader->context = context;
     reader->folder_fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
     reader->inotify_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     if (reader->folder_fd < 0 || reader->inotify_fd < 0 ||

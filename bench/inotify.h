@@ -5,13 +5,15 @@
 #ifndef WEIR_BENCH_INOTIFY_H
 #define WEIR_BENCH_INOTIFY_H
 
-#include "receipt.h"
+#include "base/str.h"
 
 struct bare_reader;
 
-// Starts the reader's thread: from the return on, each file of the folder that was written is read
-// and handed in.
-struct bare_reader *bare_reader_create(const char *folder, struct receipts *receipts);
+// Starts the reader's thread: from the return on, each file of the folder that was written is read,
+// and its value (at most VALUE_BYTES, see receipt.h) given to `take` on that thread.
+struct bare_reader *bare_reader_create(const char *folder,
+                                       void (*take)(void *context, struct weir_str value),
+                                       void *context);
 void bare_reader_destroy(struct bare_reader *reader);
 
 #endif

@@ -25,6 +25,21 @@ void *allocate_or_give_up(size_t size) {
     return memory;
 }
 
+char *read_guest(const char *path, struct weir_str *ret_wasm) {
+    FILE *file = fopen(path, "rb");
+    if (!file) {
+        give_up_errno(path);
+    }
+    char *bytes = allocate_or_give_up(GUEST_BYTES_MAX);
+    size_t size = fread(bytes, 1, GUEST_BYTES_MAX, file);
+    if (ferror(file) || size == GUEST_BYTES_MAX) {
+        give_up(path, "cannot be read, or is too large");
+    }
+    fclose(file);
+    *ret_wasm = (struct weir_str){.data = bytes, .size = size};
+    return bytes;
+}
+
 long parse_argument(const char *text, long least, long most) {
     char *end;
     errno = 0;

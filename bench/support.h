@@ -5,6 +5,8 @@
 #ifndef WEIR_BENCH_SUPPORT_H
 #define WEIR_BENCH_SUPPORT_H
 
+#include "base/str.h"
+
 #include <stddef.h>
 
 // "PROGRAM: what: why" on stderr, exit status 1.
@@ -14,6 +16,11 @@ _Noreturn void give_up_errno(const char *what);
 
 // Zeroed memory, never NULL.
 void *allocate_or_give_up(size_t size);
+
+// A guest's file, at most GUEST_BYTES_MAX. Returns what the caller frees; *ret_wasm is a view of
+// it.
+char *read_guest(const char *path, struct weir_str *ret_wasm);
+enum { GUEST_BYTES_MAX = 16 * 1024 * 1024 };
 
 // An argument, from least to most.
 long parse_argument(const char *text, long least, long most);

@@ -20,7 +20,7 @@ struct writer_order {
     char prefix;   // of the names, so that two orders can have different files
 };
 
-enum { WRITER_FOLDERS_MAX = 3 };
+enum { WRITER_FOLDERS_MAX = 4 };
 
 // `folders` are paths, ended by NULL.
 struct writer *writer_create(const char *const folders[]);
