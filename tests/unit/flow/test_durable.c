@@ -273,6 +273,8 @@ static void a_dead_letter_is_given_back_once(void **state) {
     assert_non_null(strstr(err.message, "is being given back"));
     assert_int_equal(weir_flow_undead(kept.stage->flow, 1, false, &err), WEIR_NOT_FOUND);
     atomic_store(&kept.disk.is_full, false);
+    // The disk is asked again only after a while.
+    WAIT_UNTIL(weir_flow_flush(kept.stage->flow, INT64_MAX, NULL) == WEIR_OK);
     WAIT_UNTIL(counts(&kept).dead == 2);
     flush(&kept);
     assert_int_equal(told(&kept, "a1"), 2);
