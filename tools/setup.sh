@@ -56,6 +56,7 @@ readonly packages_test=(
     "libclang-rt-19-dev clang_runtime_exists"
     "llvm-19            command -v llvm-symbolizer-19"
     "git                command -v git"
+    "sqlite3            command -v sqlite3"
 )
 readonly packages_lint=(
     "clang-format-19 command -v clang-format-19"
