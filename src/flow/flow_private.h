@@ -196,6 +196,7 @@ struct weir_target {
     struct weir_resource *resource;
     pthread_t thread;
     pthread_cond_t work;           // something to publish, or the flow ends
+    bool awaits_watches;           // what watched it before a stop may not do so again yet
     struct weir_out *first, *last; // durable, to be published in this order
     uint64_t waiting;              // these, and those on the way to the store
     uint64_t published;

@@ -128,13 +128,16 @@ static bool lacks_a_watch(const struct weir_target *target) {
 }
 
 // Under lock: when there is something to publish (monotonic); 0: now, INT64_MAX: nobody knows.
-static int64_t publish_due_ns(const struct weir_target *target) {
+static int64_t publish_due_ns(struct weir_target *target) {
     const struct weir_flow *flow = target->flow;
     if (!target->first || !flow->has_executed) {
         return INT64_MAX;
     }
-    bool waits = weir_clock_monotonic_ns() < flow->watches_due_ns && lacks_a_watch(target);
-    return waits ? flow->watches_due_ns : 0;
+    if (target->awaits_watches) { // until they were all there once: later ones end as people wish
+        target->awaits_watches =
+            weir_clock_monotonic_ns() < flow->watches_due_ns && lacks_a_watch(target);
+    }
+    return target->awaits_watches ? flow->watches_due_ns : 0;
 }
 
 // The event that is to be published next, which stays the first one. NULL: the flow ends.
@@ -327,6 +330,7 @@ weir_status weir_target_obtain(struct weir_flow *flow, struct weir_resource *res
     }
     target->flow = flow;
     target->resource = resource;
+    target->awaits_watches = true;
     pthread_cond_init(&target->work, NULL);
     adopt_orphans(target);
     int code = pthread_create(&target->thread, NULL, target_main, target);
