@@ -551,6 +551,7 @@ weir_status weir_program_run(struct weir_program *program, struct weir_error *er
         cut(program);
     }
     bool has_failed = supervise(program, signals_fd);
+    weir_flow_stop(program->flow); // whose subscriptions end from here on, if no signal said so
     close(signals_fd);
     if (status == WEIR_OK && has_failed) {
         status = weir_fail(err, WEIR_OTHER, "a guest's main failed");

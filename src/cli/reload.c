@@ -20,6 +20,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static void tell(const struct weir_program *program, enum weir_log_level level, const char *message,
                  const char *name, const char *reason) {
@@ -161,11 +162,22 @@ static void name_of(const struct weir_parts *parts, const struct weir_subscripti
         is_there ? weir_guest_handler_name(guest, handler) : config->handler, ret_name);
 }
 
-static void end_subscription(struct weir_program *program,
+static bool has_name(const struct weir_parts *parts, const char *name) {
+    for (size_t i = 0; i < parts->config->subscription_count; i++) {
+        char its_name[WEIR_SUBSCRIPTION_NAME_BYTES_MAX];
+        name_of(parts, &parts->config->subscriptions[i], its_name);
+        if (strcmp(its_name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void end_subscription(struct weir_program *program, const struct weir_parts *after,
                              const struct weir_subscription_config *config) {
     char name[WEIR_SUBSCRIPTION_NAME_BYTES_MAX];
     name_of(&program->parts, config, name);
-    if (weir_set_remove(program->subscriptions, name)) {
+    if (weir_set_remove(program->subscriptions, name, has_name(after, name))) {
         weir_log(program->log, WEIR_LOG_INFO, "a subscription has ended",
                  {"subscription", weir_str_of(name)});
     }
@@ -195,7 +207,7 @@ static void change_subscriptions(struct weir_program *program, const struct weir
     for (size_t i = 0; i < before->subscription_count; i++) {
         const struct weir_subscription_config *old = &before->subscriptions[i];
         if (!has_subscription(after, old)) {
-            end_subscription(program, old);
+            end_subscription(program, parts, old);
         }
     }
     for (size_t i = 0; i < after->subscription_count; i++) {

@@ -149,8 +149,9 @@ void weir_set_unref(struct weir_set *set);
 // Puts a subscription, which the set owns from then on, into the set, with a handler of its guest.
 void weir_set_add(struct weir_set *set, struct weir_subscription *subscription, uint32_t handler);
 // Takes the subscription of that name out of the set and ends it, as weir_set_unref does; handlers
-// in flight get the grace period. False: there is none.
-bool weir_set_remove(struct weir_set *set, const char *name);
+// in flight get the grace period. `comes_again`: one of that name is about to be created, for which
+// a topic that it watches waits. False: there is none.
+bool weir_set_remove(struct weir_set *set, const char *name, bool comes_again);
 // Delivers events for `duration_ns` in all (0: until the flow stops), then lets handlers in flight
 // finish within the grace period and cuts the rest. What is still queued stays for the next exec.
 // Returns WEIR_OK at the deadline and at a stop; WEIR_OTHER where a cut handler did not end within

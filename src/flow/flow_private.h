@@ -132,6 +132,7 @@ struct weir_subscription {
     struct weir_subscription *next;                      // in its set
     bool is_ready, is_paused, is_dirty, is_load_wanted;
     bool is_ending;
+    bool is_removed;     // for good, as far as anybody knows
     bool is_stopped;     // by a gap: nothing more is taken
     bool is_gap_open;    // a gap waits for its handler: nothing else is taken meanwhile
     bool is_gap_ahead;   // a gap was sent away until everything before it is settled
@@ -196,7 +197,8 @@ struct weir_target {
     struct weir_resource *resource;
     pthread_t thread;
     pthread_cond_t work;           // something to publish, or the flow ends
-    bool awaits_watches;           // what watched it before a stop may not do so again yet
+    bool awaits_watches;           // a subscription that watched it may not do so again yet
+    int64_t watches_due_ns;        // until then such a one is waited for
     struct weir_out *first, *last; // durable, to be published in this order
     uint64_t waiting;              // these, and those on the way to the store
     uint64_t published;
@@ -239,12 +241,11 @@ struct weir_flow {
     size_t delayed_count, delayed_capacity;
     uint64_t queued_bytes;
     uint32_t idle_workers;
-    uint32_t wakes;         // idle workers to wake when the lock is left, see weir_flow_unlock
-    bool has_executed;      // an exec has begun: what is in the outbox may be published
-    int64_t watches_due_ns; // until then it waits for the watches that there were before
-    bool is_stopping;       // no exec goes on
-    bool is_cutting;        // no grace any more
-    bool is_ending;         // threads return
+    uint32_t wakes;    // idle workers to wake when the lock is left, see weir_flow_unlock
+    bool has_executed; // an exec has begun: what is in the outbox may be published
+    bool is_stopping;  // no exec goes on
+    bool is_cutting;   // no grace any more
+    bool is_ending;    // threads return
     struct weir_worker *workers;
     uint32_t worker_count;
 
@@ -464,6 +465,10 @@ weir_status weir_target_obtain(struct weir_flow *flow, struct weir_resource *res
                                struct weir_target **ret_target, struct weir_error *err);
 // Under lock: the first exec begins.
 void weir_target_begin_all(struct weir_flow *flow);
+// Under lock: a subscription stops watching the resource, and may watch it again some time after
+// that moment (monotonic).
+void weir_target_await_watches(struct weir_flow *flow, const struct weir_resource *resource,
+                               int64_t from_ns);
 // Under lock: a watch was made that something to be published may have waited for.
 void weir_target_wake_all(struct weir_flow *flow);
 void weir_target_join_all(struct weir_flow *flow);

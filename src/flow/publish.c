@@ -5,10 +5,11 @@
 // the order in which the causes were settled, one event at a time, and removes the row of what was
 // published. A stop between the two publishes an event again, with the same id.
 //
-// Nothing is published before the first exec, nor to a resource that cannot tell its watches what
-// they missed (a topic) before the subscriptions that earlier watched it do so again: what was left
-// in the outbox would be gone. They are waited for WATCHES_WAIT_MS from the first exec on, since
-// one that nobody makes any more is kept all the same.
+// Nothing is published before the first exec. A resource that cannot tell its watches what they
+// missed (a topic) is told nothing while a subscription that watched it does not, or what is in the
+// outbox would be gone for that: not at the start before all of them watch again, nor when one of
+// them ends, be it to begin anew after a change of the configuration, nor once weir stops. They are
+// waited for WATCHES_WAIT_MS, since one that nobody makes any more is kept all the same.
 //
 // A resource that cannot be reached is asked again with growing waits, for as long as it takes;
 // meanwhile its events gather in the outbox, and at WEIR_OUTBOX_WAITING_MAX the handlers that
@@ -79,11 +80,22 @@ void weir_out_append(struct weir_flow *flow, struct weir_out *out, struct weir_t
 }
 
 void weir_target_begin_all(struct weir_flow *flow) {
-    if (!flow->has_executed) {
-        flow->has_executed = true;
-        flow->watches_due_ns = weir_clock_monotonic_ns() + WATCHES_WAIT_MS * WEIR_NS_PER_MS;
+    flow->has_executed = true;
+    int64_t due_ns = weir_clock_monotonic_ns() + WATCHES_WAIT_MS * WEIR_NS_PER_MS;
+    struct weir_target *target;
+    LL_FOREACH (flow->targets, target) {
+        target->watches_due_ns = due_ns;
     }
     weir_target_wake_all(flow);
+}
+
+void weir_target_await_watches(struct weir_flow *flow, const struct weir_resource *resource,
+                               int64_t from_ns) {
+    struct weir_target *target = weir_target_find(flow, weir_str_of(resource->name));
+    if (target) { // one that is made later waits from then on
+        target->awaits_watches = true;
+        target->watches_due_ns = from_ns + WATCHES_WAIT_MS * WEIR_NS_PER_MS;
+    }
 }
 
 void weir_target_wake_all(struct weir_flow *flow) {
@@ -110,34 +122,46 @@ void weir_target_push(struct weir_out *out) {
 
 // ---- the thread of a target ----
 
-// Under lock: whether a kept subscription to this resource does not watch it yet, and would never
-// be told what is published now.
+// Whether what it is told is gone for whoever does not watch it then.
+static bool tells_only_watches(const struct weir_target *target) {
+    const uint32_t tells_later = WEIR_CAN_COMPARE | WEIR_CAN_REPLAY;
+    return (target->resource->provider->capabilities & tells_later) == 0;
+}
+
+// Under lock: whether a kept subscription does not watch it and would never be told what is
+// published now.
 static bool lacks_a_watch(const struct weir_target *target) {
-    const struct weir_resource *resource = target->resource;
-    if (resource->provider->capabilities & (WEIR_CAN_COMPARE | WEIR_CAN_REPLAY)) {
+    if (!tells_only_watches(target)) {
         return false;
     }
+    struct weir_str name = weir_str_of(target->resource->name);
     for (const struct weir_kept *kept = target->flow->kept; kept; kept = kept->hh.next) {
-        bool watches = kept->subscription && kept->subscription->watch;
-        if (kept->record.is_ready && !watches &&
-            weir_str_equal(kept->record.resource, weir_str_of(resource->name))) {
+        const struct weir_subscription *subscription = kept->subscription;
+        bool watches = subscription && subscription->watch && !subscription->is_ending;
+        if (kept->record.is_ready && !watches && weir_str_equal(kept->record.resource, name)) {
             return true;
         }
     }
     return false;
 }
 
+// Under lock: whether a watch that is missing is still waited for.
+static bool awaits_a_watch(struct weir_target *target) {
+    if (target->awaits_watches) { // until all were there once: to walk over them takes its time
+        target->awaits_watches =
+            weir_clock_monotonic_ns() < target->watches_due_ns && lacks_a_watch(target);
+    }
+    return target->awaits_watches;
+}
+
 // Under lock: when there is something to publish (monotonic); 0: now, INT64_MAX: nobody knows.
 static int64_t publish_due_ns(struct weir_target *target) {
     const struct weir_flow *flow = target->flow;
-    if (!target->first || !flow->has_executed) {
+    bool is_over = flow->is_stopping && tells_only_watches(target); // they are about to end
+    if (!target->first || !flow->has_executed || is_over) {
         return INT64_MAX;
     }
-    if (target->awaits_watches) { // until they were all there once: later ones end as people wish
-        target->awaits_watches =
-            weir_clock_monotonic_ns() < flow->watches_due_ns && lacks_a_watch(target);
-    }
-    return target->awaits_watches ? flow->watches_due_ns : 0;
+    return awaits_a_watch(target) ? target->watches_due_ns : 0;
 }
 
 // The event that is to be published next, which stays the first one. NULL: the flow ends.
@@ -173,6 +197,11 @@ static void release_handlers(struct weir_target *target) {
 static void remove_first(struct weir_target *target, struct weir_dead *dead) {
     struct weir_flow *flow = target->flow;
     pthread_mutex_lock(&flow->lock);
+    if (!dead && awaits_a_watch(target)) {
+        // That ended meanwhile, and may not have been told: the event is published again.
+        pthread_mutex_unlock(&flow->lock);
+        return;
+    }
     struct weir_out *out = target->first;
     target->first = out->next;
     if (!target->first) {
@@ -331,6 +360,7 @@ weir_status weir_target_obtain(struct weir_flow *flow, struct weir_resource *res
     target->flow = flow;
     target->resource = resource;
     target->awaits_watches = true;
+    target->watches_due_ns = weir_clock_monotonic_ns() + WATCHES_WAIT_MS * WEIR_NS_PER_MS;
     pthread_cond_init(&target->work, NULL);
     adopt_orphans(target);
     int code = pthread_create(&target->thread, NULL, target_main, target);

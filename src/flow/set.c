@@ -64,7 +64,7 @@ void weir_set_add(struct weir_set *set, struct weir_subscription *subscription, 
     weir_flow_unlock(set->flow);
 }
 
-bool weir_set_remove(struct weir_set *set, const char *name) {
+bool weir_set_remove(struct weir_set *set, const char *name, bool comes_again) {
     struct weir_flow *flow = set->flow;
     struct weir_subscription *subscription;
     pthread_mutex_lock(&flow->lock);
@@ -72,6 +72,9 @@ bool weir_set_remove(struct weir_set *set, const char *name) {
         if (strcmp(subscription->name, name) == 0) {
             break;
         }
+    }
+    if (subscription) {
+        subscription->is_removed = !comes_again;
     }
     pthread_mutex_unlock(&flow->lock);
     if (!subscription) {

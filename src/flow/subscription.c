@@ -418,6 +418,11 @@ void weir_subscription_end(struct weir_subscription *subscription, int64_t until
     struct weir_flow *flow = subscription->flow;
     pthread_mutex_lock(&flow->lock);
     subscription->is_ending = true;
+    if (subscription->kept && !subscription->is_removed) {
+        int64_t now_ns = weir_clock_monotonic_ns();
+        weir_target_await_watches(flow, subscription->resource,
+                                  until_ns > now_ns ? until_ns : now_ns);
+    }
     struct timespec until = weir_clock_timespec(until_ns);
     while (weir_subscription_is_busy(subscription)) {
         if (flow->is_cutting || weir_clock_monotonic_ns() >= until_ns) {

@@ -194,7 +194,8 @@ struct weir_provider {
 
     // Publishes an event, durably when it returns. Called by one thread at a time for a resource;
     // may block up to WEIR_PUBLISH_WAIT_MS. WEIR_AGAIN (no room), WEIR_UNAVAILABLE, WEIR_NO_MEMORY
-    // and WEIR_OTHER: call it again later with the same event, before any other. Everything else:
+    // and WEIR_OTHER: call it again later with the same event, before any other. After WEIR_OK too
+    // it may be called with the same event again, whose id and source tell so. Everything else:
     // the event cannot be published, ever. NULL without WEIR_CAN_PUBLISH.
     weir_status (*publish)(struct weir_resource *resource, struct weir_event *event,
                            struct weir_error *err);

@@ -11,7 +11,8 @@
 
 // What is to be published; what is left out is left out of the event.
 struct draft {
-    const char *id, *type, *subject;
+    const char *id; // NULL: one that no other has
+    const char *type, *subject;
     struct weir_str subject_bytes; // in place of subject
     bool has_data;
     struct weir_str data;
@@ -20,7 +21,10 @@ struct draft {
 };
 
 static struct weir_event *event_of(const struct draft *draft) {
+    static unsigned number;
+    char id[24];
     struct weir_error err;
+    snprintf(id, sizeof id, "id-%u", ++number);
     struct weir_attribute extensions[4];
     size_t count = 0;
     if (draft->encoding) {
@@ -40,7 +44,7 @@ static struct weir_event *event_of(const struct draft *draft) {
         .specversion = WEIR_STR(WEIR_CLOUDEVENTS_VERSION),
         .ty = weir_str_of(draft->type ? draft->type : WEIR_TYPE_KEYVALUE_SET),
         .source = WEIR_STR("/elsewhere"),
-        .id = weir_str_of(draft->id ? draft->id : "id"),
+        .id = weir_str_of(draft->id ? draft->id : id),
         .subject = {.is_some = subject.data != NULL, .value = subject},
         .data = {.is_some = draft->has_data, .value = weir_payload_of(draft->data)},
         .extensions = {.items = extensions, .count = count},

@@ -2,10 +2,14 @@
 """What a handler returns goes where its subscription says, at least once, and can be traced."""
 
 import json
+import signal
+import time
 
 import pytest
 
 from harness import GIVEN_UP, HAS_STEPS, configuration
+
+RELOADS = 10
 
 
 def chained(stages, host=None, resources=("store", "out"), topics=("between",)):
@@ -224,6 +228,46 @@ def test_what_waits_in_a_topic_survives(site):
     wanted = ["loop", *(f"value {number}" for number in range(20))]
     weir.wait_for(lambda: [each["data"] for each in weir.traces("second", "stuck")] == wanted,
                   "everything in order")
+
+
+@pytest.mark.tsan
+def test_a_topic_waits_for_a_subscription_that_is_changed(site):
+    """Its events go on coming meanwhile, and the other watch of the topic gets each of them once."""
+    def config(concurrency):
+        tree = chained([("first", "store", "between"), ("second", "between", None),
+                        ("third", "between", None)], host={"workers": 2})
+        tree["subscriptions"][1]["concurrency"] = concurrency
+        return tree
+
+    weir = start(site, config(1))
+    keys = [f"key-{number}" for number in range(20 * RELOADS)]
+    for number in range(RELOADS):
+        site.write_config(config(2 + number % 2))
+        weir.send(signal.SIGHUP)
+        for key in keys[number * 20:(number + 1) * 20]:
+            site.put(key, "x")
+        weir.wait_for(lambda number=number: len(weir.logs("a subscription has begun")) > number,
+                      "the changed subscription")
+    for name in "second", "third":
+        weir.wait_for(lambda name=name: {each["subject"] for each in weir.traces(name)} >=
+                      set(keys), f"everything at {name}")
+    assert weir.stop() == 0
+    assert sorted(each["subject"] for each in weir.traces("third")) == sorted(keys)
+
+
+def test_a_topic_does_not_wait_for_a_subscription_that_is_removed(site):
+    stages = [("first", "store", "between"), ("second", "between", None),
+              ("third", "between", None)]
+    weir = start(site, chained(stages))
+    site.put("key", "1")
+    weir.wait_traces(1, "second")
+    site.write_config(chained(stages[:1] + stages[2:]))
+    weir.send(signal.SIGHUP)
+    weir.wait_log("a subscription has ended")
+    begin_s = time.monotonic()
+    site.put("key", "2")
+    weir.wait_traces(2, "third")
+    assert time.monotonic() - begin_s < 5, "a topic waits 10 s for one that comes again"
 
 
 @pytest.mark.skipif(not HAS_STEPS, reason="this build does not die at steps")

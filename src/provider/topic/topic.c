@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A topic is nothing but its watches. It keeps no event: an event is handed to each watch that
+// A topic is nothing but its watches. It keeps no event for later: one is handed to each watch that
 // wants it before publish returns, and a watch that has no room makes the publisher wait. So a
 // topic needs no queue, no bound of one, and no thread; whoever needs what was published to outlast
 // the process has it in the journal of its own subscription.
 //
-// An event that some watches have taken and others have no room for is the event under way. It
-// stays so when publish gives up with WEIR_AGAIN, so that the next call with the same source and id
-// offers it only to those that lack it. A call with another event ends it: its publisher has given
-// up.
+// The event that was published last stays the event under way until a call with another one, whose
+// source or id differs. So a further call with it offers it only to the watches that lack it: those
+// that had no room when publish gave up with WEIR_AGAIN, and those that began since.
 //
 // Threads. One lock guards everything, and is never held over a call of a sink. A watch whose sink
 // is being called is held in the list by is_offering: unwatch waits for that to end, so the
@@ -57,7 +56,7 @@ struct topic {
     pthread_cond_t changed; // a watch has room, has gone, or its sink has returned
     struct topic_watch *watches;
     uint64_t watch_count;
-    struct weir_event *under_way;    // some watch may lack it; NULL: none is
+    struct weir_event *under_way;    // the one that was published last; NULL: none was
     struct weir_event *without_data; // the same for watches for which its data is too large; made
                                      // when first wanted
     uint64_t number;                 // of the event under way, or of the last one
@@ -170,8 +169,8 @@ static weir_status topic_watch(struct weir_resource *base, const struct weir_wat
     pthread_mutex_lock(&topic->lock);
     bool has_place = topic->watch_count < topic->watches_max;
     if (has_place) {
-        // Where an event is under way this watch is told it too: its publish will return after
-        // this has.
+        // Where a publish has not returned yet this watch is told its event too: it will return
+        // after this has.
         DL_APPEND(topic->watches, watch);
         topic->watch_count++;
     }
@@ -402,7 +401,7 @@ static weir_status topic_publish(struct weir_resource *base, struct weir_event *
     if (!status) {
         status = deliver(topic, err);
     }
-    if (status != WEIR_AGAIN && status != WEIR_NO_MEMORY) {
+    if (status && status != WEIR_AGAIN && status != WEIR_NO_MEMORY) {
         end_event(topic);
     }
     pthread_mutex_unlock(&topic->lock);

@@ -64,6 +64,7 @@ struct sim_event {
     bool is_durable;    // has been in the outbox
     bool has_letter;    // could not be published
     uint32_t told;      // bits of subscriptions that a topic has told it
+    uint32_t missed;    // bits of those that it should have waited for when it told it
     struct sim_case cases[SIM_SUBS_MAX];
 };
 
@@ -109,6 +110,7 @@ struct sim_sub {
     struct weir_set *set;
     bool is_bound;      // its handler has been said
     int64_t watched_ns; // since when it is; INT64_MAX: it is not, or not any more
+    int64_t left_ns;    // when it ended, but not for good; 0: it has not
     bool is_gap_open;
     bool is_stopped;
     uint32_t running; // handlers

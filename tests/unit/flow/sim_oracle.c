@@ -6,6 +6,8 @@
 // durable.
 #include "unit/flow/sim.h"
 
+#include "base/clock.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -572,6 +574,27 @@ void sim_oracle_acknowledged(struct sim_sub *sub, const struct sim_event *event)
 
 // ---- publishing ----
 
+#define LEFT_NS (9 * WEIR_NS_PER_S) // a topic waits longer for who has left it
+
+// The topic has told what was published to those who watch it, and to nobody else.
+static void note_told(const struct sim_source *topic, struct sim_event *event, int64_t since_ns) {
+    for (uint32_t i = 0; i < sim.sub_count; i++) {
+        struct sim_sub *sub = &sim.subs[i];
+        uint32_t bit = 1u << i;
+        if (sub->source != topic || (sub->key != SIM_KEYS_MAX && sub->key != event->key)) {
+            continue;
+        }
+        uint64_t seq = case_of(sub, event)->seq;
+        bool has_left = sub->is_known && sub->left_ns != 0 && since_ns < sub->left_ns + LEFT_NS;
+        if (sub->watched_ns < since_ns) {
+            SIM_CHECK(seq != 0, "%s: %s is published and not taken", sub->name, event->id);
+            event->told |= bit;
+            case_of(sub, event)->told_seq = seq;
+        }
+        event->missed = seq == 0 && has_left ? event->missed | bit : event->missed & ~bit;
+    }
+}
+
 void sim_oracle_published(struct sim_event *event, const struct sim_source *target,
                           int64_t since_ns) {
     struct sim_sub *from = &sim.subs[event->sub];
@@ -584,16 +607,8 @@ void sim_oracle_published(struct sim_event *event, const struct sim_source *targ
     }
     sim.counts.published++;
     SIM_TELL("%s of %s is published to %s", event->id, event->cause->id, target->name);
-    for (uint32_t i = 0; i < sim.sub_count && target->is_topic; i++) {
-        struct sim_sub *sub = &sim.subs[i];
-        bool is_told = sub->source == target && sub->watched_ns < since_ns &&
-                       (sub->key == SIM_KEYS_MAX || sub->key == event->key);
-        if (is_told) {
-            SIM_CHECK(case_of(sub, event)->seq != 0, "%s: %s is published and not taken", sub->name,
-                      event->id);
-            event->told |= 1u << i;
-            case_of(sub, event)->told_seq = case_of(sub, event)->seq;
-        }
+    if (target->is_topic) {
+        note_told(target, event, since_ns);
     }
 }
 
@@ -612,6 +627,8 @@ void sim_oracle_unqueued(struct sim_event *event) {
         SIM_CHECK(is_durable || case_of(sub, event)->was_durable || taken->is_abandoned,
                   "%s: %s has left the outbox and is not durable", sub->name, event->id);
     }
+    SIM_CHECK(event->missed == 0, "%s has left the outbox while who watched it was away",
+              event->id);
     event->told = 0;
 }
 

@@ -200,6 +200,7 @@ static void begin_sub(struct sim_sub *sub) {
     sub->subscription = subscription;
     sub->is_bound = !sub->is_unnamed;
     sub->watched_ns = sim_now_ns();
+    sub->left_ns = 0;
     SIM_TELL("%s begins", sub->name);
 }
 
@@ -218,12 +219,14 @@ static void add_sub(struct sim_sub *sub) {
 static void end_sub(struct sim_sub *sub) {
     struct weir_subscription *subscription = sub->subscription;
     struct weir_set *set = sub->set;
-    SIM_TELL("%s ends", sub->name);
+    bool comes_again = !set || sub->number > 0;
+    SIM_TELL("%s ends%s", sub->name, comes_again ? "" : " for good");
     sub->watched_ns = INT64_MAX;
+    sub->left_ns = comes_again ? sim_now_ns() : 0;
     sub->subscription = NULL;
     sub->set = NULL;
     if (set) {
-        SIM_CHECK(weir_set_remove(set, sub->name), "%s is not in its set", sub->name);
+        SIM_CHECK(weir_set_remove(set, sub->name, comes_again), "%s is not in its set", sub->name);
     } else {
         weir_subscription_destroy(subscription);
     }
@@ -301,6 +304,7 @@ static void begin_run(void) {
         }
     }
     for (uint32_t i = 0; i < sim.sub_count; i++) {
+        sim.subs[i].left_ns = sim_now_ns(); // whoever watched before is waited for
         begin_sub(&sim.subs[i]);
         if (sim_chance(3, 4)) {
             add_sub(&sim.subs[i]);
@@ -333,6 +337,7 @@ static void end_run(void) {
     for (uint32_t i = 0; i < sim.sub_count; i++) {
         struct sim_sub *sub = &sim.subs[i];
         sub->watched_ns = INT64_MAX;
+        sub->left_ns = sub->subscription ? sim_now_ns() : sub->left_ns;
         if (sub->subscription && !sub->set) {
             end_sub(sub);
         }
@@ -364,7 +369,7 @@ static void step_sub(void) {
         add_sub(sub);
     } else {
         end_sub(sub);
-        if (sim_chance(1, 2)) {
+        if (sim_chance(1, 2)) { // also one that was thought to be gone
             begin_sub(sub);
         }
     }

@@ -25,6 +25,7 @@ static const struct kept {
     {48, 24, "rows of the journal were read beyond the bytes of the queue"},
     {492, 24, "a gap that was read from the journal was handled beside what came behind it"},
     {523, 24, "one old event was dropped for a new one, whatever the two were worth in bytes"},
+    {1476, 24, "a topic was told what was left in the outbox when who watched it had ended"},
     {1515, 24, "the last commit gave events to targets that were freed"},
     {1706, 24, "the oldest event was dropped, and what its key had in the journal was never read"},
     {7081, 24, "a watch compared with what was told before a commit that was under way"},
