@@ -84,6 +84,7 @@ struct weir_kept {
     char *name, *resource, *pattern;              // what the record points to
     struct weir_subscription *subscription;       // NULL: nobody runs it
     struct weir_removal forgotten;                // in a batch: its notes are void
+    bool is_given_up;                             // no topic waits for it to be run again
     bool is_dirty;                                // in flow->dirty_kept: the record has changed
     bool forgets;                                 // `forgotten` is for the next batch
     bool is_in_batch;
@@ -132,7 +133,6 @@ struct weir_subscription {
     struct weir_subscription *next;                      // in its set
     bool is_ready, is_paused, is_dirty, is_load_wanted;
     bool is_ending;
-    bool is_removed;     // for good, as far as anybody knows
     bool is_stopped;     // by a gap: nothing more is taken
     bool is_gap_open;    // a gap waits for its handler: nothing else is taken meanwhile
     bool is_gap_ahead;   // a gap was sent away until everything before it is settled

@@ -93,8 +93,10 @@ void weir_target_await_watches(struct weir_flow *flow, const struct weir_resourc
                                int64_t from_ns) {
     struct weir_target *target = weir_target_find(flow, weir_str_of(resource->name));
     if (target) { // one that is made later waits from then on
+        int64_t due_ns = from_ns + WATCHES_WAIT_MS * WEIR_NS_PER_MS;
+        bool is_later = !target->awaits_watches || due_ns > target->watches_due_ns;
+        target->watches_due_ns = is_later ? due_ns : target->watches_due_ns;
         target->awaits_watches = true;
-        target->watches_due_ns = from_ns + WATCHES_WAIT_MS * WEIR_NS_PER_MS;
     }
 }
 
@@ -128,28 +130,27 @@ static bool tells_only_watches(const struct weir_target *target) {
     return (target->resource->provider->capabilities & tells_later) == 0;
 }
 
-// Under lock: whether a kept subscription does not watch it and would never be told what is
-// published now.
-static bool lacks_a_watch(const struct weir_target *target) {
-    if (!tells_only_watches(target)) {
-        return false;
-    }
+// Under lock: whether a kept subscription does not watch it, would never be told what is published
+// now, and is waited for. `is_over`: they are given up, so that nobody's leaving begins it anew.
+static bool lacks_a_watch(const struct weir_target *target, bool is_over) {
     struct weir_str name = weir_str_of(target->resource->name);
-    for (const struct weir_kept *kept = target->flow->kept; kept; kept = kept->hh.next) {
+    bool lacks = false;
+    for (struct weir_kept *kept = target->flow->kept; kept; kept = kept->hh.next) {
         const struct weir_subscription *subscription = kept->subscription;
         bool watches = subscription && subscription->watch && !subscription->is_ending;
         if (kept->record.is_ready && !watches && weir_str_equal(kept->record.resource, name)) {
-            return true;
+            kept->is_given_up |= is_over;
+            lacks |= !kept->is_given_up;
         }
     }
-    return false;
+    return lacks;
 }
 
 // Under lock: whether a watch that is missing is still waited for.
 static bool awaits_a_watch(struct weir_target *target) {
     if (target->awaits_watches) { // until all were there once: to walk over them takes its time
-        target->awaits_watches =
-            weir_clock_monotonic_ns() < target->watches_due_ns && lacks_a_watch(target);
+        bool is_over = weir_clock_monotonic_ns() >= target->watches_due_ns;
+        target->awaits_watches = tells_only_watches(target) && lacks_a_watch(target, is_over);
     }
     return target->awaits_watches;
 }

@@ -73,8 +73,8 @@ bool weir_set_remove(struct weir_set *set, const char *name, bool comes_again) {
             break;
         }
     }
-    if (subscription) {
-        subscription->is_removed = !comes_again;
+    if (subscription && subscription->kept) {
+        subscription->kept->is_given_up = !comes_again;
     }
     pthread_mutex_unlock(&flow->lock);
     if (!subscription) {

@@ -319,6 +319,9 @@ static weir_status begin_watch(struct weir_subscription *subscription,
     }
     pthread_mutex_lock(&flow->lock);
     subscription->watch = watch; // from now on it may be resumed
+    if (subscription->kept) {
+        subscription->kept->is_given_up = false;
+    }
     if (subscription->kept && !subscription->kept->record.is_ready) {
         subscription->kept->record.is_ready = true;
         weir_ledger_touch(subscription);
@@ -418,7 +421,7 @@ void weir_subscription_end(struct weir_subscription *subscription, int64_t until
     struct weir_flow *flow = subscription->flow;
     pthread_mutex_lock(&flow->lock);
     subscription->is_ending = true;
-    if (subscription->kept && !subscription->is_removed) {
+    if (subscription->kept && !subscription->kept->is_given_up) {
         int64_t now_ns = weir_clock_monotonic_ns();
         weir_target_await_watches(flow, subscription->resource,
                                   until_ns > now_ns ? until_ns : now_ns);

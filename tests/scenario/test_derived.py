@@ -268,6 +268,15 @@ def test_a_topic_does_not_wait_for_a_subscription_that_is_removed(site):
     site.put("key", "2")
     weir.wait_traces(2, "third")
     assert time.monotonic() - begin_s < 5, "a topic waits 10 s for one that comes again"
+    changed = chained(stages[:1] + stages[2:])
+    changed["subscriptions"][1]["concurrency"] = 1
+    site.write_config(changed)
+    weir.send(signal.SIGHUP)
+    weir.wait_log("a subscription has begun")
+    begin_s = time.monotonic()
+    site.put("key", "3")
+    weir.wait_traces(3, "third")
+    assert time.monotonic() - begin_s < 5, "nor when another one leaves"
 
 
 @pytest.mark.skipif(not HAS_STEPS, reason="this build does not die at steps")
