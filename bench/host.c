@@ -4,6 +4,7 @@
 #include "host.h"
 
 #include "base/clock.h"
+#include "base/thread.h"
 #include "state/state.h"
 #include "support.h"
 
@@ -24,8 +25,8 @@ void host_defaults(const struct weir_option_table *table, void *base) {
 }
 
 static uint32_t core_count(void) {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    return cores < 1 ? 1 : cores > WEIR_WORKERS_MAX ? WEIR_WORKERS_MAX : (uint32_t)cores;
+    uint32_t cores = weir_thread_cores();
+    return cores < WEIR_WORKERS_MAX ? cores : WEIR_WORKERS_MAX;
 }
 
 void host_load(struct host *host, const struct host_guest *args, uint32_t workers) {

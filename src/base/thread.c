@@ -3,6 +3,8 @@
 // See thread.h.
 #include "base/thread.h"
 
+#include "base/clock.h"
+
 #include <sched.h>
 #include <stdint.h>
 #include <sys/syscall.h>
@@ -26,4 +28,36 @@ void weir_thread_be_prompt(void) {
         scheduling.runtime_ns = WEIR_THREAD_SLICE_NS;
         syscall(SYS_sched_setattr, 0, &scheduling, 0);
     }
+}
+
+uint32_t weir_thread_cores(void) {
+    cpu_set_t cores;
+    if (sched_getaffinity(0, sizeof cores, &cores) == 0) {
+        return (uint32_t)CPU_COUNT(&cores);
+    }
+    long count = sysconf(_SC_NPROCESSORS_ONLN); // more than a cpu_set_t has room for
+    return count > 0 ? (uint32_t)count : 1;
+}
+
+enum { LOOKS_AT_ONCE = 32 }; // about a microsecond, between two looks at the clock
+
+static void relax(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+bool weir_thread_look(const atomic_bool *flag, int64_t duration_ns) {
+    int64_t until_ns = weir_clock_monotonic_ns() + duration_ns;
+    do {
+        for (int i = 0; i < LOOKS_AT_ONCE; i++) {
+            if (atomic_load_explicit(flag, memory_order_relaxed)) {
+                return true;
+            }
+            relax();
+        }
+    } while (weir_clock_monotonic_ns() < until_ns);
+    return false;
 }

@@ -4,6 +4,8 @@
 #ifndef WEIR_BASE_THREAD_H
 #define WEIR_BASE_THREAD_H
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 // Asks the scheduler for the shortest turns that it gives (WEIR_THREAD_SLICE_NS, of the calling
@@ -14,5 +16,14 @@
 // and threads that somebody has given another policy, are left as they are: there is no error.
 void weir_thread_be_prompt(void);
 enum { WEIR_THREAD_SLICE_NS = 100 * 1000 };
+
+// The cores that this process may use, at least 1.
+uint32_t weir_thread_cores(void);
+
+// Looks at the flag, which another thread sets, until it is set or that many nanoseconds are over;
+// the processor is busy with it. Returns whether it is set, and orders nothing: what the flag
+// stands for is read under a lock. For waits that are shorter than to sleep and be woken takes.
+// sched_yield in place of the pause was left: beside busy processes it gives away milliseconds.
+bool weir_thread_look(const atomic_bool *flag, int64_t duration_ns);
 
 #endif

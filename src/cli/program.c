@@ -5,6 +5,7 @@
 #include "cli/program_private.h"
 
 #include "base/clock.h"
+#include "base/thread.h"
 #include "control/control.h"
 #include "flow/flow.h"
 #include "guest/engine.h"
@@ -32,8 +33,8 @@ static uint32_t worker_count(const struct weir_config *config) {
     if (config->host.workers > 0) {
         return (uint32_t)config->host.workers;
     }
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    return cores < 1 ? 1 : cores > WEIR_WORKERS_MAX ? WEIR_WORKERS_MAX : (uint32_t)cores;
+    uint32_t cores = weir_thread_cores();
+    return cores < WEIR_WORKERS_MAX ? cores : WEIR_WORKERS_MAX;
 }
 
 weir_status weir_program_engine(const struct weir_config *config, struct weir_engine **ret_engine,

@@ -13,16 +13,20 @@
 #include "base/step.h"
 #include "base/thread.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
+#include <utlist.h>
 
 enum {
     // What a worker needs of its thread's stack besides the guest's: the engine's and ours.
     THREAD_STACK_BYTES = 1024 * 1024,
-    LOOKS_MAX = 300, // for a ready lane before a worker sleeps
+    LOOK_NS_MAX = 50 * 1000,  // for a ready lane, before a worker falls asleep
+    REST_NS_MAX = 500 * 1000, // that is counted as one between two events
+    REST_WEIGHT = 8,          // rests over which their mean is taken, about
 };
 
 // The event as the handler gets it: from the second attempt on, with the attempt's number.
@@ -73,6 +77,74 @@ bool weir_dispatch_take(struct weir_worker *worker, int64_t *ret_wait_ns) {
     return true;
 }
 
+struct weir_worker *weir_dispatch_summon(struct weir_flow *flow) {
+    struct weir_worker *summoned = NULL;
+    for (; flow->wakes > 0; flow->wakes--) {
+        if (flow->expected < flow->coming) {
+            flow->expected++;
+            continue;
+        }
+        struct weir_worker *worker = flow->parked;
+        if (!worker) {
+            break; // all are at work, and take what is ready when they have done theirs
+        }
+        flow->parked = worker->next_parked;
+        worker->is_parked = false;
+        flow->coming++;
+        flow->expected++;
+        worker->next_parked = summoned;
+        summoned = worker;
+    }
+    flow->wakes = 0;
+    return summoned;
+}
+
+void weir_dispatch_post(struct weir_worker *summoned) {
+    while (summoned) {
+        struct weir_worker *next = summoned->next_parked; // once posted to, it may park again
+        sem_post(&summoned->wake);
+        summoned = next;
+    }
+}
+
+// Under lock: a worker that was coming is there.
+static void arrive(struct weir_flow *flow) {
+    flow->coming--;
+    if (flow->expected > 0) {
+        flow->expected--;
+    }
+}
+
+// False: the moment came first.
+static bool wait_for_post(struct weir_worker *worker, int64_t until_ns) {
+    struct timespec until = weir_clock_timespec(until_ns);
+    int code;
+    do {
+        code = until_ns == INT64_MAX ? sem_wait(&worker->wake)
+                                     : sem_clockwait(&worker->wake, CLOCK_MONOTONIC, &until);
+    } while (code != 0 && errno == EINTR);
+    return code == 0;
+}
+
+// Under lock, which is left meanwhile: sleeps until it is woken or that moment has come.
+static void park(struct weir_worker *worker, int64_t until_ns) {
+    struct weir_flow *flow = worker->flow;
+    worker->is_parked = true;
+    LL_PREPEND2(flow->parked, worker, next_parked);
+    weir_flow_unlock(flow);
+    bool is_posted = wait_for_post(worker, until_ns);
+    pthread_mutex_lock(&flow->lock);
+    if (worker->is_parked) { // nobody has woken it
+        LL_DELETE2(flow->parked, worker, next_parked);
+        worker->is_parked = false;
+        return;
+    }
+    arrive(flow);
+    if (!is_posted) { // whoever woke it is about to post
+        wait_for_post(worker, INT64_MAX);
+    }
+}
+
 // Under lock: waits for a ready lane. False: the flow ends.
 static bool await_lane(struct weir_worker *worker) {
     struct weir_flow *flow = worker->flow;
@@ -89,36 +161,33 @@ static bool await_lane(struct weir_worker *worker) {
             pthread_mutex_lock(&flow->lock);
             continue;
         }
-        flow->idle_workers++;
-        if (wait_ns == INT64_MAX) {
-            pthread_cond_wait(&flow->work, &flow->lock);
-        } else {
-            struct timespec until = weir_clock_timespec(wait_ns);
-            pthread_cond_clockwait(&flow->work, &flow->lock, CLOCK_MONOTONIC, &until);
-        }
-        flow->idle_workers--;
+        park(worker, wait_ns);
     }
     return false;
 }
 
-static void relax(void) {
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
+// Under lock, with no lane for the worker: whether it looks out before it falls asleep. To sleep
+// and be woken costs several times what handling an event does, and where a machine halts idle
+// cores some 10 us until it runs again. One worker at a time looks, and only where events come so
+// soon that it is likely to see the next one.
+static bool begin_rest(struct weir_worker *worker) {
+    struct weir_flow *flow = worker->flow;
+    worker->rests_since_ns = 0;
+    if (flow->coming > 0) {
+        return false;
+    }
+    worker->rests_since_ns = weir_clock_monotonic_ns();
+    bool looks = flow->has_cores && flow->rest_ns < LOOK_NS_MAX;
+    flow->coming += looks;
+    return looks;
 }
 
-// Without the lock: looks for a few microseconds whether a lane becomes ready, before the worker
-// falls asleep. Where events come in quick succession, to sleep and be woken costs several times
-// what handling one does. sched_yield in place of the pause was left: beside busy processes it
-// gives away milliseconds.
-static void look_out(struct weir_flow *flow) {
-    for (int i = 0; i < LOOKS_MAX; i++) {
-        if (atomic_load_explicit(&flow->has_ready, memory_order_relaxed)) {
-            return;
-        }
-        relax();
+// Under lock: the worker has a lane again.
+static void end_rest(struct weir_worker *worker) {
+    if (worker->rests_since_ns > 0) {
+        int64_t rest_ns = weir_clock_monotonic_ns() - worker->rests_since_ns;
+        rest_ns = rest_ns < REST_NS_MAX ? rest_ns : REST_NS_MAX;
+        worker->flow->rest_ns += (rest_ns - worker->flow->rest_ns) / REST_WEIGHT;
     }
 }
 
@@ -145,6 +214,7 @@ static void *work(void *argument) {
         size_t resume_count = weir_intake_collect_resumes(flow, resumes, WEIR_RESUMES_MAX);
         int64_t wait_ns;
         bool has_next = !flow->is_ending && weir_dispatch_take(worker, &wait_ns);
+        bool looks = !has_next && begin_rest(worker);
         weir_flow_unlock(flow);
         weir_delivery_free_all(settlement.over);
         let_go_of_retired(worker);
@@ -153,9 +223,15 @@ static void *work(void *argument) {
             weir_intake_resume_all(flow);
         }
         if (!has_next) {
-            look_out(flow);
+            if (looks) {
+                weir_thread_look(&flow->has_ready, LOOK_NS_MAX);
+            }
             pthread_mutex_lock(&flow->lock);
+            if (looks) {
+                arrive(flow);
+            }
             goes_on = await_lane(worker);
+            end_rest(worker);
             weir_flow_unlock(flow);
             let_go_of_retired(worker);
         }
@@ -175,6 +251,7 @@ weir_status weir_dispatch_start(struct weir_flow *flow, struct weir_error *err) 
     if (!flow->workers) {
         return weir_fail_no_memory(err, "the workers");
     }
+    flow->has_cores = weir_thread_cores() > 1;
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, flow->config.stack_bytes + THREAD_STACK_BYTES);
@@ -186,10 +263,13 @@ weir_status weir_dispatch_start(struct weir_flow *flow, struct weir_error *err) 
             worker->random[0] =
                 (unsigned short)i; // early at boot: jitter need not be unpredictable
         }
+        sem_init(&worker->wake, 0, 0); // cannot fail with such arguments
         code = pthread_create(&worker->thread, &attributes, work, worker);
         if (code == 0) {
             flow->worker_count++;
             name_thread(worker->thread, i + 1);
+        } else {
+            sem_destroy(&worker->wake);
         }
     }
     pthread_attr_destroy(&attributes);
@@ -200,10 +280,11 @@ weir_status weir_dispatch_start(struct weir_flow *flow, struct weir_error *err) 
 void weir_dispatch_join(struct weir_flow *flow) {
     pthread_mutex_lock(&flow->lock);
     flow->is_ending = true;
-    pthread_cond_broadcast(&flow->work);
-    pthread_mutex_unlock(&flow->lock);
+    flow->wakes = flow->worker_count;
+    weir_flow_unlock(flow);
     for (uint32_t i = 0; i < flow->worker_count; i++) {
         pthread_join(flow->workers[i].thread, NULL);
+        sem_destroy(&flow->workers[i].wake);
     }
     free(flow->workers);
     flow->workers = NULL;

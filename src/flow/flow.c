@@ -39,7 +39,6 @@ weir_status weir_flow_create(const struct weir_flow_config *config, struct weir_
     pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ADAPTIVE_NP);
     pthread_mutex_init(&flow->lock, &attributes);
     pthread_mutexattr_destroy(&attributes);
-    pthread_cond_init(&flow->work, NULL);
     pthread_cond_init(&flow->changed, NULL);
     pthread_cond_init(&flow->commit, NULL);
     weir_status status = begin_store(flow, err);
@@ -69,7 +68,6 @@ void weir_flow_destroy(struct weir_flow *flow) {
     free(flow->delayed);
     pthread_cond_destroy(&flow->commit);
     pthread_cond_destroy(&flow->changed);
-    pthread_cond_destroy(&flow->work);
     pthread_mutex_destroy(&flow->lock);
     free(flow);
 }

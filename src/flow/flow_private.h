@@ -22,6 +22,7 @@
 #include "observe/log.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -215,9 +216,13 @@ struct weir_dead {
 struct weir_worker {
     struct weir_flow *flow;
     pthread_t thread;
-    struct weir_lane *lane;     // whose handler it calls, NULL between calls
-    struct weir_guest *guest;   // that is called; a reference
-    struct weir_guest *retired; // the one before it; given back outside of the lock
+    sem_t wake;                      // posted once for each time that it left flow->parked
+    struct weir_worker *next_parked; // in flow->parked, if is_parked
+    bool is_parked;                  // sleeps, and nobody has woken it yet
+    int64_t rests_since_ns;          // 0: another one would have been the next to get a lane
+    struct weir_lane *lane;          // whose handler it calls, NULL between calls
+    struct weir_guest *guest;        // that is called; a reference
+    struct weir_guest *retired;      // the one before it; given back outside of the lock
     uint32_t handler;
     struct weir_call call;
     struct weir_verdict verdict;
@@ -228,7 +233,6 @@ struct weir_worker {
 struct weir_flow {
     struct weir_flow_config config;
     pthread_mutex_t lock;
-    pthread_cond_t work;    // a lane is ready, one is due, or the flow ends
     pthread_cond_t changed; // a set's handlers ended, something was committed, or the flow stops
     atomic_bool is_tapped;
     atomic_bool has_ready; // whether `ready` is not NULL, for those that do not hold the lock
@@ -240,8 +244,13 @@ struct weir_flow {
     struct weir_lane **delayed;              // a binary heap by due_ns
     size_t delayed_count, delayed_capacity;
     uint64_t queued_bytes;
-    uint32_t idle_workers;
-    uint32_t wakes;    // idle workers to wake when the lock is left, see weir_flow_unlock
+    struct weir_worker *parked; // the last one to fall asleep first: a core still has what it needs
+    uint32_t coming;   // workers that will look for a ready lane by themselves: they are about to
+                       // fall asleep, or were woken
+    uint32_t expected; // of these, for whom a lane was made ready
+    bool has_cores;    // more than one: who looks out keeps nobody from running
+    int64_t rest_ns;   // how long a worker rests between two events, in the mean of the last ones
+    uint32_t wakes;    // lanes made ready under this hold of the lock, see weir_flow_unlock
     bool has_executed; // an exec has begun: what is in the outbox may be published
     bool is_stopping;  // no exec goes on
     bool is_cutting;   // no grace any more
@@ -298,14 +307,19 @@ static inline bool weir_flow_is_clogged(const struct weir_flow *flow) {
            (flow->pending_bytes > 0 && flow->pending_bytes >= flow->config.queue_bytes);
 }
 
-// Leaves flow->lock and wakes as many workers as there are lanes made ready under it. After the
-// unlock, because a worker that is woken under the lock runs into it and sleeps again.
+// Under lock: takes as many workers out of flow->parked as flow->wakes asks for and no worker comes
+// by itself. They are to be posted to.
+struct weir_worker *weir_dispatch_summon(struct weir_flow *flow);
+void weir_dispatch_post(struct weir_worker *summoned);
+
+// Leaves flow->lock and sees to it that somebody comes for each lane made ready under it. Workers
+// are woken after the unlock, because one that is woken under the lock runs into it and sleeps
+// again.
 static inline void weir_flow_unlock(struct weir_flow *flow) {
-    uint32_t wakes = flow->wakes < flow->idle_workers ? flow->wakes : flow->idle_workers;
-    flow->wakes = 0;
+    struct weir_worker *summoned = flow->wakes > 0 ? weir_dispatch_summon(flow) : NULL;
     pthread_mutex_unlock(&flow->lock);
-    for (uint32_t i = 0; i < wakes; i++) {
-        pthread_cond_signal(&flow->work);
+    if (summoned) {
+        weir_dispatch_post(summoned);
     }
 }
 

@@ -4,6 +4,8 @@
 #include "base/thread.h"
 #include "unit/test.h"
 
+#include "base/clock.h"
+
 #include <pthread.h>
 #include <sched.h>
 #include <sys/syscall.h>
@@ -67,8 +69,44 @@ static void a_thread_of_another_policy_is_left_alone(void **state) {
     assert_int_equal(seen[1].runtime_ns, seen[0].runtime_ns);
 }
 
+static void the_cores_are_those_that_it_may_use(void **state) {
+    (void)state;
+    cpu_set_t all, one;
+    assert_int_equal(sched_getaffinity(0, sizeof all, &all), 0);
+    assert_int_equal(weir_thread_cores(), CPU_COUNT(&all));
+    int first = 0;
+    while (!CPU_ISSET(first, &all)) {
+        first++;
+    }
+    CPU_ZERO(&one);
+    CPU_SET(first, &one);
+    assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
+    assert_int_equal(weir_thread_cores(), 1);
+    assert_int_equal(sched_setaffinity(0, sizeof all, &all), 0);
+}
+
+static void *set_flag(void *argument) {
+    atomic_store((atomic_bool *)argument, true);
+    return NULL;
+}
+
+static void a_look_ends_with_the_flag_or_with_its_time(void **state) {
+    (void)state;
+    atomic_bool flag = false;
+    int64_t began_ns = weir_clock_monotonic_ns();
+    assert_false(weir_thread_look(&flag, 2 * WEIR_NS_PER_MS));
+    assert_true(weir_clock_monotonic_ns() - began_ns >= 2 * WEIR_NS_PER_MS);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, set_flag, &flag), 0);
+    assert_true(weir_thread_look(&flag, 60 * WEIR_NS_PER_S));
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_true(weir_thread_look(&flag, 0));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_cores_are_those_that_it_may_use),
+        cmocka_unit_test(a_look_ends_with_the_flag_or_with_its_time),
         cmocka_unit_test(a_prompt_thread_has_short_turns_and_nothing_else_changed),
         cmocka_unit_test(a_thread_of_another_policy_is_left_alone),
     };

@@ -9,7 +9,9 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -383,8 +385,18 @@ int __real_pthread_cond_signal(pthread_cond_t *condition);
 int __wrap_pthread_cond_signal(pthread_cond_t *condition);
 int __real_pthread_cond_broadcast(pthread_cond_t *condition);
 int __wrap_pthread_cond_broadcast(pthread_cond_t *condition);
+int __real_sem_post(sem_t *semaphore);
+int __wrap_sem_post(sem_t *semaphore);
+int __real_sem_wait(sem_t *semaphore);
+int __wrap_sem_wait(sem_t *semaphore);
+int __real_sem_clockwait(sem_t *semaphore, clockid_t clock, const struct timespec *until);
+int __wrap_sem_clockwait(sem_t *semaphore, clockid_t clock, const struct timespec *until);
 ssize_t __real_getrandom(void *buffer, size_t size, unsigned flags);
 ssize_t __wrap_getrandom(void *buffer, size_t size, unsigned flags);
+uint32_t __real_weir_thread_cores(void);
+uint32_t __wrap_weir_thread_cores(void);
+bool __real_weir_thread_look(const atomic_bool *flag, int64_t duration_ns);
+bool __wrap_weir_thread_look(const atomic_bool *flag, int64_t duration_ns);
 int64_t __real_weir_clock_monotonic_ns(void);
 int64_t __wrap_weir_clock_monotonic_ns(void);
 int64_t __real_weir_clock_coarse_ns(void);
@@ -500,6 +512,39 @@ int __wrap_pthread_cond_broadcast(pthread_cond_t *condition) {
     return 0;
 }
 
+int __wrap_sem_post(sem_t *semaphore) {
+    int code = __real_sem_post(semaphore);
+    if (sims.current) {
+        wake_all(semaphore, FIBER_WAITING);
+    }
+    return code;
+}
+
+static int take(sem_t *semaphore, int64_t until_ns) {
+    if (sim_random(16) < sims.lock_yields) {
+        give_turn();
+    }
+    while (sem_trywait(semaphore) != 0) {
+        if (sims.now_ns >= until_ns) {
+            errno = ETIMEDOUT;
+            return -1;
+        }
+        fiber_wait(semaphore, until_ns);
+    }
+    return 0;
+}
+
+int __wrap_sem_wait(sem_t *semaphore) {
+    return sims.current ? take(semaphore, INT64_MAX) : __real_sem_wait(semaphore);
+}
+
+int __wrap_sem_clockwait(sem_t *semaphore, clockid_t clock, const struct timespec *until) {
+    if (!sims.current) {
+        return __real_sem_clockwait(semaphore, clock, until);
+    }
+    return take(semaphore, (int64_t)until->tv_sec * WEIR_NS_PER_S + until->tv_nsec);
+}
+
 ssize_t __wrap_getrandom(void *buffer, size_t size, unsigned flags) {
     if (!sims.current) {
         return __real_getrandom(buffer, size, flags);
@@ -508,6 +553,21 @@ ssize_t __wrap_getrandom(void *buffer, size_t size, unsigned flags) {
         ((unsigned char *)buffer)[i] = (unsigned char)sim_random(256);
     }
     return (ssize_t)size;
+}
+
+uint32_t __wrap_weir_thread_cores(void) {
+    return sims.current ? 1 + !sims.has_spurious : __real_weir_thread_cores();
+}
+
+bool __wrap_weir_thread_look(const atomic_bool *flag, int64_t duration_ns) {
+    if (!sims.current) {
+        return __real_weir_thread_look(flag, duration_ns);
+    }
+    int64_t until_ns = sims.now_ns + duration_ns;
+    while (!atomic_load(flag) && sims.now_ns < until_ns) {
+        give_turn();
+    }
+    return atomic_load(flag);
 }
 
 int64_t __wrap_weir_clock_monotonic_ns(void) {

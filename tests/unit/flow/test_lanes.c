@@ -14,7 +14,6 @@ struct bench {
 static void begin(struct bench *bench) {
     memset(bench, 0, sizeof *bench);
     pthread_mutex_init(&bench->flow.lock, NULL);
-    pthread_cond_init(&bench->flow.work, NULL);
     bench->set.flow = &bench->flow;
     bench->set.is_executing = true;
     bench->set.subscriptions = &bench->subscription;
@@ -52,7 +51,6 @@ static void end(struct bench *bench) {
     assert_int_equal(bench->subscription.counts.queued, 0);
     assert_int_equal(bench->subscription.counts.queued_bytes, 0);
     free(bench->flow.delayed);
-    pthread_cond_destroy(&bench->flow.work);
     pthread_mutex_destroy(&bench->flow.lock);
 }
 
