@@ -59,9 +59,18 @@ void weir_dispatch_call(struct weir_worker *worker) {
     worker->took_ns = is_tapped ? weir_clock_monotonic_ns() - began_ns : 0;
 }
 
+// Under lock: whether a lane becomes ready while all who sleep sleep on. Who falls asleep does so
+// until the next lane is due, and lies on top; so that one is enough to look at.
+static bool nobody_keeps_the_time(const struct weir_flow *flow) {
+    return flow->delayed_count > 0 && flow->parked &&
+           flow->parked->until_ns > flow->delayed[0]->due_ns;
+}
+
 bool weir_dispatch_take(struct weir_worker *worker, int64_t *ret_wait_ns) {
     struct weir_lane *lane = weir_lanes_take(worker->flow, ret_wait_ns);
     worker->lane = lane;
+    bool is_expected = worker->is_expected;
+    worker->is_expected = false;
     if (!lane) {
         return false;
     }
@@ -71,14 +80,19 @@ bool weir_dispatch_take(struct weir_worker *worker, int64_t *ret_wait_ns) {
     }
     worker->handler = lane->subscription->handler;
     atomic_store_explicit(&worker->call.is_cut, false, memory_order_relaxed);
-    if (worker->flow->wakes > 0) {
+    if (!is_expected && worker->flow->wakes > 0) {
         worker->flow->wakes--; // this one is served
+    }
+    if (nobody_keeps_the_time(worker->flow)) { // any more, now that this one is busy
+        worker->flow->wakes++;
     }
     return true;
 }
 
-struct weir_worker *weir_dispatch_summon(struct weir_flow *flow) {
-    struct weir_worker *summoned = NULL;
+// Under lock: takes as many workers out of flow->parked as flow->wakes asks for and no worker comes
+// by itself. Returns how many; they are to be posted to.
+static size_t summon(struct weir_flow *flow, struct weir_worker *summoned[WEIR_WORKERS_MAX]) {
+    size_t count = 0;
     for (; flow->wakes > 0; flow->wakes--) {
         if (flow->expected < flow->coming) {
             flow->expected++;
@@ -88,31 +102,31 @@ struct weir_worker *weir_dispatch_summon(struct weir_flow *flow) {
         if (!worker) {
             break; // all are at work, and take what is ready when they have done theirs
         }
-        flow->parked = worker->next_parked;
+        LL_DELETE2(flow->parked, worker, next_parked);
         worker->is_parked = false;
         flow->coming++;
         flow->expected++;
-        worker->next_parked = summoned;
-        summoned = worker;
+        summoned[count++] = worker;
     }
     flow->wakes = 0;
-    return summoned;
+    return count;
 }
 
-void weir_dispatch_post(struct weir_worker *summoned) {
-    while (summoned) {
-        struct weir_worker *next = summoned->next_parked; // once posted to, it may park again
-        sem_post(&summoned->wake);
-        summoned = next;
+void weir_dispatch_unlock_and_wake(struct weir_flow *flow) {
+    struct weir_worker *summoned[WEIR_WORKERS_MAX];
+    size_t count = summon(flow, summoned);
+    pthread_mutex_unlock(&flow->lock);
+    for (size_t i = 0; i < count; i++) {
+        sem_post(&summoned[i]->wake);
     }
 }
 
 // Under lock: a worker that was coming is there.
-static void arrive(struct weir_flow *flow) {
+static void arrive(struct weir_worker *worker) {
+    struct weir_flow *flow = worker->flow;
     flow->coming--;
-    if (flow->expected > 0) {
-        flow->expected--;
-    }
+    worker->is_expected = flow->expected > 0;
+    flow->expected -= worker->is_expected;
 }
 
 // False: the moment came first.
@@ -130,6 +144,7 @@ static bool wait_for_post(struct weir_worker *worker, int64_t until_ns) {
 static void park(struct weir_worker *worker, int64_t until_ns) {
     struct weir_flow *flow = worker->flow;
     worker->is_parked = true;
+    worker->until_ns = until_ns;
     LL_PREPEND2(flow->parked, worker, next_parked);
     weir_flow_unlock(flow);
     bool is_posted = wait_for_post(worker, until_ns);
@@ -139,7 +154,7 @@ static void park(struct weir_worker *worker, int64_t until_ns) {
         worker->is_parked = false;
         return;
     }
-    arrive(flow);
+    arrive(worker);
     if (!is_posted) { // whoever woke it is about to post
         wait_for_post(worker, INT64_MAX);
     }
@@ -228,7 +243,7 @@ static void *work(void *argument) {
             }
             pthread_mutex_lock(&flow->lock);
             if (looks) {
-                arrive(flow);
+                arrive(worker);
             }
             goes_on = await_lane(worker);
             end_rest(worker);
@@ -284,7 +299,9 @@ void weir_dispatch_join(struct weir_flow *flow) {
     weir_flow_unlock(flow);
     for (uint32_t i = 0; i < flow->worker_count; i++) {
         pthread_join(flow->workers[i].thread, NULL);
-        sem_destroy(&flow->workers[i].wake);
+    }
+    for (uint32_t i = 0; i < flow->worker_count; i++) {
+        sem_destroy(&flow->workers[i].wake); // the last of them may have posted to each
     }
     free(flow->workers);
     flow->workers = NULL;

@@ -219,6 +219,8 @@ struct weir_worker {
     sem_t wake;                      // posted once for each time that it left flow->parked
     struct weir_worker *next_parked; // in flow->parked, if is_parked
     bool is_parked;                  // sleeps, and nobody has woken it yet
+    int64_t until_ns;                // it sleeps at most; INT64_MAX: no lane was to become due
+    bool is_expected;                // it was woken, or looked out, for a lane that was made ready
     int64_t rests_since_ns;          // 0: another one would have been the next to get a lane
     struct weir_lane *lane;          // whose handler it calls, NULL between calls
     struct weir_guest *guest;        // that is called; a reference
@@ -307,19 +309,15 @@ static inline bool weir_flow_is_clogged(const struct weir_flow *flow) {
            (flow->pending_bytes > 0 && flow->pending_bytes >= flow->config.queue_bytes);
 }
 
-// Under lock: takes as many workers out of flow->parked as flow->wakes asks for and no worker comes
-// by itself. They are to be posted to.
-struct weir_worker *weir_dispatch_summon(struct weir_flow *flow);
-void weir_dispatch_post(struct weir_worker *summoned);
-
-// Leaves flow->lock and sees to it that somebody comes for each lane made ready under it. Workers
+// Leaves flow->lock and sees to it that a worker comes for each lane made ready under it. Workers
 // are woken after the unlock, because one that is woken under the lock runs into it and sleeps
 // again.
+void weir_dispatch_unlock_and_wake(struct weir_flow *flow);
 static inline void weir_flow_unlock(struct weir_flow *flow) {
-    struct weir_worker *summoned = flow->wakes > 0 ? weir_dispatch_summon(flow) : NULL;
-    pthread_mutex_unlock(&flow->lock);
-    if (summoned) {
-        weir_dispatch_post(summoned);
+    if (flow->wakes > 0) {
+        weir_dispatch_unlock_and_wake(flow);
+    } else {
+        pthread_mutex_unlock(&flow->lock);
     }
 }
 

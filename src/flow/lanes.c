@@ -32,16 +32,22 @@ static bool may_be_served(const struct weir_subscription *subscription) {
            !(subscription->target && subscription->target->waiting >= WEIR_OUTBOX_WAITING_MAX);
 }
 
-void weir_lanes_update(struct weir_subscription *subscription) {
+// Puts the subscription into flow->ready, at its end, or takes it out. Returns whether it came in.
+static bool place(struct weir_subscription *subscription) {
     struct weir_flow *flow = subscription->flow;
-    bool is_ready = may_be_served(subscription);
-    if (is_ready && !subscription->is_ready) {
+    bool was_ready = subscription->is_ready;
+    subscription->is_ready = may_be_served(subscription);
+    if (subscription->is_ready && !was_ready) {
         DL_APPEND2(flow->ready, subscription, prev_ready, next_ready);
-    } else if (!is_ready && subscription->is_ready) {
+    } else if (!subscription->is_ready && was_ready) {
         DL_DELETE2(flow->ready, subscription, prev_ready, next_ready);
     }
-    subscription->is_ready = is_ready;
     atomic_store_explicit(&flow->has_ready, flow->ready != NULL, memory_order_relaxed);
+    return subscription->is_ready && !was_ready;
+}
+
+void weir_lanes_update(struct weir_subscription *subscription) {
+    subscription->flow->wakes += place(subscription);
 }
 
 // As many workers are woken as could have something to do by this.
@@ -63,10 +69,8 @@ static void make_ready(struct weir_lane *lane) {
     struct weir_subscription *subscription = lane->subscription;
     lane->state = WEIR_LANE_READY;
     DL_APPEND(subscription->ready, lane);
-    weir_lanes_update(subscription);
-    if (subscription->is_ready) {
-        subscription->flow->wakes++;
-    }
+    place(subscription);
+    subscription->flow->wakes += subscription->is_ready;
 }
 
 static void leave_ready(struct weir_lane *lane) {
@@ -246,9 +250,13 @@ struct weir_lane *weir_lanes_take(struct weir_flow *flow, int64_t *ret_wait_ns) 
     wake_due(flow);
     *ret_wait_ns = flow->delayed_count > 0 ? flow->delayed[0]->due_ns : INT64_MAX;
     struct weir_subscription *subscription = flow->ready;
+    bool was_held = flow->is_held;
     flow->is_held = subscription && weir_flow_is_clogged(flow);
     if (!subscription || flow->is_held) {
         return NULL;
+    }
+    if (was_held) {
+        flow->wakes = flow->worker_count; // they found it held, and fell asleep
     }
     // To the end, so that the others have their turn first.
     DL_DELETE2(flow->ready, subscription, prev_ready, next_ready);
@@ -258,7 +266,7 @@ struct weir_lane *weir_lanes_take(struct weir_flow *flow, int64_t *ret_wait_ns) 
     lane->state = WEIR_LANE_RUNNING;
     subscription->counts.in_flight++;
     subscription->set->in_flight++;
-    weir_lanes_update(subscription);
+    place(subscription);
     return lane;
 }
 
@@ -312,9 +320,6 @@ void weir_lanes_delay(struct weir_lane *lane, int64_t due_ns) {
     lane->state = WEIR_LANE_DELAYED;
     lane->subscription->blocked++;
     weir_lanes_update(lane->subscription);
-    if (flow->delayed[0] == lane) {
-        flow->wakes++; // somebody has to wait for the nearer time
-    }
 }
 
 void weir_lanes_put_back(struct weir_lane *lane) {

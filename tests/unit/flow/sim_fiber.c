@@ -194,6 +194,7 @@ static void pass_time(void) {
         }
         SIM_FAIL("every thread waits for another");
     }
+    sim_oracle_idle(until_ns);
     sims.now_ns = until_ns > sims.now_ns ? until_ns : sims.now_ns;
 }
 

@@ -42,6 +42,9 @@ int64_t sim_now_ns(void);
 // Sets the clock on the wall.
 void sim_set_wall(int64_t offset_ns);
 
+// Of the oracle (sim.h): everybody waits, and the clock is about to be set to that moment.
+void sim_oracle_idle(int64_t until_ns);
+
 // From 0 to below the bound, which is not 0.
 uint64_t sim_random(uint64_t bound);
 // True `parts` times of `whole`.

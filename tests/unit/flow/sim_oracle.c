@@ -691,6 +691,16 @@ void sim_oracle_look(void) {
               sim.flow->queued_bytes);
 }
 
+void sim_oracle_idle(int64_t until_ns) {
+    const struct weir_flow *flow = sim.flow;
+    if (!flow || sim.is_crashed || flow->is_held || flow->is_ending || !flow->parked) {
+        return;
+    }
+    SIM_CHECK(!flow->ready, "a lane is ready, and a worker sleeps on");
+    SIM_CHECK(flow->delayed_count == 0 || flow->delayed[0]->due_ns >= until_ns,
+              "a lane is due, and a worker sleeps on");
+}
+
 // ---- at rest ----
 
 static bool is_sub_resting(const struct sim_sub *sub) {

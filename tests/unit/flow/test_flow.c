@@ -260,6 +260,35 @@ static void retries_of_many_keys_all_come(void **state) {
 
 // ---- backpressure
 
+// The workers that wait for the retry's moment are the first to get other events, and one is left
+// that did not know of it.
+static void a_retry_comes_in_time_although_who_waited_for_it_is_busy(void **state) {
+    (void)state;
+    struct weir_flow_config config = stage_config();
+    config.workers = 4;
+    struct stage *stage = stage_new(&config);
+    struct weir_set *set = stage_set(stage);
+    const struct weir_retry retry = {
+        .attempts = 2, .backoff_ns = 300 * WEIR_NS_PER_MS, .backoff_max_ns = 300 * WEIR_NS_PER_MS};
+    struct weir_subscription *subscription =
+        stage_subscribe(stage, set, &stage->source, "*", &retry, NULL);
+    struct stage_exec exec;
+    stage_exec_begin(&exec, set, 0);
+    produce(&stage->source, "a", "flaky", "f");
+    WAIT_UNTIL(stage_counts(subscription).failed == 1);
+    int64_t begin_ns = weir_clock_monotonic_ns();
+    for (size_t i = 1; i < config.workers; i++) {
+        char key[8];
+        snprintf(key, sizeof key, "%zu", i);
+        produce(&stage->source, key, "hold", "");
+        WAIT_UNTIL(record_held(&stage->record) == i);
+    }
+    assert_true(weir_clock_monotonic_ns() - begin_ns < 300 * WEIR_NS_PER_MS);
+    WAIT_UNTIL(stage_counts(subscription).handled == 1);
+    record_permit(&stage->record, config.workers - 1);
+    stop_and_free(stage, &exec, set);
+}
+
 static void a_full_queue_says_again_and_resumes_once_when_half_of_it_is_free(void **state) {
     (void)state;
     struct weir_flow_config config = stage_config();
@@ -677,6 +706,7 @@ int main(void) {
         cmocka_unit_test(a_retry_says_which_one_it_is),
         cmocka_unit_test(an_event_that_succeeds_later_is_handled_once),
         cmocka_unit_test(retries_of_many_keys_all_come),
+        cmocka_unit_test(a_retry_comes_in_time_although_who_waited_for_it_is_busy),
         cmocka_unit_test(a_full_queue_says_again_and_resumes_once_when_half_of_it_is_free),
         cmocka_unit_test(bytes_are_bounded_but_one_event_is_always_let_in),
         cmocka_unit_test(all_who_wait_for_the_common_bound_are_resumed),
