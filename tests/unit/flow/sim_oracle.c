@@ -380,8 +380,12 @@ void sim_oracle_answers(struct sim_sub *sub, uint64_t seq, enum sim_verdict verd
     taken->verdict = verdict;
     taken->attempts += has_failed;
     taken->has_failed = has_failed;
-    if (verdict == SIM_DERIVED) {
-        case_of(sub, taken->event)->out_seq = seq;
+    struct sim_case *its = case_of(sub, taken->event);
+    const struct sim_taken *earlier = &sub->taken[its->out_seq];
+    bool is_under_way = earlier->event == taken->event && earlier->verdict == SIM_DERIVED &&
+                        !earlier->is_done; // it was told twice: the first to return counts
+    if (verdict == SIM_DERIVED && !is_under_way) {
+        its->out_seq = seq;
     }
     sub->running--;
     if (verdict != SIM_NONE && taken->event->is_gap && !taken->is_returned) {
