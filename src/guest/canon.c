@@ -135,11 +135,14 @@ static weir_status plan_value(struct plan *plan, const struct weir_wit_type *typ
                               const unsigned char *host, struct weir_error *err) {
     weir_status status = WEIR_OK;
     switch (type->kind) {
-    case WEIR_WIT_VARIANT: {
+    case WEIR_WIT_VARIANT:
+    case WEIR_WIT_OPTION:
+    case WEIR_WIT_RESULT: {
         const struct weir_wit_field *chosen = &type->fields[host[0]];
         return chosen->type ? plan_member(plan, chosen, host, err) : WEIR_OK;
     }
     case WEIR_WIT_RECORD:
+    case WEIR_WIT_TUPLE:
         for (uint32_t i = 0; status == WEIR_OK && i < type->field_count; i++) {
             status = plan_member(plan, &type->fields[i], host, err);
         }
@@ -212,7 +215,9 @@ static inline void store_member(struct target *target, const struct weir_wit_fie
 static void store_value(struct target *target, const struct weir_wit_type *type,
                         const unsigned char *host, uint32_t address) {
     switch (type->kind) {
-    case WEIR_WIT_VARIANT: {
+    case WEIR_WIT_VARIANT:
+    case WEIR_WIT_OPTION:
+    case WEIR_WIT_RESULT: {
         const struct weir_wit_field *chosen = &type->fields[host[0]];
         target->base[address] = host[0];
         if (chosen->type) {
@@ -221,6 +226,7 @@ static void store_value(struct target *target, const struct weir_wit_type *type,
         return;
     }
     case WEIR_WIT_RECORD:
+    case WEIR_WIT_TUPLE:
         for (uint32_t i = 0; i < type->field_count; i++) {
             store_member(target, &type->fields[i], host, address);
         }
@@ -432,8 +438,11 @@ static weir_status lift(struct allowance *allowance, const struct weir_wit_type 
     const uint8_t *at = allowance->memory->base + address;
     switch (type->kind) {
     case WEIR_WIT_VARIANT:
+    case WEIR_WIT_OPTION:
+    case WEIR_WIT_RESULT:
         return lift_variant(allowance, type, address, ret_host, err);
     case WEIR_WIT_RECORD:
+    case WEIR_WIT_TUPLE:
         return lift_fields(allowance, type, address, ret_host, err);
     case WEIR_WIT_STRING:
     case WEIR_WIT_BYTES:
@@ -489,7 +498,8 @@ uint32_t weir_canon_flat_count(const struct weir_wit_type *type) {
     case WEIR_WIT_BYTES:
     case WEIR_WIT_LIST:
         return 2;
-    case WEIR_WIT_RECORD: {
+    case WEIR_WIT_RECORD:
+    case WEIR_WIT_TUPLE: {
         uint32_t count = 0;
         for (uint32_t i = 0; i < type->field_count; i++) {
             count += weir_canon_flat_count(type->fields[i].type);
@@ -497,13 +507,15 @@ uint32_t weir_canon_flat_count(const struct weir_wit_type *type) {
         return count;
     }
     case WEIR_WIT_VARIANT:
+    case WEIR_WIT_OPTION:
+    case WEIR_WIT_RESULT:
         return WEIR_WIT_FLAT_PARAMS_MAX + 1; // never passed flat; a unit test keeps it so
     }
     return 0;
 }
 
 bool weir_canon_flat_is_64(const struct weir_wit_type *type, uint32_t index) {
-    if (type->kind == WEIR_WIT_RECORD) {
+    if (type->kind == WEIR_WIT_RECORD || type->kind == WEIR_WIT_TUPLE) {
         for (uint32_t i = 0; i < type->field_count; i++) {
             uint32_t count = weir_canon_flat_count(type->fields[i].type);
             if (index < count) {
@@ -538,6 +550,7 @@ static weir_status lift_flat(struct allowance *allowance, const struct weir_wit_
                                 err);
     }
     case WEIR_WIT_RECORD:
+    case WEIR_WIT_TUPLE:
         for (uint32_t i = 0; i < type->field_count; i++) {
             const struct weir_wit_field *field = &type->fields[i];
             weir_status status =
@@ -548,6 +561,8 @@ static weir_status lift_flat(struct allowance *allowance, const struct weir_wit_
         }
         return WEIR_OK;
     case WEIR_WIT_VARIANT:
+    case WEIR_WIT_OPTION:
+    case WEIR_WIT_RESULT:
         break;
     }
     return weir_fail(err, WEIR_OTHER, "a variant is not passed in core values");

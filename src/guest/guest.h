@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A guest: a compiled WebAssembly module, its handlers by name, and calls to them. What a guest may
+// A guest: a compiled WebAssembly module or component, its handlers by name, and calls to them. What a guest may
 // do is decided by whoever implements struct weir_guest_host; this room knows nothing of resources
 // or queues.
 //
@@ -26,6 +26,7 @@ enum {
     WEIR_HANDLER_LIST_BYTES = 512, // of a message's list of handlers
     WEIR_GUEST_HASH_BYTES = 40,    // "xxh128:", 32 digits and the terminator
     WEIR_CALL_TAIL_BYTES = 2048,   // of what a call printed last
+    WEIR_LANE_REASON_BYTES = 256,
 };
 
 // The handler that `listen` means, and so does a subscription that names none; and the one that
@@ -61,11 +62,20 @@ struct weir_guest_output {
     void *context;
 };
 
+// How a guest is run: a core module by the canonical ABI in weir's own tables, or a component by
+// the engine's dynamic values, which any component can be, and which is some times slower.
+enum weir_guest_lane {
+    WEIR_GUEST_LANE_AUTO, // the core lane where it can
+    WEIR_GUEST_LANE_CORE, // or not at all
+    WEIR_GUEST_LANE_COMPONENT,
+};
+
 enum weir_guest_instances { WEIR_INSTANCES_FRESH, WEIR_INSTANCES_REUSED };
 
 struct weir_guest_args {
     const char *name;
     enum weir_guest_instances instances;
+    enum weir_guest_lane lane;
     uint32_t idle_max;     // with WEIR_INSTANCES_REUSED: instances kept between calls
     int64_t time_ns;       // of one call, see bounds.time
     uint64_t memory_bytes; // bounds.memory
@@ -99,7 +109,7 @@ struct weir_verdict {
     struct weir_error error;    // filled unless WEIR_HANDLED
 };
 
-// Compiles a guest from a file, or from bytes. The name is copied. WEIR_INVALID: not a module that
+// Compiles a guest from a file, or from bytes. The name is copied. WEIR_INVALID: nothing that
 // weir can run, with the reason; WEIR_LIMIT: larger than module_bytes; WEIR_NOT_FOUND and others
 // from the file system.
 weir_status weir_guest_load(struct weir_engine *engine, const struct weir_guest_args *args,
@@ -119,6 +129,10 @@ void weir_guest_unref(struct weir_guest *guest);
 const char *weir_guest_name(const struct weir_guest *guest);
 // Of the guest's file: "xxh128:" and 32 hexadecimal digits.
 const char *weir_guest_hash(const struct weir_guest *guest);
+
+// Which lane it is in (never WEIR_GUEST_LANE_AUTO), and why, in a sentence's end for a person:
+// "it is a core module". As long as the guest.
+enum weir_guest_lane weir_guest_lane(const struct weir_guest *guest, const char **ret_reason);
 
 // Handlers are numbered from 0 in the order of the module's exports.
 uint32_t weir_guest_handler_count(const struct weir_guest *guest);

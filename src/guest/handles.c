@@ -16,7 +16,7 @@ void weir_handles_init(struct weir_handles *handles, uint32_t count_max) {
 void weir_handles_finish(struct weir_handles *handles, void (*drop)(void *context, void *thing),
                          void *context) {
     for (uint32_t i = 0; i < handles->capacity; i++) {
-        if (handles->slots[i].is_used) {
+        if (drop && handles->slots[i].is_used) {
             drop(context, handles->slots[i].thing);
         }
     }

@@ -30,7 +30,7 @@ struct weir_handles {
 // An empty table for at most count_max (1 to WEIR_HANDLES_MAX) handles; allocates nothing yet.
 void weir_handles_init(struct weir_handles *handles, uint32_t count_max);
 
-// Calls `drop` for each thing that still has a handle, then frees the table.
+// Calls `drop` (NULL: nothing) for each thing that still has a handle, then frees the table.
 void weir_handles_finish(struct weir_handles *handles, void (*drop)(void *context, void *thing),
                          void *context);
 

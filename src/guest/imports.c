@@ -2,12 +2,13 @@
 //
 // What weir gives to its guests: the interfaces weir:reactive/resources and weir:reactive/events. A
 // function is written once, on the host structs of wit.h; `enter` is the core lane's way to it,
-// from core values to core values.
+// from core values to core values, and `enter_component` the component lane's.
 //
 // Who may do what is decided in two steps. Here: only main subscribes, so an instance without a
 // session is told `unsupported`. By the host behind struct weir_guest_host: resources, grants,
 // bounds. Runs on the thread that runs the instance.
 #include "guest/instance.h"
+#include "guest/values.h"
 
 #include <stdio.h>
 
@@ -167,12 +168,20 @@ static weir_status call_import(struct weir_instance *instance, enum weir_wit_imp
     return weir_fail(err, WEIR_OTHER, "no import has the number %d", (int)import);
 }
 
+enum { TRAP_BYTES = WEIR_ERROR_MESSAGE_BYTES + 128 };
+
+static const char *describe(const struct weir_wit_function *function, const struct weir_error *err,
+                            char message[TRAP_BYTES]) {
+    int length = snprintf(message, TRAP_BYTES, "%s %s: %s", function->interface, function->name,
+                          err->message);
+    return length < 0 ? err->message : message;
+}
+
 static wasm_trap_t *trap_of(const struct weir_wit_function *function,
                             const struct weir_error *err) {
-    char message[WEIR_ERROR_MESSAGE_BYTES + 128];
-    int length = snprintf(message, sizeof message, "%s %s: %s", function->interface, function->name,
-                          err->message);
-    return wasmtime_trap_new(message, length < 0 ? 0 : strlen(message));
+    char message[TRAP_BYTES];
+    const char *text = describe(function, err, message);
+    return wasmtime_trap_new(text, strlen(text));
 }
 
 static uint32_t flat_param_count(const struct weir_wit_function *function) {
@@ -300,4 +309,106 @@ weir_status weir_imports_define(wasmtime_linker_t *linker, struct weir_error *er
         wasmtime_linker_allow_shadowing(linker, false);
     }
     return status;
+}
+
+// ---- the component lane
+
+static weir_status lift_params(struct weir_values *values, const struct weir_wit_function *function,
+                               const wasmtime_component_val_t *args, size_t arg_count,
+                               unsigned char *ret_params, struct weir_error *err) {
+    memset(ret_params, 0, function->params_size);
+    if (arg_count != function->param_count) {
+        return weir_fail(err, WEIR_TRAPPED, "called with %zu arguments, it has %u", arg_count,
+                         function->param_count);
+    }
+    for (uint32_t i = 0; i < function->param_count; i++) {
+        const struct weir_wit_field *param = &function->params[i];
+        weir_status status =
+            weir_values_lift(values, param->type, &args[i], ret_params + param->host_offset, err);
+        if (status != WEIR_OK) {
+            return weir_error_prefix(err, status, "%s", param->name);
+        }
+    }
+    return WEIR_OK;
+}
+
+static wasmtime_error_t *enter_component(void *env, wasmtime_context_t *context,
+                                         const wasmtime_component_func_type_t *type,
+                                         wasmtime_component_val_t *args, size_t arg_count,
+                                         wasmtime_component_val_t *results, size_t result_count) {
+    (void)type;
+    const struct weir_wit_function *function = env;
+    struct weir_instance *instance = wasmtime_context_get_data(context);
+    _Alignas(16) unsigned char params[WEIR_WIT_HOST_BYTES_MAX], result[WEIR_WIT_HOST_BYTES_MAX];
+    struct weir_error err = {.status = WEIR_OK};
+    struct weir_values values;
+    weir_values_begin(&values, instance, instance->guest->args.event_bytes, "bounds.event");
+    memset(result, 0, function->result->host_size);
+    weir_status status = lift_params(&values, function, args, arg_count, params, &err);
+    if (status == WEIR_OK && result_count != 1) {
+        status = weir_fail(&err, WEIR_TRAPPED, "called as if it answered nothing");
+    }
+    if (status == WEIR_OK) {
+        enum weir_wit_import import = (enum weir_wit_import)(function - weir_wit_imports);
+        status = call_import(instance, import, params, result, &err);
+    }
+    if (status == WEIR_OK) {
+        status = weir_values_answer(&values, function->result, result, &results[0], &err);
+    }
+    weir_values_end(&values);
+    if (status == WEIR_OK) {
+        return NULL;
+    }
+    char message[TRAP_BYTES];
+    return wasmtime_error_new(describe(function, &err, message));
+}
+
+static wasmtime_error_t *drop_component_events(void *env, wasmtime_context_t *context,
+                                               uint32_t handle) {
+    (void)env;
+    struct weir_instance *instance = wasmtime_context_get_data(context);
+    struct weir_error err;
+    void *set;
+    if (weir_handles_remove(&instance->handles, handle, &set, &err) != WEIR_OK) {
+        return wasmtime_error_new(err.message);
+    }
+    drop_thing(instance, set);
+    return NULL;
+}
+
+static wasmtime_error_t *define_events(wasmtime_component_linker_instance_t *instance) {
+    wasmtime_component_resource_type_t *type =
+        wasmtime_component_resource_type_new_host(WEIR_RESOURCE_EVENTS);
+    wasmtime_error_t *error = wasmtime_component_linker_instance_add_resource(
+        instance, "events", strlen("events"), type, drop_component_events, NULL, NULL);
+    wasmtime_component_resource_type_delete(type);
+    return error;
+}
+
+weir_status weir_imports_define_component(wasmtime_component_linker_instance_t *root,
+                                          struct weir_str interface, bool *ret_is_weirs,
+                                          struct weir_error *err) {
+    bool is_events = weir_str_equal(interface, WEIR_STR(WEIR_WIT_EVENTS));
+    *ret_is_weirs = is_events || weir_str_equal(interface, WEIR_STR(WEIR_WIT_RESOURCES)) ||
+                    weir_str_equal(interface, WEIR_STR(WEIR_WIT_TYPES));
+    if (!*ret_is_weirs) {
+        return WEIR_OK;
+    }
+    wasmtime_component_linker_instance_t *instance;
+    wasmtime_error_t *error = wasmtime_component_linker_instance_add_instance(
+        root, interface.data, interface.size, &instance);
+    if (error) {
+        return weir_engine_fail(error, NULL, WEIR_OTHER, err);
+    }
+    error = is_events ? define_events(instance) : NULL;
+    for (size_t i = 0; !error && i < WEIR_IMPORT_COUNT; i++) {
+        const struct weir_wit_function *function = &weir_wit_imports[i];
+        if (weir_str_equal(interface, weir_str_of(function->interface))) {
+            error = wasmtime_component_linker_instance_add_func(
+                instance, function->name, strlen(function->name), enter_component,
+                (void *)(uintptr_t)function, NULL);
+        }
+    }
+    wasmtime_component_linker_instance_delete(instance);
+    return error ? weir_engine_fail(error, NULL, WEIR_OTHER, err) : WEIR_OK;
 }

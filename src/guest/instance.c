@@ -21,20 +21,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-// The engine gives a memory that one instance has left to another under a lock of its own, which
-// ThreadSanitizer does not see: it is told.
-#ifndef __has_feature
-#define __has_feature(name) 0 // gcc, which says it by __SANITIZE_THREAD__
-#endif
-#if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
-#include <sanitizer/tsan_interface.h>
-#define TELL_TAKEN(memory) __tsan_acquire(memory)
-#define TELL_LEFT(memory)  __tsan_release(memory)
-#else
-#define TELL_TAKEN(memory) ((void)(memory))
-#define TELL_LEFT(memory)  ((void)(memory))
-#endif
-
 // The part of bounds.memory from which on a trap's message tells about it: 7/8.
 static bool is_nearly_full(uint64_t used, uint64_t most) {
     return used >= most - most / 8;
@@ -99,9 +85,9 @@ static void describe_trap(struct weir_instance *instance, int code, struct weir_
 }
 
 // A call into the guest ended by error or trap: says why, and deletes them.
-static __attribute__((cold)) weir_status trapped(struct weir_instance *instance,
-                                                 wasmtime_error_t *error, wasm_trap_t *trap,
-                                                 struct weir_error *err) {
+__attribute__((cold)) weir_status weir_instance_trapped(struct weir_instance *instance,
+                                                        wasmtime_error_t *error, wasm_trap_t *trap,
+                                                        struct weir_error *err) {
     // A guest that traps because its output was refused went over a bound, even before the clock
     // noticed.
     if (instance->stopped.status != WEIR_OK || instance->output.is_over) {
@@ -123,122 +109,19 @@ static __attribute__((cold)) weir_status trapped(struct weir_instance *instance,
     return WEIR_TRAPPED;
 }
 
-weir_status weir_instance_call(struct weir_instance *instance, const wasmtime_func_t *function,
-                               wasmtime_val_raw_t *values, size_t count, struct weir_error *err) {
-    wasm_trap_t *trap = NULL;
-    wasmtime_error_t *error =
-        wasmtime_func_call_unchecked(instance->context, function, values, count, &trap);
-    return error || trap ? trapped(instance, error, trap, err) : WEIR_OK;
-}
-
-// The memory's place is fixed when it is made (memory_may_move is off); its size grows.
-static void refresh_size(struct weir_instance *instance) {
-    instance->linear.size = wasmtime_memory_data_size(instance->context, &instance->memory);
-}
-
-static weir_status allocate_each(struct weir_instance *instance, struct weir_block *blocks,
-                                 size_t count, struct weir_error *err) {
-    weir_status status = WEIR_OK;
-    for (size_t i = 0; status == WEIR_OK && i < count; i++) {
-        wasmtime_val_raw_t values[4] = {{.i32 = 0},
-                                        {.i32 = 0},
-                                        {.i32 = (int32_t)blocks[i].align},
-                                        {.i32 = (int32_t)blocks[i].size}};
-        status = weir_instance_call(instance, &instance->realloc, values, 4, err);
-        blocks[i].address = (uint32_t)values[0].i32;
-    }
-    return status;
-}
-
-static weir_status allocate(struct weir_linear_memory *memory, struct weir_block *blocks,
-                            size_t count, struct weir_error *err) {
-    struct weir_instance *instance = memory->context;
-    if (count == 0) {
-        return WEIR_OK;
-    }
-    instance->is_in_abi = true;
-    weir_status status = instance->has_batch ? weir_batch_allocate(instance, blocks, count, err)
-                                             : allocate_each(instance, blocks, count, err);
-    instance->is_in_abi = false;
-    refresh_size(instance);
-    return status == WEIR_OK ? status : weir_error_prefix(err, status, "cabi_realloc");
-}
-
-static weir_status add_wasi(struct weir_instance *instance, struct weir_error *err) {
-    wasi_config_t *wasi = wasi_config_new();
-    if (!wasi) {
-        return weir_fail_no_memory(err, "a guest's WASI context");
-    }
-    // Nothing is given: no arguments, no environment, no files, no network, an empty standard
-    // input. What the guest prints is taken by write.c.
-    wasmtime_error_t *error = wasmtime_context_set_wasi(instance->context, wasi);
-    return error ? weir_engine_fail(error, NULL, WEIR_OTHER, err) : WEIR_OK;
-}
-
-weir_status weir_instance_function(struct weir_instance *instance, const char *name,
-                                   wasmtime_func_t *ret_function, struct weir_error *err) {
-    wasmtime_extern_t item;
-    if (!wasmtime_instance_export_get(instance->context, &instance->wasm, name, strlen(name),
-                                      &item) ||
-        item.kind != WASMTIME_EXTERN_FUNC) {
-        return weir_fail(err, WEIR_NOT_FOUND, "the instance has no function \"%s\"", name);
-    }
-    *ret_function = item.of.func;
-    return WEIR_OK;
-}
-
-static weir_status find_memory(struct weir_instance *instance, struct weir_error *err) {
-    wasmtime_extern_t item;
-    if (!wasmtime_instance_export_get(instance->context, &instance->wasm, "memory",
-                                      strlen("memory"), &item) ||
-        item.kind != WASMTIME_EXTERN_MEMORY) {
-        return weir_fail(err, WEIR_NOT_FOUND, "the instance has no memory");
-    }
-    instance->memory = item.of.memory;
-    instance->linear.base = wasmtime_memory_data(instance->context, &instance->memory);
-    instance->is_ready = true;
-    TELL_TAKEN(instance->linear.base);
-    refresh_size(instance);
-    return WEIR_OK;
-}
-
 static weir_status instantiate(struct weir_instance *instance, struct weir_error *err) {
     struct weir_guest *guest = instance->guest;
-    instance->store = wasmtime_store_new(guest->engine->wasm, instance, NULL);
+    wasm_engine_t *engine =
+        guest->is_in_core_lane ? guest->engine->wasm : guest->engine->components;
+    instance->store = wasmtime_store_new(engine, instance, NULL);
     if (!instance->store) {
         return weir_fail_no_memory(err, "a store");
     }
     instance->context = wasmtime_store_context(instance->store);
-    wasmtime_store_limiter(instance->store, (int64_t)guest->args.memory_bytes, -1,
-                           WEIR_STORE_INSTANCES_MAX, -1, 1);
     wasmtime_store_epoch_deadline_callback(instance->store, epoch_passed, instance, NULL);
     wasmtime_context_set_epoch_deadline(instance->context, 1);
-    weir_status status = guest->uses_wasi ? add_wasi(instance, err) : WEIR_OK;
-    if (status != WEIR_OK) {
-        return status;
-    }
-    wasm_trap_t *trap = NULL;
-    wasmtime_error_t *error =
-        wasmtime_instance_pre_instantiate(guest->pre, instance->context, &instance->wasm, &trap);
-    if (error || trap) {
-        return trapped(instance, error, trap, err);
-    }
-    status = find_memory(instance, err);
-    if (status == WEIR_OK && guest->has_realloc) {
-        status = weir_instance_function(instance, "cabi_realloc", &instance->realloc, err);
-    }
-    if (status == WEIR_OK && guest->batch && !instance->session) {
-        status = weir_batch_bind(instance, err);
-    }
-    if (status == WEIR_OK && guest->has_initialize) {
-        wasmtime_func_t initialize;
-        wasmtime_val_raw_t none[1] = {{.i32 = 0}};
-        status = weir_instance_function(instance, "_initialize", &initialize, err);
-        if (status == WEIR_OK) {
-            status = weir_instance_call(instance, &initialize, none, 1, err);
-        }
-    }
-    return status;
+    return guest->is_in_core_lane ? weir_core_instantiate(instance, err)
+                                  : weir_component_instantiate(instance, err);
 }
 
 weir_status weir_instance_new(struct weir_guest *guest, void *session, struct weir_call *call,
@@ -258,11 +141,9 @@ weir_status weir_instance_new(struct weir_guest *guest, void *session, struct we
     instance->bound_handler = WEIR_HANDLERS_MAX;
     instance->next_idle = NULL;
     instance->stopped.status = WEIR_OK;
-    instance->linear = (struct weir_linear_memory){.allocate = allocate,
-                                                   .context = instance,
-                                                   .bytes_max = guest->args.event_bytes,
-                                                   .bytes_bound = "bounds.event"};
+    instance->has_exited = false;
     weir_handles_init(&instance->handles, guest->args.handles);
+    weir_handles_init(&instance->pollables, guest->args.handles);
     instance->output.to = guest->args.output;
     instance->output.guest = guest->args.name;
     instance->output.used = 0;
@@ -285,9 +166,8 @@ void weir_instance_destroy(struct weir_instance *instance) {
         return;
     }
     weir_imports_drop_handles(instance);
-    if (instance->is_ready) {
-        TELL_LEFT(instance->linear.base);
-    }
+    weir_handles_finish(&instance->pollables, NULL, NULL);
+    weir_core_leave(instance);
     if (instance->store) {
         wasmtime_store_delete(instance->store);
     }
@@ -329,30 +209,12 @@ weir_status weir_instance_end(struct weir_instance *instance, weir_status status
     return status;
 }
 
-// Looks a handler's functions up, unless they are those of the last call.
-static weir_status bind_handler(struct weir_instance *instance, uint32_t index,
-                                struct weir_error *err) {
-    if (instance->bound_handler == index) {
-        return WEIR_OK;
-    }
-    const struct weir_handler *handler = &instance->guest->handlers[index];
-    instance->bound_handler = WEIR_HANDLERS_MAX;
-    weir_status status = weir_instance_function(instance, handler->export, &instance->handle, err);
-    if (status == WEIR_OK && handler->post) {
-        status = weir_instance_function(instance, handler->post, &instance->post, err);
-    }
-    if (status == WEIR_OK) {
-        instance->bound_handler = index;
-    }
-    return status;
-}
-
 // The error that a handler returned is the verdict.
 static weir_status note_failure(const struct weir_wit_handled *result, bool may_reject,
-                                struct weir_verdict *verdict) {
+                                bool is_checked, struct weir_verdict *verdict) {
     bool is_rejected = may_reject && result->failure.kind == WEIR_WIT_FAILURE_REJECT;
     struct weir_str text = may_reject ? result->failure.message : result->err;
-    if (!weir_utf8_valid(text)) {
+    if (!is_checked && !weir_utf8_valid(text)) {
         return weir_fail(&verdict->error, WEIR_TRAPPED, "err: the string is not UTF-8");
     }
     verdict->outcome = is_rejected ? WEIR_REJECTED : WEIR_FAILED;
@@ -362,11 +224,10 @@ static weir_status note_failure(const struct weir_wit_handled *result, bool may_
     return WEIR_OK;
 }
 
-// Makes the verdict of what a handler returned, whose texts are not known to be UTF-8 yet.
-static weir_status judge(const struct weir_wit_handled *result, bool may_reject,
-                         struct weir_verdict *verdict) {
+weir_status weir_instance_judge(const struct weir_wit_handled *result, bool may_reject,
+                                bool is_checked, struct weir_verdict *verdict) {
     if (result->is_err) {
-        return note_failure(result, may_reject, verdict);
+        return note_failure(result, may_reject, is_checked, verdict);
     }
     verdict->outcome = WEIR_HANDLED;
     if (!result->ok.is_some) {
@@ -377,73 +238,14 @@ static weir_status judge(const struct weir_wit_handled *result, bool may_reject,
     return weir_event_new_checked(event, key, &verdict->derived, &verdict->error);
 }
 
-static weir_status read_result(struct weir_instance *instance, uint32_t handler, uint32_t address,
-                               struct weir_verdict *verdict) {
-    struct weir_scratch scratch;
-    scratch.used = 0;
-    struct weir_wit_handled result;
-    bool may_reject = instance->guest->handlers[handler].may_reject;
-    refresh_size(instance);
-    weir_status status = weir_canon_lift_unread(
-        &instance->linear, may_reject ? &weir_wit_handled_or_rejected : &weir_wit_handled, address,
-        &result, &scratch, &verdict->error);
-    if (status == WEIR_OK) {
-        status = judge(&result, may_reject, verdict);
-    }
-    return status == WEIR_OK ? status : weir_error_prefix(&verdict->error, status, "its result");
-}
-
-// Lets the guest free a result that was read. `err` is left alone where that succeeds: it may hold
-// what the result said.
-static weir_status call_post(struct weir_instance *instance, const wasmtime_func_t *post,
-                             const char *name, wasmtime_val_raw_t *result, struct weir_error *err) {
-    struct weir_error post_error;
-    instance->is_in_abi = true;
-    weir_status status = weir_instance_call(instance, post, result, 1, &post_error);
-    instance->is_in_abi = false;
-    if (status != WEIR_OK && err) {
-        *err = post_error;
-        weir_error_prefix(err, status, "%s", name);
-    }
-    return status;
-}
-
-static weir_status handle(struct weir_instance *instance, uint32_t index,
-                          const struct weir_event_fields *event, struct weir_verdict *verdict,
-                          bool *ret_is_sound) {
-    struct weir_error *err = &verdict->error;
-    uint32_t address;
-    weir_status status = bind_handler(instance, index, err);
-    if (status == WEIR_OK) {
-        status = weir_canon_lower_new(&instance->linear, &weir_wit_event, event, &address, err);
-        if (status != WEIR_OK) {
-            return weir_error_prefix(err, status, "the event");
-        }
-    }
-    if (status != WEIR_OK) {
-        return status;
-    }
-    wasmtime_val_raw_t value[1] = {{.i32 = (int32_t)address}};
-    status = weir_instance_call(instance, &instance->handle, value, 1, err);
-    if (status != WEIR_OK) {
-        return status;
-    }
-    int32_t result = value[0].i32;
-    status = read_result(instance, index, (uint32_t)result, verdict);
-    if (status == WEIR_OK && instance->guest->handlers[index].post) {
-        value[0].i32 = result;
-        status =
-            call_post(instance, &instance->post, instance->guest->handlers[index].post, value, err);
-    }
-    *ret_is_sound = status == WEIR_OK;
-    return status;
-}
-
 void weir_instance_handle(struct weir_instance *instance, uint32_t handler,
                           const struct weir_event_fields *event, struct weir_verdict *ret_verdict,
                           bool *ret_is_sound) {
     *ret_is_sound = false;
-    weir_status status = handle(instance, handler, event, ret_verdict, ret_is_sound);
+    weir_status status =
+        instance->guest->is_in_core_lane
+            ? weir_core_handle(instance, handler, event, ret_verdict, ret_is_sound)
+            : weir_component_handle(instance, handler, event, ret_verdict, ret_is_sound);
     status = weir_instance_end(instance, status, &ret_verdict->error);
     if (status != WEIR_OK) {
         weir_event_unref(ret_verdict->derived);
@@ -453,62 +255,8 @@ void weir_instance_handle(struct weir_instance *instance, uint32_t handler,
     }
 }
 
-// The text that `run` returned as its error.
-static weir_status read_ran(struct weir_instance *instance, uint32_t address,
-                            struct weir_error *err) {
-    struct weir_scratch scratch;
-    scratch.used = 0;
-    struct weir_wit_ran result;
-    refresh_size(instance);
-    weir_status status =
-        weir_canon_lift(&instance->linear, &weir_wit_ran, address, &result, &scratch, err);
-    if (status != WEIR_OK) {
-        return weir_error_prefix(err, WEIR_TRAPPED, "its result");
-    }
-    if (!result.is_err) {
-        return WEIR_OK;
-    }
-    return weir_fail(err, WEIR_OTHER, "main returned the error \"%.*s\"",
-                     (int)(result.err.size < WEIR_ERROR_MESSAGE_BYTES ? result.err.size
-                                                                      : WEIR_ERROR_MESSAGE_BYTES),
-                     result.err.data);
-}
-
-// A command ends by returning from _start or by proc_exit, which the engine reports as an error
-// with a code.
-static weir_status call_start(struct weir_instance *instance, const wasmtime_func_t *start,
-                              struct weir_error *err) {
-    wasmtime_val_raw_t none[1] = {{.i32 = 0}};
-    wasm_trap_t *trap = NULL;
-    wasmtime_error_t *error =
-        wasmtime_func_call_unchecked(instance->context, start, none, 1, &trap);
-    int code = 0;
-    if (error && instance->stopped.status == WEIR_OK && wasmtime_error_exit_status(error, &code)) {
-        wasmtime_error_delete(error);
-        return code == 0 ? WEIR_OK
-                         : weir_fail(err, WEIR_OTHER, "main ended with exit code %d", code);
-    }
-    return error || trap ? trapped(instance, error, trap, err) : WEIR_OK;
-}
-
 weir_status weir_instance_main(struct weir_instance *instance, struct weir_error *err) {
-    struct weir_guest *guest = instance->guest;
-    wasmtime_func_t function;
-    weir_status status = weir_instance_function(instance, guest->main_export, &function, err);
-    if (status != WEIR_OK) {
-        return status;
-    }
-    if (guest->main_kind == WEIR_MAIN_START) {
-        return weir_instance_end(instance, call_start(instance, &function, err), err);
-    }
-    wasmtime_val_raw_t value[1] = {{.i32 = 0}};
-    status = weir_instance_call(instance, &function, value, 1, err);
-    if (status == WEIR_OK && guest->main_kind == WEIR_MAIN_CLI_RUN) {
-        status = value[0].i32 == 0 ? WEIR_OK : weir_fail(err, WEIR_OTHER, "main returned an error");
-    } else if (status == WEIR_OK) {
-        status = read_ran(instance, (uint32_t)value[0].i32, err);
-        // The instance ends with its main: what it holds needs no freeing, and a fault in that
-        // would only hide what main said.
-    }
+    weir_status status = instance->guest->is_in_core_lane ? weir_core_main(instance, err)
+                                                          : weir_component_main(instance, err);
     return weir_instance_end(instance, status, err);
 }

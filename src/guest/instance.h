@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The core lane: an instance of a core module whose exports follow the canonical ABI. Private to
-// this room.
+// A guest and its instances, in either lane. Private to this room.
 #ifndef WEIR_GUEST_INSTANCE_H
 #define WEIR_GUEST_INSTANCE_H
 
@@ -12,18 +11,27 @@
 #include "guest/print.h"
 
 #include <wasmtime.h>
+#include <wasmtime/component.h>
 
-// A handler as the module exports it.
+#define WEIR_WASI_PREVIEW_1 "wasi_snapshot_preview1"
+// A handler's type, for messages.
+#define WEIR_HANDLER_TYPE "func(ev: event) -> result<option<event>, string>"
+
+enum { WEIR_ODD_TYPE_BYTES = 128 };
+
+// A handler as the guest exports it.
 struct weir_handler {
-    char *name;      // as a person calls it: "handle-event", "on-order"
-    char *export;    // as the module calls it: "weir:reactive/event-handler@0.1.0#handle-event"
-    char *post;      // the export to call after the result was read; NULL: none
-    bool may_reject; // its error is the variant `failure`
+    char *name;   // as a person calls it: "handle-event", "on-order"
+    char *export; // as a module calls it: "weir:reactive/event-handler@0.1.0#handle-event"
+    char *post;   // core lane: the export to call after the result was read; NULL: none
+    wasmtime_component_export_index_t *index; // component lane
+    bool may_reject;                          // its error is the variant `failure`
 };
 
+// A function that could be a handler by its name, but not by its type.
 struct weir_odd_export {
     char *name;
-    char type[64]; // "(i32, i32) -> i32"
+    char type[WEIR_ODD_TYPE_BYTES]; // "(i32, i32) -> i32"; cut where it is longer
 };
 
 enum weir_main_kind { WEIR_MAIN_NONE, WEIR_MAIN_RUN, WEIR_MAIN_CLI_RUN, WEIR_MAIN_START };
@@ -34,20 +42,28 @@ struct weir_guest {
     struct weir_engine *engine;
     struct weir_guest_args args;
     char *name; // what args.name points to
+    bool is_component; // its file is one
+    bool is_in_core_lane;
+    char lane_reason[WEIR_LANE_REASON_BYTES]; // why it is in its lane
+    // Core lane.
     wasmtime_module_t *module;
     wasmtime_linker_t *linker;
     wasmtime_instance_pre_t *pre;
     wasmtime_module_t *batch; // see batch.c; with WEIR_INSTANCES_REUSED, else NULL
-    struct weir_handler *handlers;
-    uint32_t handler_count;
-    struct weir_odd_export
-        *odd; // functions that could be handlers by their names, but not by their types
-    uint32_t odd_count;
-    enum weir_main_kind main_kind;
-    char *main_export;
     bool has_initialize; // a reactor: "_initialize" is called before anything else
     bool has_realloc;
     bool uses_wasi;
+    // Component lane.
+    wasmtime_component_t *component;
+    wasmtime_component_linker_t *component_linker;
+    wasmtime_component_export_index_t *main_index;
+    // Both.
+    struct weir_handler *handlers;
+    uint32_t handler_count;
+    struct weir_odd_export *odd;
+    uint32_t odd_count;
+    enum weir_main_kind main_kind;
+    char *main_export;
     struct weir_idle_instances *idle; // with WEIR_INSTANCES_REUSED
 };
 
@@ -56,6 +72,7 @@ struct weir_instance {
     void *session; // NULL in a handler's instance
     wasmtime_store_t *store;
     wasmtime_context_t *context;
+    // Core lane.
     wasmtime_instance_t wasm;
     wasmtime_memory_t memory;
     wasmtime_func_t realloc;
@@ -63,9 +80,16 @@ struct weir_instance {
     bool has_batch;
     bool is_in_abi; // inside cabi_realloc or cabi_post_: the canonical ABI forbids imports there
     bool is_ready;  // instantiated, `memory` is set
-    uint32_t bound_handler; // whose functions the next two are; WEIR_HANDLERS_MAX: nobody's
-    wasmtime_func_t handle, post;
+    wasmtime_func_t handle, post; // of bound_handler
     struct weir_linear_memory linear;
+    // Component lane.
+    wasmtime_component_instance_t component;
+    wasmtime_component_func_t component_handle; // of bound_handler
+    struct weir_handles pollables;              // see wasi.c
+    int exit_code;                              // with has_exited
+    bool has_exited;                            // it called wasi:cli/exit
+    // Both.
+    uint32_t bound_handler; // whose functions are looked up; WEIR_HANDLERS_MAX: nobody's
     struct weir_handles handles;
     struct weir_print_stream output;
     struct weir_call *call;    // the one that runs, NULL between calls
@@ -88,15 +112,6 @@ weir_status weir_instance_end(struct weir_instance *instance, weir_status status
 // Starts its time and output anew, after the host itself has waited on its behalf.
 void weir_instance_restart_bounds(struct weir_instance *instance);
 
-// Calls an exported function with core values, results in place. WEIR_TRAPPED with the reason.
-weir_status weir_instance_call(struct weir_instance *instance, const wasmtime_func_t *function,
-                               wasmtime_val_raw_t *values, size_t count, struct weir_error *err);
-
-// Finds an exported function. The module was checked when it was loaded: it is there, with the
-// right signature.
-weir_status weir_instance_function(struct weir_instance *instance, const char *name,
-                                   wasmtime_func_t *ret_function, struct weir_error *err);
-
 // Calls one of the guest's handlers. The instance may be used again only if *ret_is_sound.
 void weir_instance_handle(struct weir_instance *instance, uint32_t handler,
                           const struct weir_event_fields *event, struct weir_verdict *ret_verdict,
@@ -106,6 +121,52 @@ weir_status weir_instance_main(struct weir_instance *instance, struct weir_error
 
 // Whether the call has gone over a bound or was cut; notes why in `stopped`.
 bool weir_instance_is_over(struct weir_instance *instance);
+
+// ---- loading (guest.c)
+
+// What the WIT calls a function in an export's name: all of "on-order", the end of
+// "a:b/c@1.0.0#on-order". Empty where the name is none that the WIT gives: lower-case words with
+// "-" between them.
+struct weir_str weir_guest_function_name(struct weir_str export);
+// One more handler; `name` is the function's, `export` the whole of it. WEIR_LIMIT beyond
+// WEIR_HANDLERS_MAX functions of whatever type.
+weir_status weir_guest_add_handler(struct weir_guest *guest, struct weir_str export,
+                                   struct weir_str name, bool may_reject, struct weir_error *err);
+weir_status weir_guest_add_odd(struct weir_guest *guest, struct weir_str name,
+                               const char type[WEIR_ODD_TYPE_BYTES], struct weir_error *err);
+// Makes the verdict of what a handler returned. `is_checked`: its texts are known to be UTF-8.
+weir_status weir_instance_judge(const struct weir_wit_handled *result, bool may_reject,
+                                bool is_checked, struct weir_verdict *verdict);
+// An engine's error, with what the host stopped the call for put in its place. Deletes both.
+weir_status weir_instance_trapped(struct weir_instance *instance, wasmtime_error_t *error,
+                                  wasm_trap_t *trap, struct weir_error *err);
+
+// ---- the core lane (module.c, core.c)
+
+// Compiles and checks a module. Of a component's main module (guest->component is there) the
+// handlers are known. After a failure what it made is unloaded with the guest.
+weir_status weir_module_load(struct weir_guest *guest, struct weir_str wasm,
+                             struct weir_error *err);
+void weir_module_unload(struct weir_guest *guest);
+// Whether weir gives a module what it imports under that name. Of WASI the engine knows.
+bool weir_module_is_given(struct weir_str module, struct weir_str name);
+
+weir_status weir_core_instantiate(struct weir_instance *instance, struct weir_error *err);
+weir_status weir_core_handle(struct weir_instance *instance, uint32_t handler,
+                             const struct weir_event_fields *event, struct weir_verdict *verdict,
+                             bool *ret_is_sound);
+weir_status weir_core_main(struct weir_instance *instance, struct weir_error *err);
+// Before the store goes.
+void weir_core_leave(struct weir_instance *instance);
+
+// Calls an exported function with core values, results in place. WEIR_TRAPPED with the reason.
+weir_status weir_instance_call(struct weir_instance *instance, const wasmtime_func_t *function,
+                               wasmtime_val_raw_t *values, size_t count, struct weir_error *err);
+
+// Finds an exported function. The module was checked when it was loaded: it is there, with the
+// right signature.
+weir_status weir_instance_function(struct weir_instance *instance, const char *name,
+                                   wasmtime_func_t *ret_function, struct weir_error *err);
 
 // What calls the guest's cabi_realloc many times at once (batch.c): compiled with the guest, bound
 // to an instance that has its `realloc`, used through weir_batch_allocate, which fills the blocks'
@@ -124,8 +185,41 @@ wasm_trap_t *weir_poll_oneoff(void *env, wasmtime_caller_t *caller, wasmtime_val
 wasm_trap_t *weir_fd_write(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *values,
                            size_t value_count);
 
-// Defines what weir gives to its guests (imports.c).
+// ---- the component lane (component.c, wasi.c)
+
+// Compiles and checks a component, and decides its lane.
+weir_status weir_component_load(struct weir_guest *guest, struct weir_str wasm,
+                                struct weir_error *err);
+void weir_component_unload(struct weir_guest *guest);
+weir_status weir_component_instantiate(struct weir_instance *instance, struct weir_error *err);
+weir_status weir_component_handle(struct weir_instance *instance, uint32_t handler,
+                                  const struct weir_event_fields *event,
+                                  struct weir_verdict *verdict, bool *ret_is_sound);
+weir_status weir_component_main(struct weir_instance *instance, struct weir_error *err);
+
+// The numbers by which the engine tells the host's resources from each other.
+enum {
+    WEIR_RESOURCE_EVENTS = 1,
+    WEIR_RESOURCE_POLLABLE,
+    WEIR_RESOURCE_INPUT,
+    WEIR_RESOURCE_OUTPUT,
+    WEIR_RESOURCE_IO_ERROR,
+    WEIR_RESOURCE_TERMINAL_INPUT,
+    WEIR_RESOURCE_TERMINAL_OUTPUT,
+};
+
+// Defines what WASI 0.2 has in the interface of that name ("wasi:io/poll@0.2.3") of what a guest
+// is given. False where it is not one of WASI's.
+weir_status weir_wasi_define(wasmtime_component_linker_instance_t *root, struct weir_str interface,
+                             bool *ret_is_wasi, struct weir_error *err);
+
+// ---- what weir gives to its guests (imports.c)
+
 weir_status weir_imports_define(wasmtime_linker_t *linker, struct weir_error *err);
+// The same for a component that imports the interface; *ret_is_weirs is false where it is none.
+weir_status weir_imports_define_component(wasmtime_component_linker_instance_t *root,
+                                          struct weir_str interface, bool *ret_is_weirs,
+                                          struct weir_error *err);
 // Gives back what an instance's handles stand for.
 void weir_imports_drop_handles(struct weir_instance *instance);
 

@@ -44,7 +44,7 @@ static const struct weir_wit_field optional_payload_cases[] = {
     {"some", &payload_type, 4, offsetof(struct weir_optional_payload, value)},
 };
 static const struct weir_wit_type optional_payload_type = {
-    .kind = WEIR_WIT_VARIANT,
+    .kind = WEIR_WIT_OPTION,
     .guest_size = 16,
     .guest_align = 4,
     .host_size = sizeof(struct weir_optional_payload),
@@ -56,7 +56,7 @@ static const struct weir_wit_field optional_string_cases[] = {
     {"some", &string_type, 4, offsetof(struct weir_optional_str, value)},
 };
 static const struct weir_wit_type optional_string_type = {
-    .kind = WEIR_WIT_VARIANT,
+    .kind = WEIR_WIT_OPTION,
     .guest_size = 12,
     .guest_align = 4,
     .host_size = sizeof(struct weir_optional_str),
@@ -67,7 +67,7 @@ static const struct weir_wit_field extension_fields[] = {
     {"name", &string_type, 0, offsetof(struct weir_attribute, name)},
     {"value", &string_type, 8, offsetof(struct weir_attribute, value)},
 };
-static const struct weir_wit_type extension_type = {.kind = WEIR_WIT_RECORD,
+static const struct weir_wit_type extension_type = {.kind = WEIR_WIT_TUPLE,
                                                     .guest_size = 16,
                                                     .guest_align = 4,
                                                     .host_size = sizeof(struct weir_attribute),
@@ -137,7 +137,7 @@ static const struct weir_wit_field optional_event_cases[] = {
      offsetof(struct weir_wit_handled, ok.value) - offsetof(struct weir_wit_handled, ok)},
 };
 static const struct weir_wit_type optional_event_type = {
-    .kind = WEIR_WIT_VARIANT,
+    .kind = WEIR_WIT_OPTION,
     .guest_size = 108,
     .guest_align = 4,
     .host_size = sizeof(((struct weir_wit_handled *)0)->ok),
@@ -148,7 +148,7 @@ static const struct weir_wit_field handled_cases[] = {
     {"ok", &optional_event_type, 4, offsetof(struct weir_wit_handled, ok)},
     {"err", &string_type, 4, offsetof(struct weir_wit_handled, err)},
 };
-const struct weir_wit_type weir_wit_handled = {.kind = WEIR_WIT_VARIANT,
+const struct weir_wit_type weir_wit_handled = {.kind = WEIR_WIT_RESULT,
                                                .guest_size = 112,
                                                .guest_align = 4,
                                                .host_size = sizeof(struct weir_wit_handled),
@@ -174,7 +174,7 @@ static const struct weir_wit_field handled_or_rejected_cases[] = {
     {"err", &failure_type, 4, offsetof(struct weir_wit_handled, failure)},
 };
 const struct weir_wit_type weir_wit_handled_or_rejected = {
-    .kind = WEIR_WIT_VARIANT,
+    .kind = WEIR_WIT_RESULT,
     .guest_size = 112,
     .guest_align = 4,
     .host_size = sizeof(struct weir_wit_handled),
@@ -185,7 +185,7 @@ static const struct weir_wit_field ran_cases[] = {
     {"ok", NULL, 4, 0},
     {"err", &string_type, 4, offsetof(struct weir_wit_ran, err)},
 };
-const struct weir_wit_type weir_wit_ran = {.kind = WEIR_WIT_VARIANT,
+const struct weir_wit_type weir_wit_ran = {.kind = WEIR_WIT_RESULT,
                                            .guest_size = 12,
                                            .guest_align = 4,
                                            .host_size = sizeof(struct weir_wit_ran),
@@ -198,7 +198,7 @@ static const struct weir_wit_field opened_cases[] = {
     {"ok", &string_type, 4, offsetof(struct weir_wit_opened, ok)},
     {"err", &error_type, 4, offsetof(struct weir_wit_opened, err)},
 };
-static const struct weir_wit_type opened_type = {.kind = WEIR_WIT_VARIANT,
+static const struct weir_wit_type opened_type = {.kind = WEIR_WIT_RESULT,
                                                  .guest_size = 16,
                                                  .guest_align = 4,
                                                  .host_size = sizeof(struct weir_wit_opened),
@@ -209,7 +209,7 @@ static const struct weir_wit_field watched_cases[] = {
     {"ok", &observable_type, 4, offsetof(struct weir_wit_watched, ok)},
     {"err", &error_type, 4, offsetof(struct weir_wit_watched, err)},
 };
-static const struct weir_wit_type watched_type = {.kind = WEIR_WIT_VARIANT,
+static const struct weir_wit_type watched_type = {.kind = WEIR_WIT_RESULT,
                                                   .guest_size = 20,
                                                   .guest_align = 4,
                                                   .host_size = sizeof(struct weir_wit_watched),
@@ -220,7 +220,7 @@ static const struct weir_wit_field set_cases[] = {
     {"ok", &own_events_type, 4, offsetof(struct weir_wit_set, ok)},
     {"err", &error_type, 4, offsetof(struct weir_wit_set, err)},
 };
-static const struct weir_wit_type set_type = {.kind = WEIR_WIT_VARIANT,
+static const struct weir_wit_type set_type = {.kind = WEIR_WIT_RESULT,
                                               .guest_size = 16,
                                               .guest_align = 4,
                                               .host_size = sizeof(struct weir_wit_set),
@@ -231,7 +231,7 @@ static const struct weir_wit_field done_cases[] = {
     {"ok", NULL, 4, 0},
     {"err", &error_type, 4, offsetof(struct weir_wit_done, err)},
 };
-static const struct weir_wit_type done_type = {.kind = WEIR_WIT_VARIANT,
+static const struct weir_wit_type done_type = {.kind = WEIR_WIT_RESULT,
                                                .guest_size = 16,
                                                .guest_align = 4,
                                                .host_size = sizeof(struct weir_wit_done),

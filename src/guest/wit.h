@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define WEIR_WIT_TYPES                   "weir:reactive/types@0.1.0"
 #define WEIR_WIT_RESOURCES               "weir:reactive/resources@0.1.0"
 #define WEIR_WIT_EVENTS                  "weir:reactive/events@0.1.0"
 #define WEIR_WIT_EVENT_HANDLER           "weir:reactive/event-handler@0.1.0"
@@ -26,8 +27,11 @@ enum weir_wit_kind {
     WEIR_WIT_STRING,  // host: struct weir_str
     WEIR_WIT_BYTES,   // list<u8>; host: struct weir_str
     WEIR_WIT_LIST,    // host: struct weir_attributes' shape, a pointer and a size_t
-    WEIR_WIT_RECORD,  // and tuple; host: a struct
-    WEIR_WIT_VARIANT, // and option, result; host: a struct whose first byte is the case's number
+    WEIR_WIT_RECORD,  // host: a struct
+    WEIR_WIT_TUPLE,   // likewise; its fields' names are weir's own
+    WEIR_WIT_VARIANT, // host: a struct whose first byte is the case's number
+    WEIR_WIT_OPTION,  // likewise; the cases are none and some
+    WEIR_WIT_RESULT,  // likewise; ok and err
     WEIR_WIT_OWN,     // host: uint32_t, the handle
     WEIR_WIT_BORROW,  // host: uint32_t, the handle
 };
@@ -46,7 +50,7 @@ struct weir_wit_type {
     enum weir_wit_kind kind;
     uint32_t guest_size, guest_align; // bytes
     uint32_t host_size;
-    const struct weir_wit_field *fields; // RECORD, VARIANT
+    const struct weir_wit_field *fields; // of those with fields or cases
     uint32_t field_count;                // at most 256: a discriminant is one byte
     const struct weir_wit_type *element; // LIST
 };

@@ -416,13 +416,25 @@ static uint32_t host_align(const struct weir_wit_type *type) {
     case WEIR_WIT_LIST:
         return _Alignof(struct weir_str);
     case WEIR_WIT_RECORD:
+    case WEIR_WIT_TUPLE:
     case WEIR_WIT_VARIANT:
+    case WEIR_WIT_OPTION:
+    case WEIR_WIT_RESULT:
         for (uint32_t i = 0; i < type->field_count; i++) {
             uint32_t one = type->fields[i].type ? host_align(type->fields[i].type) : 1;
             align = one > align ? one : align;
         }
     }
     return align;
+}
+
+static bool has_fields(const struct weir_wit_type *type) {
+    return type->kind == WEIR_WIT_RECORD || type->kind == WEIR_WIT_TUPLE;
+}
+
+static bool has_cases(const struct weir_wit_type *type) {
+    return type->kind == WEIR_WIT_VARIANT || type->kind == WEIR_WIT_OPTION ||
+           type->kind == WEIR_WIT_RESULT;
 }
 
 // On the host: aligned, within the struct, behind a variant's case number, and, in a record, next
@@ -436,10 +448,10 @@ static void check_host(const struct weir_wit_type *type) {
         }
         assert_int_equal(field->host_offset % host_align(field->type), 0);
         assert_true(field->host_offset + field->type->host_size <= type->host_size);
-        if (type->kind == WEIR_WIT_VARIANT) {
+        if (has_cases(type)) {
             assert_true(field->host_offset >= 1);
         }
-        for (uint32_t j = 0; type->kind == WEIR_WIT_RECORD && j < i; j++) {
+        for (uint32_t j = 0; has_fields(type) && j < i; j++) {
             const struct weir_wit_field *other = &type->fields[j];
             assert_true(other->host_offset + other->type->host_size <= field->host_offset);
         }
@@ -451,7 +463,7 @@ static void check_type(const struct weir_wit_type *table, const struct wit_type 
 
 static void check_fields(const struct weir_wit_type *table, const struct wit_type *type) {
     uint32_t offset = 0;
-    assert_int_equal(table->kind, WEIR_WIT_RECORD);
+    assert_int_equal(table->kind, type->kind == TUPLE ? WEIR_WIT_TUPLE : WEIR_WIT_RECORD);
     assert_int_equal(table->field_count, type->member_count);
     for (uint32_t i = 0; i < table->field_count; i++) {
         const struct weir_wit_field *field = &table->fields[i];
@@ -472,7 +484,9 @@ static void check_cases(const struct weir_wit_type *table, const struct wit_type
     size_t count = cases_of(type, names, carried);
     uint32_t payload_offset;
     variant_layout(carried, count, &payload_offset);
-    assert_int_equal(table->kind, WEIR_WIT_VARIANT);
+    assert_int_equal(table->kind, type->kind == OPTION   ? WEIR_WIT_OPTION
+                                  : type->kind == RESULT ? WEIR_WIT_RESULT
+                                                         : WEIR_WIT_VARIANT);
     assert_int_equal(table->field_count, count);
     assert_true(count <= 256); // a discriminant of one byte
     for (uint32_t i = 0; i < table->field_count; i++) {
@@ -586,7 +600,7 @@ static void the_statuses_are_the_cases_of_the_wits_error(void **state) {
 }
 
 static bool has_variant(const struct weir_wit_type *type) {
-    if (type->kind == WEIR_WIT_VARIANT) {
+    if (has_cases(type)) {
         return true;
     }
     for (uint32_t i = 0; i < type->field_count; i++) {
@@ -616,7 +630,7 @@ static void imports_fit_their_buffers_and_are_passed_as_core_values(void **state
         assert_true(function->params_size <= WEIR_WIT_HOST_BYTES_MAX);
         assert_true(function->result->host_size <= WEIR_WIT_HOST_BYTES_MAX);
         // So that each result goes through a return pointer.
-        assert_true(function->result->kind == WEIR_WIT_VARIANT &&
+        assert_true(has_cases(function->result) &&
                     function->result->guest_size > sizeof(uint64_t));
     }
 }

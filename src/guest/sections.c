@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// See sections.h. A file is a header and sections: a number, a length, and that many bytes.
+#include "guest/sections.h"
+
+#include "base/show.h"
+
+#include <stdint.h>
+
+enum {
+    HEADER_BYTES = 8,
+    NESTING_MAX = 16,    // components within components
+    LEB_BYTES_MAX = 5,   // of a 32-bit number
+};
+
+// Of a component.
+enum { SECTION_CUSTOM = 0, SECTION_CORE_MODULE = 1, SECTION_COMPONENT = 4 };
+// Of a core module.
+enum { SECTION_IMPORT = 2 };
+enum { IMPORT_FUNCTION = 0 };
+enum { NAME_OF_MODULE = 0 }; // subsection of the custom section "name"
+
+static const char component_header[HEADER_BYTES] = {0, 'a', 's', 'm', 0x0d, 0, 1, 0};
+static const char module_header[HEADER_BYTES] = {0, 'a', 's', 'm', 1, 0, 0, 0};
+
+static bool begins_with(struct weir_str bytes, const char header[HEADER_BYTES]) {
+    return bytes.size >= HEADER_BYTES && memcmp(bytes.data, header, HEADER_BYTES) == 0;
+}
+
+bool weir_sections_is_component(struct weir_str wasm) {
+    return begins_with(wasm, component_header);
+}
+
+// What is left to be read.
+struct reader {
+    const unsigned char *next, *end;
+    bool is_broken; // more was asked for than there is
+};
+
+static struct reader reader_of(struct weir_str bytes) {
+    const unsigned char *start = (const unsigned char *)bytes.data;
+    return (struct reader){.next = start, .end = start + bytes.size};
+}
+
+static size_t bytes_left(const struct reader *reader) {
+    return (size_t)(reader->end - reader->next);
+}
+
+static unsigned read_byte(struct reader *reader) {
+    if (reader->next == reader->end) {
+        reader->is_broken = true;
+        return 0;
+    }
+    return *reader->next++;
+}
+
+static uint32_t read_u32(struct reader *reader) {
+    uint32_t value = 0;
+    for (unsigned i = 0; i < LEB_BYTES_MAX; i++) {
+        unsigned byte = read_byte(reader);
+        value |= (uint32_t)(byte & 0x7F) << (7 * i);
+        if ((byte & 0x80) == 0) {
+            return value;
+        }
+    }
+    reader->is_broken = true;
+    return 0;
+}
+
+static struct weir_str read_bytes(struct reader *reader, size_t size) {
+    if (size > bytes_left(reader)) {
+        reader->is_broken = true;
+        reader->next = reader->end;
+        return (struct weir_str){0};
+    }
+    struct weir_str bytes = {.data = (const char *)reader->next, .size = size};
+    reader->next += size;
+    return bytes;
+}
+
+static struct weir_str read_text(struct reader *reader) {
+    uint32_t size = read_u32(reader);
+    return read_bytes(reader, size);
+}
+
+// The next section; false where there is no further one, or the file is broken.
+static bool read_section(struct reader *reader, unsigned *ret_number, struct weir_str *ret_content) {
+    if (bytes_left(reader) == 0) {
+        return false;
+    }
+    *ret_number = read_byte(reader);
+    *ret_content = read_text(reader);
+    return !reader->is_broken;
+}
+
+static struct reader sections_of(struct weir_str wasm) {
+    struct reader reader = reader_of(wasm);
+    read_bytes(&reader, HEADER_BYTES);
+    return reader;
+}
+
+// The name that a module gives itself; empty where it has none.
+static struct weir_str module_name(struct weir_str module) {
+    struct reader sections = sections_of(module);
+    unsigned number;
+    struct weir_str content;
+    while (read_section(&sections, &number, &content)) {
+        struct reader custom = reader_of(content);
+        if (number != SECTION_CUSTOM || !weir_str_equal(read_text(&custom), WEIR_STR("name"))) {
+            continue;
+        }
+        struct weir_str part;
+        while (read_section(&custom, &number, &part)) {
+            if (number == NAME_OF_MODULE) {
+                struct reader name = reader_of(part);
+                return read_text(&name);
+            }
+        }
+    }
+    return (struct weir_str){0};
+}
+
+static weir_status refuse(struct weir_error *err, const char *what, struct weir_str name) {
+    char shown[WEIR_SHOW_BYTES];
+    return weir_fail(err, WEIR_UNSUPPORTED, "%s \"%s\"", what,
+                     weir_show(name, shown, sizeof shown));
+}
+
+static weir_status refuse_file(struct weir_error *err) {
+    return weir_fail(err, WEIR_INVALID, "the component's sections do not fit its size");
+}
+
+// Whether each import is a function that is given.
+static weir_status check_imports(struct weir_str content,
+                                 bool (*is_given)(struct weir_str module, struct weir_str name),
+                                 struct weir_error *err) {
+    struct reader reader = reader_of(content);
+    uint32_t count = read_u32(&reader);
+    for (uint32_t i = 0; i < count; i++) {
+        struct weir_str module = read_text(&reader), name = read_text(&reader);
+        unsigned kind = read_byte(&reader);
+        if (reader.is_broken) {
+            return refuse_file(err);
+        }
+        if (kind != IMPORT_FUNCTION) {
+            return refuse(err, "its main module imports what is no function from", module);
+        }
+        read_u32(&reader); // its type
+        if (!is_given(module, name)) {
+            return refuse(err, "its main module imports from", module);
+        }
+    }
+    return reader.is_broken ? refuse_file(err) : WEIR_OK;
+}
+
+static weir_status check_main(struct weir_str module,
+                              bool (*is_given)(struct weir_str module, struct weir_str name),
+                              struct weir_error *err) {
+    struct reader sections = sections_of(module);
+    unsigned number;
+    struct weir_str content;
+    while (read_section(&sections, &number, &content)) {
+        weir_status status =
+            number == SECTION_IMPORT ? check_imports(content, is_given, err) : WEIR_OK;
+        if (status != WEIR_OK) {
+            return status;
+        }
+    }
+    return sections.is_broken ? refuse_file(err) : WEIR_OK;
+}
+
+// What stands between a module and its component is named by who put it there.
+static weir_status check_other(struct weir_str module, struct weir_error *err) {
+    struct weir_str name = module_name(module);
+    if (weir_str_has_prefix(name, WEIR_STR("wit-component:"))) {
+        return WEIR_OK;
+    }
+    return name.size > 0
+               ? refuse(err, "it has a further module,", name)
+               : weir_fail(err, WEIR_UNSUPPORTED, "it has a further module that bears no name");
+}
+
+// Looks through a component and those in it, which may have types but no module.
+static weir_status search(struct weir_str component, unsigned depth, struct weir_str *main_module,
+                          struct weir_error *err) {
+    struct reader sections = sections_of(component);
+    unsigned number;
+    struct weir_str content;
+    weir_status status = WEIR_OK;
+    while (status == WEIR_OK && read_section(&sections, &number, &content)) {
+        if (number == SECTION_COMPONENT) {
+            status = depth < NESTING_MAX
+                         ? search(content, depth + 1, main_module, err)
+                         : weir_fail(err, WEIR_UNSUPPORTED, "its components are nested deeply");
+        } else if (number == SECTION_CORE_MODULE && depth > 0) {
+            status = weir_fail(err, WEIR_UNSUPPORTED, "it is made of several components");
+        } else if (number == SECTION_CORE_MODULE && main_module->size > 0) {
+            status = check_other(content, err);
+        } else if (number == SECTION_CORE_MODULE) {
+            *main_module = content;
+        }
+    }
+    return status == WEIR_OK && sections.is_broken ? refuse_file(err) : status;
+}
+
+weir_status weir_sections_main_module(struct weir_str component,
+                                      bool (*is_given)(struct weir_str module, struct weir_str name),
+                                      struct weir_str *ret_module, struct weir_error *err) {
+    struct weir_str main_module = {0};
+    weir_status status = search(component, 0, &main_module, err);
+    if (status == WEIR_OK && !begins_with(main_module, module_header)) {
+        status = weir_fail(err, WEIR_UNSUPPORTED, "it has no module of its own");
+    }
+    if (status == WEIR_OK) {
+        status = check_main(main_module, is_given, err);
+    }
+    *ret_module = main_module;
+    return status;
+}
