@@ -71,11 +71,17 @@ weir_status weir_program_guest(struct weir_engine *engine, const struct weir_con
                                const struct weir_guest_config *guest_config,
                                const struct weir_program_output *output,
                                struct weir_guest **ret_guest, struct weir_error *err) {
+    static const enum weir_guest_lane lanes[] = {
+        [WEIR_LANE_CHOICE_AUTO] = WEIR_GUEST_LANE_AUTO,
+        [WEIR_LANE_CHOICE_CORE] = WEIR_GUEST_LANE_CORE,
+        [WEIR_LANE_CHOICE_COMPONENT] = WEIR_GUEST_LANE_COMPONENT,
+    };
     const struct weir_bounds *bounds = &guest_config->bounds;
     struct weir_guest_args args = {
         .name = guest_config->name,
         .instances = guest_config->instance == WEIR_INSTANCE_REUSE ? WEIR_INSTANCES_REUSED
                                                                    : WEIR_INSTANCES_FRESH,
+        .lane = lanes[guest_config->lane],
         .idle_max = worker_count(config),
         .time_ns = bounds->time_ns,
         .memory_bytes = bounds->memory_bytes,

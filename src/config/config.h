@@ -132,11 +132,18 @@ struct weir_resource_config {
 
 enum weir_instance_policy { WEIR_INSTANCE_FRESH = 0, WEIR_INSTANCE_REUSE = 1 };
 
+enum weir_lane_choice {
+    WEIR_LANE_CHOICE_AUTO = 0,
+    WEIR_LANE_CHOICE_CORE,
+    WEIR_LANE_CHOICE_COMPONENT,
+};
+
 struct weir_guest_config {
     char *name;
     char *wasm;    // path
     bool run;      // call its main
     int instance;  // enum weir_instance_policy
+    int lane;      // enum weir_lane_choice
     char **grants; // names of resources; default: those of its own subscriptions
     size_t grant_count;
     struct weir_bounds bounds;

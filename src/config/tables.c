@@ -297,6 +297,13 @@ static const char *const instance_choices[] = {
     NULL,
 };
 
+static const char *const lane_choices[] = {
+    [WEIR_LANE_CHOICE_AUTO] = "auto",
+    [WEIR_LANE_CHOICE_CORE] = "core",
+    [WEIR_LANE_CHOICE_COMPONENT] = "component",
+    NULL,
+};
+
 static const struct weir_option guest_rows[] = {
     {
         .name = "wasm",
@@ -319,6 +326,15 @@ static const struct weir_option guest_rows[] = {
         .fallback = "fresh",
         .choices = instance_choices,
         .help = "an instance for each event, or instances that are used again",
+    },
+    {
+        .name = "lane",
+        .type = WEIR_OPTION_CHOICE,
+        .offset = offsetof(struct weir_guest_config, lane),
+        .fallback = "auto",
+        .choices = lane_choices,
+        .help = "how a component is run; core: its main module alone, which is faster; auto: so "
+                "where that can be",
     },
 };
 const struct weir_option_table weir_guest_options = TABLE_OF(guest_rows);

@@ -236,10 +236,7 @@ static weir_status read_ran(struct weir_instance *instance, uint32_t address,
     if (!result.is_err) {
         return WEIR_OK;
     }
-    return weir_fail(err, WEIR_OTHER, "main returned the error \"%.*s\"",
-                     (int)(result.err.size < WEIR_ERROR_MESSAGE_BYTES ? result.err.size
-                                                                      : WEIR_ERROR_MESSAGE_BYTES),
-                     result.err.data);
+    return weir_instance_main_failed(result.err, err);
 }
 
 // A command ends by returning from _start or by proc_exit, which the engine reports as an error
@@ -253,8 +250,7 @@ static weir_status call_start(struct weir_instance *instance, const wasmtime_fun
     int code = 0;
     if (error && instance->stopped.status == WEIR_OK && wasmtime_error_exit_status(error, &code)) {
         wasmtime_error_delete(error);
-        return code == 0 ? WEIR_OK
-                         : weir_fail(err, WEIR_OTHER, "main ended with exit code %d", code);
+        return weir_instance_main_exited(code, err);
     }
     return error || trap ? weir_instance_trapped(instance, error, trap, err) : WEIR_OK;
 }

@@ -6,6 +6,8 @@
 
 #include "guest/engine.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <wasm.h>
 #include <wasmtime.h>
@@ -15,9 +17,15 @@ enum { WEIR_STORE_INSTANCES_MAX = 2 };
 
 struct weir_engine {
     wasm_engine_t *wasm;
+    _Atomic(wasm_engine_t *) components; // NULL until a component is loaded
+    pthread_mutex_t components_lock;     // of whoever makes it
     struct weir_engine_config config;
     struct weir_engine_clock *clock;
 };
+
+// Makes sure that there is an engine for components. It is another one, with settings of its own:
+// modules of components are larger, come several at a time, and use more of WebAssembly. Any thread.
+weir_status weir_engine_want_components(struct weir_engine *engine, struct weir_error *err);
 
 // Turns an engine's error or trap (exactly one of them is not NULL) into a weir_error and deletes
 // it. The first line of the engine's text is kept; its backtrace is cut to the innermost

@@ -43,6 +43,11 @@ const char *weir_guest_handler_name(const struct weir_guest *guest, uint32_t han
     return guest->handlers[handler].name;
 }
 
+enum weir_guest_lane weir_guest_lane(const struct weir_guest *guest, const char **ret_reason) {
+    *ret_reason = guest->lane_reason;
+    return guest->is_in_core_lane ? WEIR_GUEST_LANE_CORE : WEIR_GUEST_LANE_COMPONENT;
+}
+
 bool weir_guest_has_main(const struct weir_guest *guest) {
     return guest->main_kind != WEIR_MAIN_NONE;
 }
@@ -223,6 +228,8 @@ static weir_status compile(struct weir_guest *guest, struct weir_str wasm, struc
                          "it is a core module, which `lane: component` cannot run; leave `lane` "
                          "out, or make a component of it");
     }
+    guest->is_in_core_lane = true;
+    snprintf(guest->lane_reason, sizeof guest->lane_reason, "it is a core module");
     return weir_module_load(guest, wasm, err);
 }
 

@@ -26,7 +26,7 @@ enum {
     WEIR_HANDLER_LIST_BYTES = 512, // of a message's list of handlers
     WEIR_GUEST_HASH_BYTES = 40,    // "xxh128:", 32 digits and the terminator
     WEIR_CALL_TAIL_BYTES = 2048,   // of what a call printed last
-    WEIR_LANE_REASON_BYTES = 256,
+    WEIR_LANE_REASON_BYTES = WEIR_ERROR_MESSAGE_BYTES,
 };
 
 // The handler that `listen` means, and so does a subscription that names none; and the one that

@@ -46,6 +46,22 @@ bool weir_instance_is_over(struct weir_instance *instance) {
     return instance->stopped.status != WEIR_OK;
 }
 
+bool weir_instance_sleep_until(struct weir_instance *instance, int64_t until_ns) {
+    for (;;) {
+        int64_t now_ns = weir_clock_monotonic_ns();
+        if (weir_instance_is_over(instance)) {
+            return false;
+        }
+        if (now_ns >= until_ns) {
+            return true;
+        }
+        int64_t slice_ns = WEIR_EPOCH_TICK_MS * WEIR_NS_PER_MS;
+        int64_t left_ns = until_ns - now_ns;
+        struct timespec slice = weir_clock_timespec(left_ns < slice_ns ? left_ns : slice_ns);
+        nanosleep(&slice, NULL);
+    }
+}
+
 static wasmtime_error_t *epoch_passed(const wasmtime_context_t *context, void *data,
                                       uint64_t *epoch_deadline_delta,
                                       wasmtime_update_deadline_kind_t *update_kind) {
@@ -253,6 +269,16 @@ void weir_instance_handle(struct weir_instance *instance, uint32_t handler,
         ret_verdict->outcome = WEIR_BROKEN;
         *ret_is_sound = *ret_is_sound && !instance->output.is_over;
     }
+}
+
+weir_status weir_instance_main_failed(struct weir_str text, struct weir_error *err) {
+    size_t most = WEIR_ERROR_MESSAGE_BYTES;
+    return weir_fail(err, WEIR_OTHER, "main returned the error \"%.*s\"",
+                     (int)(text.size < most ? text.size : most), text.data);
+}
+
+weir_status weir_instance_main_exited(int code, struct weir_error *err) {
+    return code == 0 ? WEIR_OK : weir_fail(err, WEIR_OTHER, "main ended with exit code %d", code);
 }
 
 weir_status weir_instance_main(struct weir_instance *instance, struct weir_error *err) {

@@ -121,6 +121,9 @@ weir_status weir_instance_main(struct weir_instance *instance, struct weir_error
 
 // Whether the call has gone over a bound or was cut; notes why in `stopped`.
 bool weir_instance_is_over(struct weir_instance *instance);
+// Sleeps for a guest until that moment (monotonic); false where the call went over a bound, or was
+// cut, before.
+bool weir_instance_sleep_until(struct weir_instance *instance, int64_t until_ns);
 
 // ---- loading (guest.c)
 
@@ -137,6 +140,9 @@ weir_status weir_guest_add_odd(struct weir_guest *guest, struct weir_str name,
 // Makes the verdict of what a handler returned. `is_checked`: its texts are known to be UTF-8.
 weir_status weir_instance_judge(const struct weir_wit_handled *result, bool may_reject,
                                 bool is_checked, struct weir_verdict *verdict);
+// What main said: the text that `run` returned as its error, or how it exited.
+weir_status weir_instance_main_failed(struct weir_str text, struct weir_error *err);
+weir_status weir_instance_main_exited(int code, struct weir_error *err);
 // An engine's error, with what the host stopped the call for put in its place. Deletes both.
 weir_status weir_instance_trapped(struct weir_instance *instance, wasmtime_error_t *error,
                                   wasm_trap_t *trap, struct weir_error *err);
@@ -220,6 +226,9 @@ weir_status weir_imports_define(wasmtime_linker_t *linker, struct weir_error *er
 weir_status weir_imports_define_component(wasmtime_component_linker_instance_t *root,
                                           struct weir_str interface, bool *ret_is_weirs,
                                           struct weir_error *err);
+// Whether weir has that function in that interface of its own, with that type.
+bool weir_imports_fit(struct weir_str interface, struct weir_str name,
+                      const wasmtime_component_func_type_t *type);
 // Gives back what an instance's handles stand for.
 void weir_imports_drop_handles(struct weir_instance *instance);
 

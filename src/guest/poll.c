@@ -81,23 +81,6 @@ static void store(uint8_t *at, const struct subscription *subscription) {
     at[10] = subscription->type;
 }
 
-// Sleeps until `until_ns`; false where the call went over a bound, or was cut, before.
-static bool sleep_until(struct weir_instance *instance, int64_t until_ns) {
-    for (;;) {
-        int64_t now_ns = weir_clock_monotonic_ns();
-        if (weir_instance_is_over(instance)) {
-            return false;
-        }
-        if (now_ns >= until_ns) {
-            return true;
-        }
-        int64_t slice_ns = WEIR_EPOCH_TICK_MS * WEIR_NS_PER_MS;
-        int64_t left_ns = until_ns - now_ns;
-        struct timespec slice = weir_clock_timespec(left_ns < slice_ns ? left_ns : slice_ns);
-        nanosleep(&slice, NULL);
-    }
-}
-
 wasm_trap_t *weir_poll_oneoff(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *values,
                               size_t value_count) {
     (void)env;
@@ -123,7 +106,7 @@ wasm_trap_t *weir_poll_oneoff(void *env, wasmtime_caller_t *caller, wasmtime_val
         subscriptions[i] = load(memory->base + in + (size_t)i * SUBSCRIPTION_BYTES, now_ns);
     }
     int64_t wake_ns = earliest_ns(subscriptions, count, now_ns);
-    if (!sleep_until(instance, wake_ns)) {
+    if (!weir_instance_sleep_until(instance, wake_ns)) {
         return wasmtime_trap_new("cut by weir", strlen("cut by weir"));
     }
     uint32_t events = 0;
