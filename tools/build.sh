@@ -19,7 +19,7 @@ build_recipe() {
     case $1 in
     release)
         cc=gcc
-        options+=(-Dguests=true -Dguest_bindings="$bindings" -Dguest_cargo="$cargo" -Dguest_rustc="$rustc"
+        options+=(-Dguests=true -Dguest_wit_tool="$wit_tool" -Dguest_cargo="$cargo" -Dguest_rustc="$rustc"
             -Dguest_rust_sysroot="$rust_sysroot" -Dguest_rust_target_dir="$cache/guests-target")
         ;;
     asan) options+=(-Dtests=true -Dfuzz=true -Dsteps=true -Doptimization=1 -Db_lundef=false
@@ -42,9 +42,11 @@ build_configure() {
     if [ -e "$dir/build.ninja" ] && [ "$(cat "$dir/recipe" 2>/dev/null)" = "$recipe" ]; then
         return 0
     fi
-    local command=(env CC="$cc" meson setup "$dir" "${options[@]}")
-    [ ! -e "$dir/meson-private/coredata.dat" ] || command+=(--wipe)
-    step "configuring $dir" "${command[@]}" && printf '%s\n' "$recipe" >"$dir/recipe"
+    # Not with --wipe, which empties it as well, but gives the options of the last time once more and
+    # fails where one of them is gone.
+    rm -rf "$dir" || return 1
+    step "configuring $dir" env CC="$cc" meson setup "$dir" "${options[@]}" &&
+        printf '%s\n' "$recipe" >"$dir/recipe"
 }
 
 # build_target NAME [TARGET]: builds what is built by default, or the target.

@@ -7,7 +7,7 @@
 # then renamed), and is never changed: two trees, or two runs at a time, can share it.
 #
 # Wants: $root (the top of the tree), tools/say.sh.
-# Gives: $cache, and after setup_*: $engine_dir, $cargo, $rustc, $rust_sysroot, $bindings, $python.
+# Gives: $cache, and after setup_*: $engine_dir, $cargo, $rustc, $rust_sysroot, $wit_tool, $python.
 
 cache=${WEIR_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/weir}
 # One folder of logs for each tree, so that two trees can be worked in at a time.
@@ -358,20 +358,20 @@ rust_fill() {
     rm -rf "$dir/target"
 }
 
-# ---- C bindings for guests -----------------------------------------------------------------------
+# ---- bindings and components for guests ----------------------------------------------------------
 
-# setup_bindings: sets bindings, the program of tools/bindings.
-setup_bindings() {
+# setup_wit_tool: sets wit_tool, the program of tools/wit.
+setup_wit_tool() {
     local entry
-    entry=bindings-$(uname -m)-$(key "$root"/tools/bindings/Cargo.* "$root/tools/bindings/src/main.rs")
-    cached "$entry" "the generator of C bindings, into the cache" bindings_fill || return 1
-    bindings=$cache/$entry/weir-bindings
+    entry=wit-$(uname -m)-$(key "$root"/tools/wit/Cargo.* "$root/tools/wit/src/main.rs")
+    cached "$entry" "the maker of bindings and components, into the cache" wit_tool_fill || return 1
+    wit_tool=$cache/$entry/weir-wit
 }
 
-bindings_fill() {
+wit_tool_fill() {
     CARGO_TARGET_DIR=$1/target RUSTC=$rustc "$cargo" build --locked -j "$(nproc)" \
-        --manifest-path "$root/tools/bindings/Cargo.toml" &&
-        mv "$1/target/debug/weir-bindings" "$1/" && rm -rf "$1/target"
+        --manifest-path "$root/tools/wit/Cargo.toml" &&
+        mv "$1/target/debug/weir-wit" "$1/" && rm -rf "$1/target"
 }
 
 # ---- all of it -----------------------------------------------------------------------------------
@@ -382,7 +382,7 @@ setup_build() {
     shift
     local rows=("${packages_build[@]}" "$@")
     rust_find || rows+=("${packages_rust[@]}")
-    setup_packages "${rows[@]}" && setup_rust && setup_engine "$engine" && setup_bindings
+    setup_packages "${rows[@]}" && setup_rust && setup_engine "$engine" && setup_wit_tool
 }
 
 setup_test() {
