@@ -151,16 +151,27 @@ def test_what_can_never_be_published_is_put_aside_and_others_go_on(site):
 
 
 def test_what_cannot_be_published_now_waits_and_is_published_then(site):
-    """`out/name` is a file, so nothing can be a key below it, until it is one no more."""
+    """The directory goes away, as one does that is unmounted, and comes back."""
+    weir = start(site, chained([("first", "store", "out")], topics=()))
+    site.put("before", "value")
+    weir.wait_for(lambda: (site.root / "out/before").exists(), "the key before")
+    (site.root / "out").rename(site.root / "away")
+    site.put("key", "value")
+    weir.wait_log("an event cannot be published now and will be later", resource="out")
+    (site.root / "away").rename(site.root / "out")
+    weir.wait_for(lambda: (site.root / "out/key").exists(), "the key")
+    assert (site.root / "out/key").read_text() == "value"
+    assert not dead_letters(site)
+
+
+def test_what_stands_in_a_keys_way_makes_it_a_dead_letter(site):
+    """`out/name` is a file, so nothing can be a key below it."""
     (site.root / "out").mkdir()
     (site.root / "out/name").write_text("a file", encoding="ascii")
     weir = start(site, chained([("first", "store", "out")], topics=()))
     site.put("name/below", "value")
-    weir.wait_traces(1, "first")
-    (site.root / "out/name").unlink()
-    weir.wait_for(lambda: (site.root / "out/name/below").exists(), "the key")
-    assert (site.root / "out/name/below").read_text() == "value"
-    assert not dead_letters(site)
+    weir.wait_for(lambda: dead_letters(site), "a dead letter")
+    assert "a name cannot be a file and a directory" in dead_letters(site)[0]["reason"]
 
 
 def test_a_removal_removes(site):
