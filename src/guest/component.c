@@ -9,8 +9,8 @@
 //
 // Linked for each component: the engine finds an interface by its exact version before it finds a
 // compatible one, so each is defined under the name that the component asks for. What WASI has
-// beyond clocks, random numbers and output (files, sockets, HTTP) is there by name and traps when it
-// is called: most components import it because their language's runtime may want it.
+// beyond clocks, random numbers and output (files, sockets, HTTP) is there by name and traps when
+// it is called: most components import it because their language's runtime may want it.
 //
 // Runs on the thread that loads a guest, or on the one that runs an instance.
 #include "guest/instance.h"
@@ -22,8 +22,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-// Bounds of a component's store. A component is made of several core instances (Python's of dozens),
-// which share one memory; bounds.memory holds for each memory.
+// Bounds of a component's store. A component is made of several core instances (Python's of
+// dozens), which share one memory; bounds.memory holds for each memory.
 enum {
     CORE_INSTANCES_MAX = 256,
     TABLES_MAX = 256,
@@ -144,10 +144,8 @@ static bool has_type(const wasmtime_component_func_type_t *type, const struct we
 
 // result<_, _>, as wasi:cli/run's
 static const struct weir_wit_field plain_result_cases[] = {{.name = "ok"}, {.name = "err"}};
-static const struct weir_wit_type plain_result = {.kind = WEIR_WIT_RESULT,
-                                                  .host_size = 1,
-                                                  .fields = plain_result_cases,
-                                                  .field_count = 2};
+static const struct weir_wit_type plain_result = {
+    .kind = WEIR_WIT_RESULT, .host_size = 1, .fields = plain_result_cases, .field_count = 2};
 
 static weir_status set_main(struct weir_guest *guest, enum weir_main_kind kind,
                             struct weir_str export,
@@ -156,8 +154,8 @@ static weir_status set_main(struct weir_guest *guest, enum weir_main_kind kind,
     if (guest->main_index) {
         return weir_fail(err, WEIR_INVALID, "it exports two mains: run, and wasi:cli/run");
     }
-    guest->main_index = wasmtime_component_get_export_index(guest->component, interface, name.data,
-                                                            name.size);
+    guest->main_index =
+        wasmtime_component_get_export_index(guest->component, interface, name.data, name.size);
     guest->main_export = weir_str_copy(export);
     if (!guest->main_index || !guest->main_export) {
         return weir_fail_no_memory(err, "an export's name");
@@ -174,8 +172,8 @@ static weir_status add_handler(struct weir_guest *guest, struct weir_str export,
         return status;
     }
     struct weir_handler *handler = &guest->handlers[guest->handler_count - 1];
-    handler->index = wasmtime_component_get_export_index(guest->component, interface, name.data,
-                                                         name.size);
+    handler->index =
+        wasmtime_component_get_export_index(guest->component, interface, name.data, name.size);
     return handler->index ? WEIR_OK : weir_fail_no_memory(err, "an export's name");
 }
 
@@ -217,8 +215,8 @@ static weir_status inspect_interface(struct weir_guest *guest,
         return weir_fail(err, WEIR_LIMIT, "an interface of it exports more than %d things",
                          EXPORTS_MAX);
     }
-    wasmtime_component_export_index_t *index = wasmtime_component_get_export_index(
-        guest->component, NULL, interface.data, interface.size);
+    wasmtime_component_export_index_t *index =
+        wasmtime_component_get_export_index(guest->component, NULL, interface.data, interface.size);
     weir_status status = index ? WEIR_OK : weir_fail_no_memory(err, "an export's name");
     for (size_t i = 0; status == WEIR_OK && i < count; i++) {
         struct weir_str name;
@@ -253,16 +251,15 @@ static weir_status inspect_exports(struct weir_guest *guest, const wasmtime_comp
                                    struct weir_error *err) {
     const wasm_engine_t *engine = guest->engine->components;
     size_t count = wasmtime_component_type_export_count(type, engine);
-    weir_status status = count <= EXPORTS_MAX
-                             ? WEIR_OK
-                             : weir_fail(err, WEIR_LIMIT, "it exports more than %d things",
-                                         EXPORTS_MAX);
+    weir_status status =
+        count <= EXPORTS_MAX
+            ? WEIR_OK
+            : weir_fail(err, WEIR_LIMIT, "it exports more than %d things", EXPORTS_MAX);
     for (size_t i = 0; status == WEIR_OK && i < count; i++) {
         struct weir_str name;
         wasmtime_component_extern_t *export;
         wasmtime_component_item_t item;
-        if (!wasmtime_component_type_export_nth(type, engine, i, &name.data, &name.size,
-                                                &export)) {
+        if (!wasmtime_component_type_export_nth(type, engine, i, &name.data, &name.size, &export)) {
             break;
         }
         wasmtime_component_extern_type(export, &item);
@@ -321,8 +318,8 @@ static weir_status check_functions(const struct weir_guest *guest, struct weir_s
 
 static weir_status define_import(struct weir_guest *guest,
                                  wasmtime_component_linker_instance_t *root,
-                                 struct weir_str interface,
-                                 const wasmtime_component_item_t *item, struct weir_error *err) {
+                                 struct weir_str interface, const wasmtime_component_item_t *item,
+                                 struct weir_error *err) {
     bool is_weirs = false, is_wasis = false;
     weir_status status = weir_imports_define_component(root, interface, &is_weirs, err);
     if (status == WEIR_OK && !is_weirs) {
@@ -346,16 +343,15 @@ static weir_status define_imports(struct weir_guest *guest, const wasmtime_compo
                                   struct weir_error *err) {
     const wasm_engine_t *engine = guest->engine->components;
     size_t count = wasmtime_component_type_import_count(type, engine);
-    weir_status status = count <= IMPORTS_MAX
-                             ? WEIR_OK
-                             : weir_fail(err, WEIR_LIMIT, "it imports more than %d interfaces",
-                                         IMPORTS_MAX);
+    weir_status status =
+        count <= IMPORTS_MAX
+            ? WEIR_OK
+            : weir_fail(err, WEIR_LIMIT, "it imports more than %d interfaces", IMPORTS_MAX);
     for (size_t i = 0; status == WEIR_OK && i < count; i++) {
         struct weir_str name;
         wasmtime_component_extern_t *import;
         wasmtime_component_item_t item;
-        if (!wasmtime_component_type_import_nth(type, engine, i, &name.data, &name.size,
-                                                &import)) {
+        if (!wasmtime_component_type_import_nth(type, engine, i, &name.data, &name.size, &import)) {
             break;
         }
         wasmtime_component_extern_type(import, &item);
@@ -399,8 +395,7 @@ static weir_status try_core_lane(struct weir_guest *guest, struct weir_str wasm,
     guest->main_export = NULL;
     struct weir_str module;
     struct weir_error why = {.status = WEIR_OK};
-    weir_status status =
-        weir_sections_main_module(wasm, weir_module_is_given, &module, &why);
+    weir_status status = weir_sections_main_module(wasm, weir_module_is_given, &module, &why);
     if (status == WEIR_OK) {
         status = weir_module_load(guest, module, &why);
     }
@@ -432,9 +427,8 @@ weir_status weir_component_load(struct weir_guest *guest, struct weir_str wasm,
     if (status != WEIR_OK) {
         return status;
     }
-    wasmtime_error_t *error =
-        wasmtime_component_new(guest->engine->components, (const uint8_t *)wasm.data, wasm.size,
-                               &guest->component);
+    wasmtime_error_t *error = wasmtime_component_new(
+        guest->engine->components, (const uint8_t *)wasm.data, wasm.size, &guest->component);
     if (error) {
         return weir_engine_fail(error, NULL, WEIR_INVALID, err);
     }
@@ -518,9 +512,9 @@ static weir_status read_result(struct weir_instance *instance, struct weir_value
                                struct weir_verdict *verdict) {
     bool may_reject = instance->guest->handlers[handler].may_reject;
     struct weir_wit_handled result;
-    weir_status status = weir_values_lift(
-        values, may_reject ? &weir_wit_handled_or_rejected : &weir_wit_handled, returned, &result,
-        &verdict->error);
+    weir_status status =
+        weir_values_lift(values, may_reject ? &weir_wit_handled_or_rejected : &weir_wit_handled,
+                         returned, &result, &verdict->error);
     if (status == WEIR_OK) {
         status = weir_instance_judge(&result, may_reject, true, verdict);
     }

@@ -24,7 +24,8 @@ struct weir_engine {
 };
 
 // Makes sure that there is an engine for components. It is another one, with settings of its own:
-// modules of components are larger, come several at a time, and use more of WebAssembly. Any thread.
+// modules of components are larger, come several at a time, and use more of WebAssembly. Any
+// thread.
 weir_status weir_engine_want_components(struct weir_engine *engine, struct weir_error *err);
 
 // Turns an engine's error or trap (exactly one of them is not NULL) into a weir_error and deletes

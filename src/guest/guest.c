@@ -124,8 +124,7 @@ weir_status weir_guest_handler_find(const struct weir_guest *guest, struct weir_
                          "guest %s exports \"%s\" as %s; a handler has handle-event's signature, "
                          "%s; its handlers are: %s",
                          guest->args.name, odd->name, odd->type,
-                         guest->is_component ? WEIR_HANDLER_TYPE
-                                             : "(i32) -> i32 in a core module",
+                         guest->is_component ? WEIR_HANDLER_TYPE : "(i32) -> i32 in a core module",
                          list_handlers(guest, list));
     }
     char shown[WEIR_SHOW_BYTES];

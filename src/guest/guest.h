@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A guest: a compiled WebAssembly module or component, its handlers by name, and calls to them. What a guest may
-// do is decided by whoever implements struct weir_guest_host; this room knows nothing of resources
-// or queues.
+// A guest: a compiled WebAssembly module or component, its handlers by name, and calls to them.
+// What a guest may do is decided by whoever implements struct weir_guest_host; this room knows
+// nothing of resources or queues.
 //
 // Threads: a guest may be used by any number of threads at once. Each call runs on the caller's
 // thread in an instance (a store of its own) that no other thread enters and no other call shares.

@@ -41,7 +41,7 @@ struct weir_guest {
     char hash[WEIR_GUEST_HASH_BYTES];
     struct weir_engine *engine;
     struct weir_guest_args args;
-    char *name; // what args.name points to
+    char *name;        // what args.name points to
     bool is_component; // its file is one
     bool is_in_core_lane;
     char lane_reason[WEIR_LANE_REASON_BYTES]; // why it is in its lane
@@ -50,7 +50,7 @@ struct weir_guest {
     wasmtime_linker_t *linker;
     wasmtime_instance_pre_t *pre;
     wasmtime_module_t *batch; // see batch.c; with WEIR_INSTANCES_REUSED, else NULL
-    bool has_initialize; // a reactor: "_initialize" is called before anything else
+    bool has_initialize;      // a reactor: "_initialize" is called before anything else
     bool has_realloc;
     bool uses_wasi;
     // Component lane.

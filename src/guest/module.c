@@ -292,12 +292,12 @@ static weir_status check_imports(struct weir_guest *guest, struct weir_error *er
         uses_weir = uses_weir || !is_wasi;
         if (!weir_module_is_given(module, name)) {
             char shown_name[WEIR_SHOW_BYTES], shown_module[WEIR_SHOW_BYTES];
-            status =
-                weir_fail(err, WEIR_INVALID,
-                          "it imports \"%s\" from \"%s\", which weir does not give; weir "
-                          "gives " WEIR_WIT_RESOURCES ", " WEIR_WIT_EVENTS " and " WEIR_WASI_PREVIEW_1,
-                          weir_show(name, shown_name, sizeof shown_name),
-                          weir_show(module, shown_module, sizeof shown_module));
+            status = weir_fail(err, WEIR_INVALID,
+                               "it imports \"%s\" from \"%s\", which weir does not give; weir "
+                               "gives " WEIR_WIT_RESOURCES ", " WEIR_WIT_EVENTS
+                               " and " WEIR_WASI_PREVIEW_1,
+                               weir_show(name, shown_name, sizeof shown_name),
+                               weir_show(module, shown_module, sizeof shown_module));
         }
     }
     wasm_importtype_vec_delete(&imports);

@@ -9,8 +9,8 @@
 
 enum {
     HEADER_BYTES = 8,
-    NESTING_MAX = 16,    // components within components
-    LEB_BYTES_MAX = 5,   // of a 32-bit number
+    NESTING_MAX = 16,  // components within components
+    LEB_BYTES_MAX = 5, // of a 32-bit number
 };
 
 // Of a component.
@@ -18,7 +18,8 @@ enum { SECTION_CUSTOM = 0, SECTION_CORE_MODULE = 1, SECTION_COMPONENT = 4 };
 // Of a core module.
 enum { SECTION_IMPORT = 2 };
 enum { IMPORT_FUNCTION = 0 };
-enum { NAME_OF_MODULE = 0 }; // subsection of the custom section "name"
+// Of the custom section "component-name".
+enum { NAMES_OF_SORT = 1, SORT_CORE = 0, CORE_SORT_MODULE = 0x11 };
 
 static const char component_header[HEADER_BYTES] = {0, 'a', 's', 'm', 0x0d, 0, 1, 0};
 static const char module_header[HEADER_BYTES] = {0, 'a', 's', 'm', 1, 0, 0, 0};
@@ -84,7 +85,8 @@ static struct weir_str read_text(struct reader *reader) {
 }
 
 // The next section; false where there is no further one, or the file is broken.
-static bool read_section(struct reader *reader, unsigned *ret_number, struct weir_str *ret_content) {
+static bool read_section(struct reader *reader, unsigned *ret_number,
+                         struct weir_str *ret_content) {
     if (bytes_left(reader) == 0) {
         return false;
     }
@@ -99,21 +101,34 @@ static struct reader sections_of(struct weir_str wasm) {
     return reader;
 }
 
-// The name that a module gives itself; empty where it has none.
-static struct weir_str module_name(struct weir_str module) {
-    struct reader sections = sections_of(module);
+// A component's name for its core module of that index; empty where it has none.
+static struct weir_str find_name(struct reader names, uint32_t wanted) {
+    uint32_t count = read_u32(&names);
+    for (uint32_t i = 0; i < count && !names.is_broken; i++) {
+        uint32_t index = read_u32(&names);
+        struct weir_str name = read_text(&names);
+        if (index == wanted && !names.is_broken) {
+            return name;
+        }
+    }
+    return (struct weir_str){0};
+}
+
+static struct weir_str module_name(struct weir_str component, uint32_t index) {
+    struct reader sections = sections_of(component);
     unsigned number;
-    struct weir_str content;
+    struct weir_str content, part;
     while (read_section(&sections, &number, &content)) {
         struct reader custom = reader_of(content);
-        if (number != SECTION_CUSTOM || !weir_str_equal(read_text(&custom), WEIR_STR("name"))) {
+        if (number != SECTION_CUSTOM ||
+            !weir_str_equal(read_text(&custom), WEIR_STR("component-name"))) {
             continue;
         }
-        struct weir_str part;
         while (read_section(&custom, &number, &part)) {
-            if (number == NAME_OF_MODULE) {
-                struct reader name = reader_of(part);
-                return read_text(&name);
+            struct reader names = reader_of(part);
+            if (number == NAMES_OF_SORT && read_byte(&names) == SORT_CORE &&
+                read_byte(&names) == CORE_SORT_MODULE) {
+                return find_name(names, index);
             }
         }
     }
@@ -170,9 +185,8 @@ static weir_status check_main(struct weir_str module,
 }
 
 // What stands between a module and its component is named by who put it there.
-static weir_status check_other(struct weir_str module, struct weir_error *err) {
-    struct weir_str name = module_name(module);
-    if (weir_str_has_prefix(name, WEIR_STR("wit-component:"))) {
+static weir_status check_other(struct weir_str name, struct weir_error *err) {
+    if (weir_str_has_prefix(name, WEIR_STR("wit-component"))) {
         return WEIR_OK;
     }
     return name.size > 0
@@ -187,6 +201,7 @@ static weir_status search(struct weir_str component, unsigned depth, struct weir
     unsigned number;
     struct weir_str content;
     weir_status status = WEIR_OK;
+    uint32_t modules = 0;
     while (status == WEIR_OK && read_section(&sections, &number, &content)) {
         if (number == SECTION_COMPONENT) {
             status = depth < NESTING_MAX
@@ -194,8 +209,8 @@ static weir_status search(struct weir_str component, unsigned depth, struct weir
                          : weir_fail(err, WEIR_UNSUPPORTED, "its components are nested deeply");
         } else if (number == SECTION_CORE_MODULE && depth > 0) {
             status = weir_fail(err, WEIR_UNSUPPORTED, "it is made of several components");
-        } else if (number == SECTION_CORE_MODULE && main_module->size > 0) {
-            status = check_other(content, err);
+        } else if (number == SECTION_CORE_MODULE && modules++ > 0) {
+            status = check_other(module_name(component, modules - 1), err);
         } else if (number == SECTION_CORE_MODULE) {
             *main_module = content;
         }
@@ -204,7 +219,8 @@ static weir_status search(struct weir_str component, unsigned depth, struct weir
 }
 
 weir_status weir_sections_main_module(struct weir_str component,
-                                      bool (*is_given)(struct weir_str module, struct weir_str name),
+                                      bool (*is_given)(struct weir_str module,
+                                                       struct weir_str name),
                                       struct weir_str *ret_module, struct weir_error *err) {
     struct weir_str main_module = {0};
     weir_status status = search(component, 0, &main_module, err);

@@ -21,7 +21,8 @@ bool weir_sections_is_component(struct weir_str wasm);
 // that `is_given` knows. *ret_module is a view into the bytes. WEIR_UNSUPPORTED: there is more to
 // the component, and what; WEIR_INVALID: the file is broken.
 weir_status weir_sections_main_module(struct weir_str component,
-                                      bool (*is_given)(struct weir_str module, struct weir_str name),
+                                      bool (*is_given)(struct weir_str module,
+                                                       struct weir_str name),
                                       struct weir_str *ret_module, struct weir_error *err);
 
 #endif

@@ -190,8 +190,8 @@ static weir_status lower_record(struct weir_values *values, const struct weir_wi
         record->data[i].name = name_of(values, weir_str_of(field->name));
         fill_with_nothing(&record->data[i].val);
         if (status == WEIR_OK) {
-            status = lower(values, field->type, host + field->host_offset, &record->data[i].val,
-                           err);
+            status =
+                lower(values, field->type, host + field->host_offset, &record->data[i].val, err);
         }
     }
     return status;
@@ -488,12 +488,12 @@ static weir_status lift_handle(struct weir_values *values,
 }
 
 static const uint8_t kinds[] = {
-    [WEIR_WIT_U8] = WASMTIME_COMPONENT_U8,           [WEIR_WIT_U64] = WASMTIME_COMPONENT_U64,
-    [WEIR_WIT_STRING] = WASMTIME_COMPONENT_STRING,   [WEIR_WIT_BYTES] = WASMTIME_COMPONENT_LIST,
-    [WEIR_WIT_LIST] = WASMTIME_COMPONENT_LIST,       [WEIR_WIT_RECORD] = WASMTIME_COMPONENT_RECORD,
-    [WEIR_WIT_TUPLE] = WASMTIME_COMPONENT_TUPLE,     [WEIR_WIT_VARIANT] = WASMTIME_COMPONENT_VARIANT,
-    [WEIR_WIT_OPTION] = WASMTIME_COMPONENT_OPTION,   [WEIR_WIT_RESULT] = WASMTIME_COMPONENT_RESULT,
-    [WEIR_WIT_OWN] = WASMTIME_COMPONENT_RESOURCE,    [WEIR_WIT_BORROW] = WASMTIME_COMPONENT_RESOURCE,
+    [WEIR_WIT_U8] = WASMTIME_COMPONENT_U8,         [WEIR_WIT_U64] = WASMTIME_COMPONENT_U64,
+    [WEIR_WIT_STRING] = WASMTIME_COMPONENT_STRING, [WEIR_WIT_BYTES] = WASMTIME_COMPONENT_LIST,
+    [WEIR_WIT_LIST] = WASMTIME_COMPONENT_LIST,     [WEIR_WIT_RECORD] = WASMTIME_COMPONENT_RECORD,
+    [WEIR_WIT_TUPLE] = WASMTIME_COMPONENT_TUPLE,   [WEIR_WIT_VARIANT] = WASMTIME_COMPONENT_VARIANT,
+    [WEIR_WIT_OPTION] = WASMTIME_COMPONENT_OPTION, [WEIR_WIT_RESULT] = WASMTIME_COMPONENT_RESULT,
+    [WEIR_WIT_OWN] = WASMTIME_COMPONENT_RESOURCE,  [WEIR_WIT_BORROW] = WASMTIME_COMPONENT_RESOURCE,
 };
 
 static weir_status lift(struct weir_values *values, const struct weir_wit_type *type,
@@ -592,8 +592,8 @@ static bool match_variant(const struct weir_wit_type *type,
         size_t size;
         bool has_payload;
         wasmtime_component_valtype_t part;
-        is_match = wasmtime_component_variant_type_case_nth(variant, i, &name, &size, &has_payload,
-                                                            &part);
+        is_match =
+            wasmtime_component_variant_type_case_nth(variant, i, &name, &size, &has_payload, &part);
         if (is_match) {
             is_match = match_part(has_payload, &part, type->fields[i].type) &&
                        is_named(type->fields[i].name, name, size);

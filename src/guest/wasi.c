@@ -2,8 +2,9 @@
 //
 // WASI 0.2 for components: clocks, random numbers, output, an empty input, no arguments, no
 // environment, no files. It stands in place of the engine's for the reasons that poll.c and write.c
-// have: the engine sleeps as long as a guest asks, out of the reach of epochs, and prints on threads
-// of its own. Here a sleep ends with its call's time, and output is taken on the thread that prints.
+// have: the engine sleeps as long as a guest asks, out of the reach of epochs, and prints on
+// threads of its own. Here a sleep ends with its call's time, and output is taken on the thread
+// that prints.
 //
 // The engine does not check what type a component gives to a function that it imports; so each row
 // says what it takes, and that is checked at each call.
@@ -120,20 +121,17 @@ static int64_t unpack_time(void *packed) {
     return (int64_t)(uintptr_t)packed;
 }
 
-static wasmtime_error_t *give_pollable(struct weir_instance *instance, int64_t due_ns,
-                                       value *ret) {
+static wasmtime_error_t *give_pollable(struct weir_instance *instance, int64_t due_ns, value *ret) {
     struct weir_error err;
     uint32_t handle;
-    weir_status status =
-        weir_handles_add(&instance->pollables, pack_time(due_ns), &handle, &err);
+    weir_status status = weir_handles_add(&instance->pollables, pack_time(due_ns), &handle, &err);
     return status == WEIR_OK ? give_resource(instance, handle, WEIR_RESOURCE_POLLABLE, ret)
                              : wasmtime_error_new(err.message);
 }
 
 static bool find_pollable(struct weir_instance *instance, uint64_t handle, int64_t *ret_due_ns) {
     void *packed = NULL;
-    weir_status status =
-        weir_handles_get(&instance->pollables, (uint32_t)handle, &packed, NULL);
+    weir_status status = weir_handles_get(&instance->pollables, (uint32_t)handle, &packed, NULL);
     *ret_due_ns = unpack_time(packed);
     return status == WEIR_OK;
 }
@@ -171,8 +169,8 @@ static bool take_handle(struct weir_instance *instance, const value *from, uint3
     if (from->kind != WASMTIME_COMPONENT_RESOURCE) {
         return false;
     }
-    wasmtime_error_t *error = wasmtime_component_resource_any_to_host(
-        instance->context, from->of.resource, &resource);
+    wasmtime_error_t *error =
+        wasmtime_component_resource_any_to_host(instance->context, from->of.resource, &resource);
     if (error) {
         wasmtime_error_delete(error);
         return false;
@@ -211,8 +209,8 @@ static wasmtime_error_t *poll_all(struct weir_instance *instance, const struct p
     size_t used = 0;
     for (size_t i = 0; i < list->size; i++) {
         if (dues_ns[i] <= now_ns) {
-            ret->of.list.data[used++] = (value){.kind = WASMTIME_COMPONENT_U32,
-                                                .of.u32 = (uint32_t)i};
+            ret->of.list.data[used++] =
+                (value){.kind = WASMTIME_COMPONENT_U32, .of.u32 = (uint32_t)i};
         }
     }
     return NULL;
@@ -243,9 +241,9 @@ static wasmtime_error_t *subscribe_instant(struct weir_instance *instance,
 static wasmtime_error_t *subscribe_duration(struct weir_instance *instance,
                                             const struct param *params, value *ret) {
     int64_t due_ns;
-    bool is_never = params[0].number > INT64_MAX ||
-                    __builtin_add_overflow(weir_clock_monotonic_ns(), (int64_t)params[0].number,
-                                           &due_ns);
+    bool is_never =
+        params[0].number > INT64_MAX ||
+        __builtin_add_overflow(weir_clock_monotonic_ns(), (int64_t)params[0].number, &due_ns);
     return give_pollable(instance, is_never ? INT64_MAX : due_ns, ret);
 }
 
@@ -257,7 +255,8 @@ static value of_datetime(int64_t ns) {
     wasm_byte_vec_new(&fields[0].name, strlen("seconds"), "seconds");
     fields[0].val = of_u64((uint64_t)(ns / WEIR_NS_PER_S));
     wasm_byte_vec_new(&fields[1].name, strlen("nanoseconds"), "nanoseconds");
-    fields[1].val = (value){.kind = WASMTIME_COMPONENT_U32, .of.u32 = (uint32_t)(ns % WEIR_NS_PER_S)};
+    fields[1].val =
+        (value){.kind = WASMTIME_COMPONENT_U32, .of.u32 = (uint32_t)(ns % WEIR_NS_PER_S)};
     return record;
 }
 
@@ -269,8 +268,8 @@ static wasmtime_error_t *wall_now(struct weir_instance *instance, const struct p
     return NULL;
 }
 
-static wasmtime_error_t *wall_resolution(struct weir_instance *instance,
-                                         const struct param *params, value *ret) {
+static wasmtime_error_t *wall_resolution(struct weir_instance *instance, const struct param *params,
+                                         value *ret) {
     (void)instance;
     (void)params;
     *ret = of_datetime(1);
@@ -626,8 +625,8 @@ static wasmtime_error_t *define_resource(wasmtime_component_linker_instance_t *i
                                          const char *name, uint32_t kind) {
     wasmtime_component_resource_type_t *type = wasmtime_component_resource_type_new_host(kind);
     wasmtime_error_t *error = wasmtime_component_linker_instance_add_resource(
-        instance, name, strlen(name), type,
-        kind == WEIR_RESOURCE_POLLABLE ? drop_pollable : drop, NULL, NULL);
+        instance, name, strlen(name), type, kind == WEIR_RESOURCE_POLLABLE ? drop_pollable : drop,
+        NULL, NULL);
     wasmtime_component_resource_type_delete(type);
     return error;
 }
@@ -642,9 +641,9 @@ static wasmtime_error_t *define_all(wasmtime_component_linker_instance_t *instan
     }
     for (size_t i = 0; !error && i < sizeof rows / sizeof rows[0]; i++) {
         if (weir_str_equal(name, weir_str_of(rows[i].interface))) {
-            error = wasmtime_component_linker_instance_add_func(
-                instance, rows[i].name, strlen(rows[i].name), enter,
-                (void *)(uintptr_t)&rows[i], NULL);
+            error = wasmtime_component_linker_instance_add_func(instance, rows[i].name,
+                                                                strlen(rows[i].name), enter,
+                                                                (void *)(uintptr_t)&rows[i], NULL);
         }
     }
     return error;

@@ -630,8 +630,7 @@ static void imports_fit_their_buffers_and_are_passed_as_core_values(void **state
         assert_true(function->params_size <= WEIR_WIT_HOST_BYTES_MAX);
         assert_true(function->result->host_size <= WEIR_WIT_HOST_BYTES_MAX);
         // So that each result goes through a return pointer.
-        assert_true(has_cases(function->result) &&
-                    function->result->guest_size > sizeof(uint64_t));
+        assert_true(has_cases(function->result) && function->result->guest_size > sizeof(uint64_t));
     }
 }
 
