@@ -121,6 +121,10 @@ __attribute__((cold)) weir_status weir_instance_trapped(struct weir_instance *in
     wasmtime_trap_code_t trap_code;
     int code = trap && wasmtime_trap_code(trap, &trap_code) ? (int)trap_code : -1;
     weir_engine_fail(error, trap, WEIR_TRAPPED, err);
+    // A component's trap comes as an error, which tells its kind by its text alone.
+    if (err && code < 0 && strstr(err->message, "wasm trap: call stack exhausted")) {
+        code = WASMTIME_TRAP_CODE_STACK_OVERFLOW;
+    }
     describe_trap(instance, code, err);
     return WEIR_TRAPPED;
 }

@@ -134,8 +134,8 @@ static void bytes_that_are_no_module_are_refused(void **state) {
     (void)state;
     struct weir_error err;
     static const char component[] = {0, 'a', 's', 'm', 0x0d, 0, 1, 0};
-    assert_int_equal(compile_bytes(component, sizeof component, &err), WEIR_UNSUPPORTED);
-    assert_message_has(&err, "it is a component");
+    assert_int_equal(compile_bytes(component, sizeof component, &err), WEIR_INVALID);
+    assert_message_has(&err, "neither a main (run) nor a handler");
     assert_int_equal(compile_bytes("", 0, &err), WEIR_INVALID);
     assert_int_equal(compile_bytes("#!/bin/sh\n", 10, &err), WEIR_INVALID);
     struct weir_str whole = small_guest_wasm(MODULE(HANDLER("")));

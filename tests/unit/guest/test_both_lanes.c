@@ -1,0 +1,521 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The same guests as components in both lanes: their main module in the core lane, and the whole of
+// them in the component lane. Every answer, error, bound and printed byte is compared, and what the
+// guest was to answer at all is checked in one of them.
+//
+// The guests are those of the scenarios (build/guests/NAME.component.wasm); where they were not
+// built, the test fails.
+#include "guest/guest.h"
+
+#include "event/json.h"
+#include "unit/guest/small_guest.h"
+#include "unit/test.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    PRINTED_BYTES_MAX = 256 * 1024,
+    LARGE_BYTES = 512 * 1024, // of a body
+};
+
+// ---- what a guest prints
+
+struct printed {
+    size_t size;
+    char bytes[PRINTED_BYTES_MAX];
+};
+
+static bool take_line(void *context, const char *guest, struct weir_str line) {
+    struct printed *printed = context;
+    (void)guest;
+    size_t room = sizeof printed->bytes - 1 - printed->size;
+    size_t take = line.size < room ? line.size : room;
+    memcpy(printed->bytes + printed->size, line.data, take);
+    printed->size += take;
+    if (take < room) {
+        printed->bytes[printed->size++] = '\n';
+    }
+    printed->bytes[printed->size] = '\0';
+    return true;
+}
+
+// ---- a guest in a lane
+
+struct lane {
+    const char *name;
+    enum weir_guest_lane lane;
+    struct printed printed;
+    struct weir_guest *guest;
+    // Of its last call.
+    struct weir_call call;
+    struct weir_verdict verdict;
+    char *derived; // as JSON; NULL: none
+};
+
+static struct lane lanes[] = {
+    {.name = "core", .lane = WEIR_GUEST_LANE_CORE},
+    {.name = "component", .lane = WEIR_GUEST_LANE_COMPONENT},
+};
+
+static const struct weir_guest_host recording_host;
+
+static void load(const char *name, enum weir_guest_instances instances) {
+    char path[4096];
+    snprintf(path, sizeof path, "%s/build/guests/%s.component.wasm", getenv("WEIR_SOURCE_DIR"),
+             name);
+    struct weir_engine *engine = small_guest_engine();
+    for (size_t i = 0; i < COUNT_OF(lanes); i++) {
+        struct weir_guest_args args = small_guest_args(name);
+        struct weir_error err = {.message = ""};
+        const char *reason;
+        args.lane = lanes[i].lane;
+        args.instances = instances;
+        args.output = (struct weir_guest_output){.line = take_line, .context = &lanes[i].printed};
+        args.host = &recording_host;
+        args.time_ns = 300 * WEIR_NS_PER_MS;
+        if (weir_guest_load(engine, &args, path, &lanes[i].guest, &err) != WEIR_OK) {
+            fail_msg("%s lane: %s", lanes[i].name, err.message);
+        }
+        assert_int_equal(weir_guest_lane(lanes[i].guest, &reason), lanes[i].lane);
+    }
+}
+
+static void unload(void) {
+    for (size_t i = 0; i < COUNT_OF(lanes); i++) {
+        weir_guest_unref(lanes[i].guest);
+        lanes[i].guest = NULL;
+    }
+}
+
+static void handle_in(struct lane *lane, uint32_t handler, const struct weir_event_fields *event) {
+    struct weir_error err;
+    lane->printed.size = 0;
+    lane->printed.bytes[0] = '\0';
+    memset(&lane->call, 0, sizeof lane->call);
+    weir_guest_handle(lane->guest, handler, event, &lane->call, &lane->verdict);
+    lane->derived = NULL;
+    if (lane->verdict.derived) {
+        assert_int_equal(weir_event_to_json(&lane->verdict.derived->fields, &lane->derived, &err),
+                         WEIR_OK);
+    }
+}
+
+// Cuts the text between two others, and the second, out of a message.
+static void cut_out(char *message, const char *begin, const char *end) {
+    char *from = strstr(message, begin);
+    char *to = from ? strstr(from, end) : NULL;
+    if (to) {
+        memmove(from, to + strlen(end), strlen(to + strlen(end)) + 1);
+    }
+}
+
+// How an error's text may differ between the lanes: only the core lane sees the guest's memory, of
+// which a component's adapter has a part.
+static bool is_same_error(const struct weir_error *core, const struct weir_error *component) {
+    char messages[2][WEIR_ERROR_MESSAGE_BYTES];
+    memcpy(messages[0], core->message, sizeof messages[0]);
+    memcpy(messages[1], component->message, sizeof messages[1]);
+    for (size_t i = 0; i < COUNT_OF(messages); i++) {
+        cut_out(messages[i], "; it had ", "bounds.memory allows");
+        cut_out(messages[i], "it used ", "bounds.memory allows: ");
+        cut_out(messages[i], " in linear memory of size 0x", "0000");
+    }
+    return core->status == component->status && strcmp(messages[0], messages[1]) == 0;
+}
+
+static void compare(const char *what) {
+    const struct lane *core = &lanes[0], *component = &lanes[1];
+    bool is_same = core->verdict.outcome == component->verdict.outcome &&
+                   (core->verdict.outcome == WEIR_HANDLED ||
+                    is_same_error(&core->verdict.error, &component->verdict.error)) &&
+                   core->printed.size == component->printed.size &&
+                   memcmp(core->printed.bytes, component->printed.bytes, core->printed.size) == 0 &&
+                   core->call.output_tail_size == component->call.output_tail_size &&
+                   memcmp(core->call.output_tail, component->call.output_tail,
+                          core->call.output_tail_size) == 0 &&
+                   !core->derived == !component->derived &&
+                   (!core->derived || strcmp(core->derived, component->derived) == 0);
+    if (!is_same) {
+        for (size_t i = 0; i < COUNT_OF(lanes); i++) {
+            bool is_ok = lanes[i].verdict.outcome == WEIR_HANDLED;
+            print_message("%s: outcome %d, %s, printed %zu bytes: %.300s; derived %.300s\n",
+                          lanes[i].name, (int)lanes[i].verdict.outcome,
+                          is_ok ? "" : lanes[i].verdict.error.message, lanes[i].printed.size,
+                          lanes[i].printed.bytes, lanes[i].derived ? lanes[i].derived : "nothing");
+        }
+        fail_msg("%s: the lanes differ", what);
+    }
+}
+
+static void forget(void) {
+    for (size_t i = 0; i < COUNT_OF(lanes); i++) {
+        weir_event_unref(lanes[i].verdict.derived);
+        free(lanes[i].derived);
+    }
+}
+
+// Calls the handler in both lanes and compares.
+static void handle(uint32_t handler, const struct weir_event_fields *event, const char *what) {
+    for (size_t i = 0; i < COUNT_OF(lanes); i++) {
+        handle_in(&lanes[i], handler, event);
+    }
+    compare(what);
+}
+
+// ---- events
+
+static struct weir_event_fields event_with(struct weir_payload payload) {
+    static const struct weir_attribute extensions[] = {
+        {WEIR_STR("correlationid"), WEIR_STR("the first of all")},
+        {WEIR_STR("hops"), WEIR_STR("2")},
+    };
+    return (struct weir_event_fields){
+        .specversion = WEIR_STR("1.0"),
+        .ty = WEIR_STR("dev.weir.test"),
+        .source = WEIR_STR("/test"),
+        .id = WEIR_STR("4711"),
+        .data = {true, payload},
+        .datacontenttype = {true, WEIR_STR("application/octet-stream")},
+        .dataschema = {true, WEIR_STR("https://example.org/schema")},
+        .subject = {true, WEIR_STR("orders/\xc3\xa9t\xc3\xa9")},
+        .time = {true, WEIR_STR("2026-11-27T00:00:00Z")},
+        .extensions = {extensions, COUNT_OF(extensions)},
+    };
+}
+
+static struct weir_event_fields event_of(const char *body) {
+    return event_with((struct weir_payload){WEIR_PAYLOAD_TEXT, weir_str_of(body)});
+}
+
+static void bare_event(struct weir_event_fields *ret_event) {
+    *ret_event = (struct weir_event_fields){
+        .specversion = WEIR_STR("1.0"),
+        .ty = WEIR_STR("dev.weir.test"),
+        .source = WEIR_STR("/test"),
+        .id = WEIR_STR("1"),
+    };
+}
+
+// ---- tests
+
+static void assert_echoed(const struct weir_event_fields *event, const char *what) {
+    char *sent;
+    struct weir_error err;
+    handle(0, event, what);
+    assert_int_equal(weir_event_to_json(event, &sent, &err), WEIR_OK);
+    if (!lanes[0].derived) {
+        fail_msg("%s: %s", what, lanes[0].verdict.error.message);
+    }
+    assert_string_equal(lanes[0].derived, sent);
+    free(sent);
+    forget();
+}
+
+static void an_event_goes_through_as_it_is(void **state) {
+    (void)state;
+    unsigned char bytes[256];
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        bytes[i] = (unsigned char)i;
+    }
+    struct weir_str all = {(const char *)bytes, sizeof bytes};
+    for (int instances = WEIR_INSTANCES_FRESH; instances <= WEIR_INSTANCES_REUSED; instances++) {
+        load("echo", (enum weir_guest_instances)instances);
+        struct weir_event_fields event;
+        bare_event(&event);
+        assert_echoed(&event, "an event of nothing but what must be");
+        event = event_of("a text");
+        assert_echoed(&event, "a text");
+        event = event_of("");
+        assert_echoed(&event, "an empty text");
+        event = event_with((struct weir_payload){WEIR_PAYLOAD_BINARY, all});
+        assert_echoed(&event, "every byte value");
+        event = event_with((struct weir_payload){WEIR_PAYLOAD_BINARY, {NULL, 0}});
+        assert_echoed(&event, "no bytes");
+        char *large = malloc(LARGE_BYTES);
+        memset(large, 'x', LARGE_BYTES);
+        event = event_with((struct weir_payload){WEIR_PAYLOAD_TEXT, {large, LARGE_BYTES}});
+        assert_echoed(&event, "a large text");
+        free(large);
+        unload();
+    }
+}
+
+static void an_event_over_its_bound_is_refused_in_the_same_words(void **state) {
+    (void)state;
+    load("echo", WEIR_INSTANCES_FRESH);
+    struct weir_guest_args args = small_guest_args("echo");
+    size_t size = args.event_bytes + 1;
+    char *body = malloc(size);
+    memset(body, 'x', size);
+    struct weir_event_fields event =
+        event_with((struct weir_payload){WEIR_PAYLOAD_TEXT, {body, size}});
+    handle(0, &event, "a body over bounds.event");
+    assert_int_equal(lanes[0].verdict.outcome, WEIR_BROKEN);
+    assert_message_has(&lanes[0].verdict.error, "bounds.event");
+    forget();
+    free(body);
+    unload();
+}
+
+// But for `exit N`: WASI 0.2 knows of success and failure only.
+static void whatever_a_handler_does_ends_in_the_same_way(void **state) {
+    (void)state;
+    static const struct {
+        const char *body;
+        enum weir_outcome outcome;
+    } rows[] = {
+        {"ok", WEIR_HANDLED},
+        {"err the reason", WEIR_FAILED},
+        {"err ", WEIR_FAILED},
+        {"derive 1000", WEIR_HANDLED},
+        {"extend 64", WEIR_HANDLED},
+        {"extend 65", WEIR_BROKEN},
+        {"loop", WEIR_BROKEN},
+        {"sleep 10000", WEIR_BROKEN},
+        {"trap", WEIR_BROKEN},
+        {"divide 0", WEIR_BROKEN},
+        {"abort", WEIR_BROKEN},
+        {"wild-read", WEIR_BROKEN},
+        {"recurse-thin", WEIR_BROKEN},
+        {"grow", WEIR_HANDLED},
+        {"grow-trap", WEIR_BROKEN},
+        {"line 5000", WEIR_HANDLED},
+        {"partial 10", WEIR_HANDLED},
+        {"partial-trap 10", WEIR_BROKEN},
+        {"flood", WEIR_BROKEN},
+        {"binary", WEIR_HANDLED},
+        {"stderr a text", WEIR_HANDLED},
+        {"call-host", WEIR_HANDLED},
+        {"look-around", WEIR_HANDLED},
+        {"nothing that it knows", WEIR_FAILED},
+    };
+    for (int instances = WEIR_INSTANCES_FRESH; instances <= WEIR_INSTANCES_REUSED; instances++) {
+        load("obey", (enum weir_guest_instances)instances);
+        for (size_t i = 0; i < COUNT_OF(rows); i++) {
+            struct weir_event_fields event = event_of(rows[i].body);
+            handle(0, &event, rows[i].body);
+            if (lanes[0].verdict.outcome != rows[i].outcome) {
+                fail_msg("%s: %d, \"%s\"", rows[i].body, (int)lanes[0].verdict.outcome,
+                         lanes[0].verdict.error.message);
+            }
+            forget();
+        }
+        unload();
+    }
+}
+
+static void handlers_are_found_by_their_names_and_types(void **state) {
+    (void)state;
+    static const char *const names[] = {"handle-event", "on-order",   "on-invoice",
+                                        "on-bad",       "on-nothing", "no-such"};
+    load("multi", WEIR_INSTANCES_FRESH);
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        uint32_t handlers[COUNT_OF(lanes)] = {0};
+        weir_status statuses[COUNT_OF(lanes)];
+        for (size_t lane = 0; lane < COUNT_OF(lanes); lane++) {
+            struct weir_error err;
+            statuses[lane] = weir_guest_handler_find(lanes[lane].guest, weir_str_of(names[i]),
+                                                     &handlers[lane], &err);
+        }
+        assert_int_equal(statuses[0], statuses[1]);
+        if (statuses[0] == WEIR_OK) {
+            struct weir_event_fields event = event_of("");
+            for (size_t lane = 0; lane < COUNT_OF(lanes); lane++) {
+                handle_in(&lanes[lane], handlers[lane], &event);
+            }
+            compare(names[i]);
+            assert_int_equal(lanes[0].verdict.outcome, WEIR_HANDLED);
+            assert_non_null(strstr(lanes[0].printed.bytes, names[i]));
+            forget();
+        }
+        assert_int_equal(statuses[0] == WEIR_OK, i < 3);
+    }
+    unload();
+}
+
+static void a_handler_rejects(void **state) {
+    (void)state;
+    static const struct {
+        const char *guest, *body;
+        enum weir_outcome outcome;
+    } rows[] = {
+        {"reject", "retry a reason", WEIR_FAILED},
+        {"reject", "reject a reason", WEIR_REJECTED},
+        {"reject", "event", WEIR_HANDLED},
+        {"reject", "trap", WEIR_BROKEN},
+        {"bindings-or-reject", "retry", WEIR_FAILED},
+        {"bindings-or-reject", "reject", WEIR_REJECTED},
+        {"reject-rust", "retry", WEIR_FAILED},
+        {"reject-rust", "reject", WEIR_REJECTED},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        uint32_t handler;
+        load(rows[i].guest, WEIR_INSTANCES_FRESH);
+        struct weir_event_fields event = event_of(rows[i].body);
+        for (size_t lane = 0; lane < COUNT_OF(lanes); lane++) {
+            assert_int_equal(weir_guest_handler_find(
+                                 lanes[lane].guest, WEIR_STR(WEIR_HANDLER_DEFAULT), &handler, NULL),
+                             WEIR_OK);
+            handle_in(&lanes[lane], handler, &event);
+        }
+        compare(rows[i].body);
+        assert_int_equal(lanes[0].verdict.outcome, rows[i].outcome);
+        forget();
+        unload();
+    }
+}
+
+static void an_instance_is_kept_until_it_traps(void **state) {
+    (void)state;
+    static const struct {
+        const char *body, *printed;
+    } rows[] = {
+        {"", "count 1"}, {"", "count 2"}, {"trap", "count 3"}, {"", "count 1"}, {"", "count 2"},
+    };
+    load("counter", WEIR_INSTANCES_REUSED);
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct weir_event_fields event = event_of(rows[i].body);
+        handle(0, &event, rows[i].printed);
+        assert_non_null(strstr(lanes[0].printed.bytes, rows[i].printed));
+        forget();
+    }
+    unload();
+}
+
+// ---- mains
+
+// What a main asked of its host, in the lane's output; one set, one resource.
+static void note(void *session, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void note(void *session, const char *format, ...) {
+    struct lane *lane = session;
+    char text[256];
+    va_list args;
+    va_start(args, format);
+    int size = vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    take_line(&lane->printed, "", (struct weir_str){text, (size_t)size});
+}
+
+static weir_status note_open(void *session, struct weir_str name, struct weir_error *err) {
+    note(session, "-- open %.*s", WEIR_STR_ARG(name));
+    return weir_str_equal(name, WEIR_STR("store"))
+               ? WEIR_OK
+               : weir_fail(err, WEIR_NOT_FOUND, "there is only \"store\"");
+}
+
+static weir_status note_watch(void *session, struct weir_str rd, struct weir_str key,
+                              struct weir_error *err) {
+    note(session, "-- watch %.*s %.*s", WEIR_STR_ARG(rd), WEIR_STR_ARG(key));
+    return key.size > 0 ? WEIR_OK : weir_fail(err, WEIR_INVALID, "a key has to be something");
+}
+
+static weir_status note_new(void *session, void **ret_set, struct weir_error *err) {
+    (void)err;
+    note(session, "-- new set");
+    *ret_set = session;
+    return WEIR_OK;
+}
+
+static void note_ref(void *session, void *set) {
+    (void)set;
+    note(session, "-- ref");
+}
+
+static void note_unref(void *session, void *set) {
+    (void)set;
+    note(session, "-- unref");
+}
+
+static weir_status note_listen(void *session, void *set, struct weir_str rd, struct weir_str key,
+                               uint32_t handler, struct weir_error *err) {
+    (void)set;
+    (void)err;
+    struct lane *lane = session;
+    note(session, "-- listen %.*s %.*s %s", WEIR_STR_ARG(rd), WEIR_STR_ARG(key),
+         weir_guest_handler_name(lane->guest, handler));
+    return WEIR_OK;
+}
+
+static weir_status note_exec(void *session, void *set, uint64_t duration_s,
+                             struct weir_error *err) {
+    (void)set;
+    (void)err;
+    note(session, "-- exec %llu", (unsigned long long)duration_s);
+    return WEIR_OK;
+}
+
+static const struct weir_guest_host recording_host = {
+    .open = note_open,
+    .watch = note_watch,
+    .set_new = note_new,
+    .set_ref = note_ref,
+    .set_unref = note_unref,
+    .set_listen = note_listen,
+    .set_exec = note_exec,
+};
+
+static void a_main_asks_the_same_of_its_host(void **state) {
+    (void)state;
+    static const struct {
+        const char *guest;
+        weir_status status;
+        const char *printed;
+    } rows[] = {
+        {"seed", WEIR_OTHER, "-- open my-container"},
+        {"main-exec-forever", WEIR_OK, "-- exec 0"},
+        {"main-listen-to", WEIR_OK, "on-other"},
+        {"main-exec-twice", WEIR_OK, "-- exec"},
+        {"main-exec-longest", WEIR_OK, "-- exec 18446744073709551615"},
+        {"main-drop-set", WEIR_OK, "-- unref"},
+        {"main-two-sets", WEIR_OK, "-- new set"},
+        {"main-listen-twice", WEIR_OK, "-- listen"},
+        {"main-unknown-resource", WEIR_OK, "not-found"},
+        {"main-unknown-handler", WEIR_OK, "not-found"},
+        {"main-wrong-signature", WEIR_OK, "invalid"},
+        {"main-many-handles", WEIR_OK, "limit"},
+        {"main-loop", WEIR_LIMIT, ""},
+        {"main-trap", WEIR_TRAPPED, ""},
+        {"bindings", WEIR_OK, "-- watch store *"},
+        {"run-ok", WEIR_OK, ""},
+        {"run-err", WEIR_OTHER, ""},
+        {"run-trap", WEIR_TRAPPED, ""},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        load(rows[i].guest, WEIR_INSTANCES_FRESH);
+        for (size_t lane = 0; lane < COUNT_OF(lanes); lane++) {
+            struct weir_call call = {0};
+            struct weir_error err = {.message = ""};
+            lanes[lane].printed.size = 0;
+            lanes[lane].printed.bytes[0] = '\0';
+            weir_status status = weir_guest_run(lanes[lane].guest, &lanes[lane], &call, &err);
+            if (status != rows[i].status || !strstr(lanes[lane].printed.bytes, rows[i].printed)) {
+                fail_msg("%s in the %s lane: %s, \"%s\"; printed %s", rows[i].guest,
+                         lanes[lane].name, weir_status_name(status), err.message,
+                         lanes[lane].printed.bytes);
+            }
+        }
+        if (strcmp(lanes[0].printed.bytes, lanes[1].printed.bytes) != 0) {
+            fail_msg("%s: the lanes differ:\n%s--- and\n%s", rows[i].guest, lanes[0].printed.bytes,
+                     lanes[1].printed.bytes);
+        }
+        unload();
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_event_goes_through_as_it_is),
+        cmocka_unit_test(an_event_over_its_bound_is_refused_in_the_same_words),
+        cmocka_unit_test(whatever_a_handler_does_ends_in_the_same_way),
+        cmocka_unit_test(handlers_are_found_by_their_names_and_types),
+        cmocka_unit_test(a_handler_rejects),
+        cmocka_unit_test(an_instance_is_kept_until_it_traps),
+        cmocka_unit_test(a_main_asks_the_same_of_its_host),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    small_guest_engine_end();
+    return failed;
+}
