@@ -200,6 +200,7 @@ struct weir_target {
     pthread_cond_t work;           // something to publish, or the flow ends
     bool awaits_watches;           // a subscription that watched it may not do so again yet
     int64_t watches_due_ns;        // until then such a one is waited for
+    bool was_left;                 // by one that watched it, since `first` was taken
     struct weir_out *first, *last; // durable, to be published in this order
     uint64_t waiting;              // these, and those on the way to the store
     uint64_t published;

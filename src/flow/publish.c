@@ -97,6 +97,7 @@ void weir_target_await_watches(struct weir_flow *flow, const struct weir_resourc
         bool is_later = !target->awaits_watches || due_ns > target->watches_due_ns;
         target->watches_due_ns = is_later ? due_ns : target->watches_due_ns;
         target->awaits_watches = true;
+        target->was_left = true;
     }
 }
 
@@ -179,6 +180,7 @@ static struct weir_out *await_first(struct weir_target *target) {
         }
     }
     struct weir_out *first = flow->is_ending ? NULL : target->first;
+    target->was_left = false;
     pthread_mutex_unlock(&flow->lock);
     return first;
 }
@@ -198,8 +200,10 @@ static void release_handlers(struct weir_target *target) {
 static void remove_first(struct weir_target *target, struct weir_dead *dead) {
     struct weir_flow *flow = target->flow;
     pthread_mutex_lock(&flow->lock);
-    if (!dead && awaits_a_watch(target)) {
-        // That ended meanwhile, and may not have been told: the event is published again.
+    bool was_left = target->was_left && tells_only_watches(target);
+    if (!dead && (was_left || awaits_a_watch(target))) {
+        // One that watched it ended meanwhile and may not have been told, even if it is back
+        // already: the event is published again.
         pthread_mutex_unlock(&flow->lock);
         return;
     }
