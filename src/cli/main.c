@@ -7,6 +7,7 @@
 //
 // Main thread; nothing else runs yet.
 #include "cli/command.h"
+#include "guest/engine.h"
 
 #include "base/nearest.h"
 #include "base/show.h"
@@ -177,6 +178,10 @@ static int flush_output(const struct weir_cli *cli, int exit_status) {
 int main(int argc, char **argv) {
     open_standard_descriptors();
     ignore_broken_pipes();
+    // Weir's own, in a process of its own: see guest/compile.h.
+    if (argc > 1 && strcmp(argv[1], "compile-guest") == 0) {
+        return weir_compile_child(argc - 2, argv + 2);
+    }
     struct globals globals = {0};
     struct weir_error err = {0};
     struct weir_cli cli = {0};

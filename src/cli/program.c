@@ -37,6 +37,20 @@ static uint32_t worker_count(const struct weir_config *config) {
     return cores < WEIR_WORKERS_MAX ? cores : WEIR_WORKERS_MAX;
 }
 
+// The folder of compiled guests in the user's cache; NULL: there is none, or no memory. Freed by the
+// caller. Source: the XDG Base Directory Specification.
+static char *users_cache(void) {
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    char *folder = NULL;
+    int size = -1;
+    if (cache && cache[0] == '/') {
+        size = asprintf(&folder, "%s/weir/compiled", cache);
+    } else if (home && home[0] == '/') {
+        size = asprintf(&folder, "%s/.cache/weir/compiled", home);
+    }
+    return size < 0 ? NULL : folder;
+}
+
 weir_status weir_program_engine(const struct weir_config *config, struct weir_engine **ret_engine,
                                 struct weir_error *err) {
     // Each worker has one instance in use; a guest with `reuse` keeps as many idle ones.
@@ -48,13 +62,23 @@ weir_status weir_program_engine(const struct weir_config *config, struct weir_en
         memory_bytes =
             guest->bounds.memory_bytes > memory_bytes ? guest->bounds.memory_bytes : memory_bytes;
     }
+    // The configuration's, or the user's, which need not be there.
+    char *folder = config->host.cache ? NULL : users_cache();
     struct weir_engine_config engine_config = {
+        .compiler = "/proc/self/exe",
+        .compile_time_ns = config->host.compile_time_ns,
+        .compile_memory_bytes = config->host.compile_memory_bytes,
+        .cache = {.path = config->host.cache ? config->host.cache : folder,
+                  .bytes_max = config->host.cache_bytes,
+                  .is_optional = !config->host.cache},
         .stack_bytes = config->host.stack_bytes,
         .memory_bytes_max = memory_bytes,
         .instances_max =
             (uint32_t)(instances < WEIR_INSTANCES_MAX ? instances : WEIR_INSTANCES_MAX),
     };
-    return weir_engine_create(&engine_config, ret_engine, err);
+    weir_status status = weir_engine_create(&engine_config, ret_engine, err);
+    free(folder);
+    return status;
 }
 
 static bool print_line(void *context, const char *guest, struct weir_str line) {

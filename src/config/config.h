@@ -120,6 +120,10 @@ struct weir_host_config {
     uint64_t stack_bytes; // `stack`: wasm stack of each instance
     uint64_t queue_bytes; // `queue`: bytes of all queues together
     uint64_t hops;        // `hops`: handlers that a chain of returned events may pass
+    char *cache;          // `cache`: the folder of compiled guests; NULL: the user's
+    uint64_t cache_bytes; // `cache_size`
+    int64_t compile_time_ns;       // `compile_time`: of one guest
+    uint64_t compile_memory_bytes; // `compile_memory`: of one guest
 };
 extern const struct weir_option_table weir_host_options;
 

@@ -288,6 +288,40 @@ static const struct weir_option host_rows[] = {
         .max = 10000,
         .help = "handlers that a chain of returned events may pass before it is cut",
     },
+    {
+        .name = "cache",
+        .type = WEIR_OPTION_PATH,
+        .offset = offsetof(struct weir_host_config, cache),
+        .help = "the folder of compiled guests; default: weir/compiled in the user's cache "
+                "($XDG_CACHE_HOME or ~/.cache)",
+    },
+    {
+        .name = "cache_size",
+        .type = WEIR_OPTION_SIZE,
+        .offset = offsetof(struct weir_host_config, cache_bytes),
+        .fallback = "2GiB",
+        .min = MIB,
+        .max = 1024 * GIB,
+        .help = "of that folder; what was not used for longest goes",
+    },
+    {
+        .name = "compile_time",
+        .type = WEIR_OPTION_DURATION,
+        .offset = offsetof(struct weir_host_config, compile_time_ns),
+        .fallback = "5m",
+        .min = 100 * WEIR_NS_PER_MS,
+        .max = HOUR_NS,
+        .help = "how long compiling one guest may take",
+    },
+    {
+        .name = "compile_memory",
+        .type = WEIR_OPTION_SIZE,
+        .offset = offsetof(struct weir_host_config, compile_memory_bytes),
+        .fallback = "4GiB",
+        .min = 64 * MIB,
+        .max = 1024 * GIB,
+        .help = "how much memory compiling one guest may use",
+    },
 };
 const struct weir_option_table weir_host_options = TABLE_OF(host_rows);
 

@@ -16,6 +16,7 @@
 #include "guest/instance.h"
 
 #include "base/show.h"
+#include "guest/compile.h"
 #include "guest/sections.h"
 #include "guest/values.h"
 
@@ -427,10 +428,9 @@ weir_status weir_component_load(struct weir_guest *guest, struct weir_str wasm,
     if (status != WEIR_OK) {
         return status;
     }
-    wasmtime_error_t *error = wasmtime_component_new(
-        guest->engine->components, (const uint8_t *)wasm.data, wasm.size, &guest->component);
-    if (error) {
-        return weir_engine_fail(error, NULL, WEIR_INVALID, err);
+    status = weir_compile_component(guest->engine, wasm, &guest->component, err);
+    if (status != WEIR_OK) {
+        return status;
     }
     wasmtime_component_type_t *type = wasmtime_component_type(guest->component);
     if (!type) {

@@ -225,11 +225,19 @@ weir_status weir_engine_create(const struct weir_engine_config *config,
         return weir_fail_no_memory(err, "the engine");
     }
     engine->config = *config;
+    if (config->cache.path) {
+        engine->config.cache.path = engine->cache_path = strdup(config->cache.path);
+        if (!engine->cache_path) {
+            free(engine);
+            return weir_fail_no_memory(err, "the engine");
+        }
+    }
     pthread_mutex_init(&engine->components_lock, NULL);
     wasm_config_t *settings = config_of(config);
     engine->wasm = settings ? wasm_engine_new_with_config(settings) : NULL;
     if (!engine->wasm) {
         pthread_mutex_destroy(&engine->components_lock);
+        free(engine->cache_path);
         free(engine);
         return weir_fail(err, WEIR_OTHER, "the WebAssembly engine refuses its settings");
     }
@@ -252,6 +260,7 @@ void weir_engine_destroy(struct weir_engine *engine) {
         wasm_engine_delete(engine->components);
     }
     pthread_mutex_destroy(&engine->components_lock);
+    free(engine->cache_path);
     free(engine);
 }
 

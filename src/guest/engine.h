@@ -7,6 +7,7 @@
 #define WEIR_GUEST_ENGINE_H
 
 #include "base/error.h"
+#include "guest/cache.h"
 
 #include <stdint.h>
 
@@ -25,6 +26,12 @@ struct weir_engine_config {
     uint64_t stack_bytes;      // wasm stack of an instance; 1 to WEIR_STACK_BYTES_MAX
     uint64_t memory_bytes_max; // the largest `memory` bound of any guest; to WEIR_MEMORY_BYTES_MAX
     uint32_t instances_max;    // instances alive at one time; 1 to WEIR_INSTANCES_MAX
+    // What compiles guests: a path to weir, called as `weir compile-guest` (weir_compile_child).
+    // NULL: this process does, without bounds, and nothing is kept. Lives as long as the engine.
+    const char *compiler;
+    int64_t compile_time_ns;       // with a compiler: how long it may take for one file
+    uint64_t compile_memory_bytes; // and how much memory it may write to
+    struct weir_cache_config cache;
 };
 
 // "50.0.1"
@@ -34,6 +41,9 @@ const char *weir_engine_version(void);
 // or the system has not the address space that the instances need.
 weir_status weir_engine_create(const struct weir_engine_config *config,
                                struct weir_engine **ret_engine, struct weir_error *err);
+// The compiler's main: argv begins behind the command's name. Returns the exit status.
+int weir_compile_child(int argc, char **argv);
+
 // Every guest of the engine must be gone. NULL is allowed.
 void weir_engine_destroy(struct weir_engine *engine);
 

@@ -20,6 +20,7 @@ struct weir_engine {
     _Atomic(wasm_engine_t *) components; // NULL until a component is loaded
     pthread_mutex_t components_lock;     // of whoever makes it
     struct weir_engine_config config;
+    char *cache_path; // what config.cache.path points to
     struct weir_engine_clock *clock;
 };
 

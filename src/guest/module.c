@@ -13,6 +13,7 @@
 #include "guest/instance.h"
 
 #include "base/show.h"
+#include "guest/compile.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -335,19 +336,15 @@ static weir_status link_imports(struct weir_guest *guest, struct weir_error *err
 
 weir_status weir_module_load(struct weir_guest *guest, struct weir_str wasm,
                              struct weir_error *err) {
-    wasmtime_error_t *error = wasmtime_module_new(guest->engine->wasm, (const uint8_t *)wasm.data,
-                                                  wasm.size, &guest->module);
-    if (error) {
-        weir_engine_fail(error, NULL, WEIR_INVALID, err);
-        if (err && strstr(err->message, "pooling allocator")) {
-            return weir_error_prefix(
-                err, WEIR_LIMIT,
-                "it declares more than bounds.memory allows, or more or larger "
-                "tables than weir gives");
-        }
-        return WEIR_INVALID;
+    weir_status status = weir_compile_module(guest->engine, wasm, &guest->module, err);
+    if (status != WEIR_OK) {
+        return err && strstr(err->message, "pooling allocator")
+                   ? weir_error_prefix(err, WEIR_LIMIT,
+                                       "it declares more than bounds.memory allows, or more or "
+                                       "larger tables than weir gives")
+                   : status;
     }
-    weir_status status = inspect(guest, err);
+    status = inspect(guest, err);
     if (status == WEIR_OK) {
         status = link_imports(guest, err);
     }

@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// See compile.h. The child is weir itself, called as `weir compile-guest`: the bytes are its
+// standard input, the compiled code its standard output, and what is wrong with the bytes goes to
+// its standard error. It bounds its own memory before it looks at the bytes; its time is bounded by
+// the parent, which kills it.
+#include "guest/compile.h"
+
+#include "base/clock.h"
+#include "base/show.h"
+#include "guest/cache.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+enum {
+    MESSAGE_BYTES = 4096, // of what the child says
+    ARGUMENT_BYTES = 24,
+    CHILD_REFUSES = 3, // exit status: the bytes are refused, and standard error says why
+    PATH_BYTES = 64,
+};
+
+enum kind { MODULE, COMPONENT };
+static const char *const kind_names[] = {[MODULE] = "module", [COMPONENT] = "component"};
+
+// What is compiled, as the engine has it.
+struct product {
+    enum kind kind;
+    wasmtime_module_t *module;
+    wasmtime_component_t *component;
+};
+
+// ---- in this process
+
+static wasmtime_error_t *compile_here(struct weir_engine *engine, struct weir_str wasm,
+                                      struct product *product) {
+    const uint8_t *bytes = (const uint8_t *)wasm.data;
+    return product->kind == MODULE
+               ? wasmtime_module_new(engine->wasm, bytes, wasm.size, &product->module)
+               : wasmtime_component_new(engine->components, bytes, wasm.size,
+                                        &product->component);
+}
+
+// Maps compiled code, by a descriptor that stays what it was.
+static wasmtime_error_t *map(struct weir_engine *engine, int fd, struct product *product) {
+    char path[PATH_BYTES];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return product->kind == MODULE
+               ? wasmtime_module_deserialize_file(engine->wasm, path, &product->module)
+               : wasmtime_component_deserialize_file(engine->components, path,
+                                                     &product->component);
+}
+
+// ---- the child
+
+static int child_fails(const char *message) {
+    fprintf(stderr, "%s\n", message);
+    return CHILD_REFUSES;
+}
+
+static int child_refuses(wasmtime_error_t *error) {
+    struct weir_error err;
+    weir_engine_fail(error, NULL, WEIR_INVALID, &err);
+    return child_fails(err.message);
+}
+
+static bool write_all(int fd, const char *bytes, size_t size) {
+    for (size_t done = 0; done < size;) {
+        ssize_t count = write(fd, bytes + done, size - done);
+        if (count < 0 && errno != EINTR) {
+            return false;
+        }
+        done += count > 0 ? (size_t)count : 0;
+    }
+    return true;
+}
+
+int weir_compile_child(int argc, char **argv) {
+    // argv: kind, stack bytes, memory bytes of guests, instances, memory bytes of this process
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (argc != 5) {
+        return child_fails("compile-guest is for weir's own use");
+    }
+    struct weir_engine_config config = {
+        .stack_bytes = strtoull(argv[1], NULL, 10),
+        .memory_bytes_max = strtoull(argv[2], NULL, 10),
+        .instances_max = (uint32_t)strtoul(argv[3], NULL, 10),
+    };
+    struct product product = {.kind = strcmp(argv[0], kind_names[MODULE]) == 0 ? MODULE
+                                                                               : COMPONENT};
+    struct weir_error err;
+    struct weir_engine *engine;
+    struct stat info;
+    if (weir_engine_create(&config, &engine, &err) != WEIR_OK ||
+        (product.kind == COMPONENT && weir_engine_want_components(engine, &err) != WEIR_OK)) {
+        return child_fails(err.message);
+    }
+    void *bytes = fstat(STDIN_FILENO, &info) == 0 && info.st_size > 0
+                      ? mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, STDIN_FILENO, 0)
+                      : MAP_FAILED;
+    if (bytes == MAP_FAILED) {
+        return child_fails("it is empty");
+    }
+    // Behind the engine's own reservations of addresses: RLIMIT_DATA counts what is written to.
+    rlim_t most = strtoull(argv[4], NULL, 10);
+    setrlimit(RLIMIT_DATA, &(struct rlimit){.rlim_cur = most, .rlim_max = most});
+    setrlimit(RLIMIT_CORE, &(struct rlimit){0});
+    wasmtime_error_t *error =
+        compile_here(engine, (struct weir_str){bytes, (size_t)info.st_size}, &product);
+    if (error) {
+        return child_refuses(error);
+    }
+    wasm_byte_vec_t code;
+    error = product.kind == MODULE ? wasmtime_module_serialize(product.module, &code)
+                                   : wasmtime_component_serialize(product.component, &code);
+    if (error) {
+        return child_refuses(error);
+    }
+    // Nothing is freed: the process ends.
+    return write_all(STDOUT_FILENO, code.data, code.size) ? 0
+                                                          : child_fails("the code cannot be kept");
+}
+
+// ---- its parent
+
+// A descriptor with the bytes, to be read from the start.
+static int as_file(struct weir_str wasm, struct weir_error *err) {
+    int fd = memfd_create("guest", MFD_CLOEXEC);
+    if (fd < 0 || !write_all(fd, wasm.data, wasm.size) || lseek(fd, 0, SEEK_SET) != 0) {
+        weir_fail_errno(err, errno, "handing a guest to its compiler");
+        if (fd >= 0) {
+            close(fd);
+        }
+        return -1;
+    }
+    return fd;
+}
+
+static int spawn(const struct weir_engine_config *config, enum kind kind, int in_fd, int out_fd,
+                 int message_fd, pid_t *ret_child) {
+    char stack[ARGUMENT_BYTES], memory[ARGUMENT_BYTES], instances[ARGUMENT_BYTES],
+        most[ARGUMENT_BYTES];
+    snprintf(stack, sizeof stack, "%" PRIu64, config->stack_bytes);
+    snprintf(memory, sizeof memory, "%" PRIu64, config->memory_bytes_max);
+    snprintf(instances, sizeof instances, "%" PRIu32, config->instances_max);
+    snprintf(most, sizeof most, "%" PRIu64, config->compile_memory_bytes);
+    char name[] = "weir", command[] = "compile-guest";
+    char *argv[] = {name,  command,   (char *)(uintptr_t)kind_names[kind],
+                    stack, memory,    instances,
+                    most,  NULL};
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t none;
+    sigemptyset(&none);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, in_fd, STDIN_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, out_fd, STDOUT_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, message_fd, STDERR_FILENO);
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    int code = posix_spawn(ret_child, config->compiler, &actions, &attributes, argv, environ);
+    posix_spawnattr_destroy(&attributes);
+    posix_spawn_file_actions_destroy(&actions);
+    return code;
+}
+
+// Reads what the child says until it closes its end; false: its time is over first.
+static bool listen_to(int fd, int64_t until_ns, char ret_message[MESSAGE_BYTES]) {
+    size_t used = 0;
+    for (;;) {
+        int64_t left_ns = until_ns - weir_clock_monotonic_ns();
+        struct pollfd entry = {.fd = fd, .events = POLLIN};
+        ret_message[used] = '\0';
+        if (left_ns <= 0) {
+            return false;
+        }
+        int64_t left_ms = left_ns / WEIR_NS_PER_MS + 1;
+        if (poll(&entry, 1, left_ms < INT32_MAX ? (int)left_ms : INT32_MAX) <= 0) {
+            continue;
+        }
+        char rest[256]; // of what has no room
+        bool has_room = used < MESSAGE_BYTES - 1;
+        ssize_t count = has_room ? read(fd, ret_message + used, MESSAGE_BYTES - 1 - used)
+                                 : read(fd, rest, sizeof rest);
+        if (count == 0 || (count < 0 && errno != EINTR)) {
+            return true;
+        }
+        used += has_room && count > 0 ? (size_t)count : 0;
+    }
+}
+
+static weir_status judge(const struct weir_engine_config *config, int status, char *message,
+                         struct weir_error *err) {
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+        return WEIR_OK;
+    }
+    size_t size = strlen(message);
+    while (size > 0 && message[size - 1] == '\n') {
+        size--;
+    }
+    char shown[WEIR_ERROR_MESSAGE_BYTES / 2];
+    weir_show((struct weir_str){message, size}, shown, sizeof shown);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == CHILD_REFUSES) {
+        return weir_fail(err, WEIR_INVALID, "%s", shown);
+    }
+    // Where memory is refused to it, the compiler ends itself.
+    return weir_fail(err, WEIR_LIMIT,
+                     "its compiler was ended by signal %d; it may use the %" PRIu64
+                     " bytes of host.compile_memory: %s",
+                     WIFSIGNALED(status) ? WTERMSIG(status) : 0, config->compile_memory_bytes,
+                     shown);
+}
+
+// Runs the child. The code is in out_fd then.
+static weir_status compile_there(const struct weir_engine_config *config, enum kind kind,
+                                 struct weir_str wasm, int out_fd, struct weir_error *err) {
+    int pipe_fds[2], in_fd = as_file(wasm, err);
+    if (in_fd < 0) {
+        return err ? err->status : WEIR_OTHER;
+    }
+    if (pipe2(pipe_fds, O_CLOEXEC) != 0) {
+        weir_status status = weir_fail_errno(err, errno, "a pipe to a guest's compiler");
+        close(in_fd);
+        return status;
+    }
+    pid_t child;
+    int code = spawn(config, kind, in_fd, out_fd, pipe_fds[1], &child);
+    close(in_fd);
+    close(pipe_fds[1]);
+    if (code != 0) {
+        close(pipe_fds[0]);
+        return weir_fail_errno(err, code, "starting a guest's compiler, %s", config->compiler);
+    }
+    char message[MESSAGE_BYTES];
+    bool is_in_time = listen_to(
+        pipe_fds[0], weir_clock_monotonic_ns() + config->compile_time_ns, message);
+    int status = 0;
+    if (!is_in_time) {
+        kill(child, SIGKILL);
+    }
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    close(pipe_fds[0]);
+    return is_in_time ? judge(config, status, message, err)
+                      : weir_fail(err, WEIR_LIMIT,
+                                  "compiling it takes longer than host.compile_time allows "
+                                  "(%" PRId64 " ms)",
+                                  config->compile_time_ns / WEIR_NS_PER_MS);
+}
+
+static weir_status map_or_fail(struct weir_engine *engine, int fd, struct product *product,
+                               struct weir_error *err) {
+    wasmtime_error_t *error = map(engine, fd, product);
+    return error ? weir_engine_fail(error, NULL, WEIR_INVALID, err) : WEIR_OK;
+}
+
+static weir_status compile_into_cache(struct weir_engine *engine, struct weir_str wasm,
+                                      int folder_fd, const char *name, struct product *product,
+                                      struct weir_error *err) {
+    char temporary[WEIR_CACHE_NAME_BYTES];
+    int fd = weir_cache_begin(folder_fd, temporary, err);
+    if (fd < 0) {
+        return err ? err->status : WEIR_OTHER;
+    }
+    weir_status status = compile_there(&engine->config, product->kind, wasm, fd, err);
+    if (status == WEIR_OK) {
+        status = map_or_fail(engine, fd, product, err);
+    }
+    weir_cache_end(&engine->config.cache, folder_fd, fd, temporary, name, status == WEIR_OK);
+    close(fd);
+    return status;
+}
+
+static weir_status compile_without_cache(struct weir_engine *engine, struct weir_str wasm,
+                                         struct product *product, struct weir_error *err) {
+    int fd = memfd_create("guest-code", MFD_CLOEXEC);
+    if (fd < 0) {
+        return weir_fail_errno(err, errno, "a file for a guest's code");
+    }
+    weir_status status = compile_there(&engine->config, product->kind, wasm, fd, err);
+    if (status == WEIR_OK) {
+        status = map_or_fail(engine, fd, product, err);
+    }
+    close(fd);
+    return status;
+}
+
+static weir_status compile(struct weir_engine *engine, struct weir_str wasm,
+                           struct product *product, struct weir_error *err) {
+    if (!engine->config.compiler) {
+        wasmtime_error_t *error = compile_here(engine, wasm, product);
+        return error ? weir_engine_fail(error, NULL, WEIR_INVALID, err) : WEIR_OK;
+    }
+    int folder_fd;
+    char name[WEIR_CACHE_NAME_BYTES];
+    weir_status status = weir_cache_open(&engine->config.cache, &folder_fd, err);
+    if (status != WEIR_OK || folder_fd < 0) {
+        return status != WEIR_OK ? status : compile_without_cache(engine, wasm, product, err);
+    }
+    status = weir_cache_name(wasm, kind_names[product->kind], name, err);
+    if (status == WEIR_OK) {
+        int fd = weir_cache_find(folder_fd, name);
+        wasmtime_error_t *error = fd >= 0 ? map(engine, fd, product) : NULL;
+        bool is_found = fd >= 0 && !error;
+        if (error) {
+            wasmtime_error_delete(error); // of another machine, or damaged: it is made anew
+        }
+        if (fd >= 0) {
+            close(fd);
+        }
+        if (!is_found) {
+            status = compile_into_cache(engine, wasm, folder_fd, name, product, err);
+        }
+    }
+    close(folder_fd);
+    return status;
+}
+
+weir_status weir_compile_module(struct weir_engine *engine, struct weir_str wasm,
+                                wasmtime_module_t **ret_module, struct weir_error *err) {
+    struct product product = {.kind = MODULE};
+    weir_status status = compile(engine, wasm, &product, err);
+    *ret_module = product.module;
+    return status;
+}
+
+weir_status weir_compile_component(struct weir_engine *engine, struct weir_str wasm,
+                                   wasmtime_component_t **ret_component, struct weir_error *err) {
+    struct product product = {.kind = COMPONENT};
+    weir_status status = compile(engine, wasm, &product, err);
+    *ret_component = product.component;
+    return status;
+}
