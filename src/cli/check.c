@@ -223,8 +223,11 @@ static void print_guests(const struct check *check) {
         const struct weir_guest_config *config = &check->config.guests[i];
         const struct weir_guest *guest = check->guests[i];
         char shown[256];
-        printf("  %s: %s, core lane, instance %s%s\n", config->name,
+        const char *reason;
+        bool is_core = weir_guest_lane(guest, &reason) == WEIR_GUEST_LANE_CORE;
+        printf("  %s: %s, %s lane, instance %s%s\n", config->name,
                weir_show(weir_str_of(config->wasm), shown, sizeof shown),
+               is_core ? "core" : "component",
                config->instance == WEIR_INSTANCE_REUSE ? "reuse" : "fresh",
                config->run                ? ", main is run"
                : is_called(check, config) ? ""

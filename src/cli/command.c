@@ -153,6 +153,13 @@ static const char check_help[] =
     "Says what weir would run, or every mistake at once: in the configuration, in the\n"
     "guests' files, their exports and imports, and in the resources. Changes nothing.\n";
 
+static const char inspect_help[] =
+    "Usage: weir inspect GUEST.wasm\n"
+    "\n"
+    "Says what a guest's file is: a core module or a component, in which lane weir runs\n"
+    "it and why, its handlers and its main, what it imports, and what has to be granted\n"
+    "to it. Runs nothing of it.\n";
+
 static const char help_help[] =
     "Usage: weir help [COMMAND | KIND | config]\n"
     "\n"
@@ -204,6 +211,12 @@ const struct weir_command weir_commands[] = {
         .summary = "find every mistake in a configuration and its guests",
         .help = check_help,
         .run = weir_command_check,
+    },
+    {
+        .name = "inspect",
+        .summary = "say what a guest's file is and how weir runs it",
+        .help = inspect_help,
+        .run = weir_command_inspect,
     },
     {
         .name = "kv",

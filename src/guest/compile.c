@@ -26,6 +26,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#ifndef __has_feature
+#define __has_feature(name) 0 // gcc, which says it by __SANITIZE_ADDRESS__
+#endif
+
 extern char **environ;
 
 enum {
@@ -90,6 +94,17 @@ static bool write_all(int fd, const char *bytes, size_t size) {
     return true;
 }
 
+// RLIMIT_DATA counts what can be written to, and so not the addresses that the engine reserves. It
+// counts the shadow memory of sanitizers, which is larger than any bound.
+static void limit_memory(rlim_t bytes) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || \
+    __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+    (void)bytes;
+#else
+    setrlimit(RLIMIT_DATA, &(struct rlimit){.rlim_cur = bytes, .rlim_max = bytes});
+#endif
+}
+
 int weir_compile_child(int argc, char **argv) {
     // argv: kind, stack bytes, memory bytes of guests, instances, memory bytes of this process
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -116,9 +131,7 @@ int weir_compile_child(int argc, char **argv) {
     if (bytes == MAP_FAILED) {
         return child_fails("it is empty");
     }
-    // Behind the engine's own reservations of addresses: RLIMIT_DATA counts what is written to.
-    rlim_t most = strtoull(argv[4], NULL, 10);
-    setrlimit(RLIMIT_DATA, &(struct rlimit){.rlim_cur = most, .rlim_max = most});
+    limit_memory(strtoull(argv[4], NULL, 10));
     setrlimit(RLIMIT_CORE, &(struct rlimit){0});
     wasmtime_error_t *error =
         compile_here(engine, (struct weir_str){bytes, (size_t)info.st_size}, &product);

@@ -357,6 +357,9 @@ static weir_status define_imports(struct weir_guest *guest, const wasmtime_compo
         }
         wasmtime_component_extern_type(import, &item);
         status = define_import(guest, root, name, &item, err);
+        if (status == WEIR_OK) {
+            status = weir_guest_add_import(guest, name, err);
+        }
         wasmtime_component_item_delete(&item);
         wasmtime_component_extern_delete(import);
     }
@@ -408,6 +411,7 @@ static weir_status try_core_lane(struct weir_guest *guest, struct weir_str wasm,
         return WEIR_OK;
     }
     weir_module_unload(guest);
+    weir_guest_forget_imports(guest);
     free(guest->main_export);
     guest->main_kind = main_kind;
     guest->main_export = main_export;

@@ -48,6 +48,51 @@ enum weir_guest_lane weir_guest_lane(const struct weir_guest *guest, const char 
     return guest->is_in_core_lane ? WEIR_GUEST_LANE_CORE : WEIR_GUEST_LANE_COMPONENT;
 }
 
+uint64_t weir_guest_file_bytes(const struct weir_guest *guest) {
+    return guest->file_bytes;
+}
+
+uint32_t weir_guest_import_count(const struct weir_guest *guest) {
+    return guest->import_count;
+}
+
+const char *weir_guest_import(const struct weir_guest *guest, uint32_t import) {
+    return guest->imports[import];
+}
+
+const char *weir_guest_main_name(const struct weir_guest *guest) {
+    return guest->main_export;
+}
+
+weir_status weir_guest_add_import(struct weir_guest *guest, struct weir_str name,
+                                  struct weir_error *err) {
+    for (uint32_t i = 0; i < guest->import_count; i++) {
+        if (weir_str_equal(name, weir_str_of(guest->imports[i]))) {
+            return WEIR_OK;
+        }
+    }
+    char **grown = realloc(guest->imports, (guest->import_count + 1) * sizeof *grown);
+    if (!grown) {
+        return weir_fail_no_memory(err, "a list of imports");
+    }
+    guest->imports = grown;
+    grown[guest->import_count] = weir_str_copy(name);
+    if (!grown[guest->import_count]) {
+        return weir_fail_no_memory(err, "an import's name");
+    }
+    guest->import_count++;
+    return WEIR_OK;
+}
+
+void weir_guest_forget_imports(struct weir_guest *guest) {
+    for (uint32_t i = 0; i < guest->import_count; i++) {
+        free(guest->imports[i]);
+    }
+    free(guest->imports);
+    guest->imports = NULL;
+    guest->import_count = 0;
+}
+
 bool weir_guest_has_main(const struct weir_guest *guest) {
     return guest->main_kind != WEIR_MAIN_NONE;
 }
@@ -270,6 +315,7 @@ weir_status weir_guest_compile(struct weir_engine *engine, const struct weir_gue
         return status;
     }
     format_hash(wasm, guest->hash);
+    guest->file_bytes = wasm.size;
     status = compile(guest, wasm, err);
     if (status != WEIR_OK) {
         weir_guest_unref(guest);
@@ -363,6 +409,7 @@ static void destroy(struct weir_guest *guest) {
     free(guest->idle);
     weir_module_unload(guest);
     weir_component_unload(guest);
+    weir_guest_forget_imports(guest);
     for (uint32_t i = 0; i < guest->handler_count; i++) {
         free(guest->handlers[i].name);
         free(guest->handlers[i].export);

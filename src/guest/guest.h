@@ -134,6 +134,14 @@ const char *weir_guest_hash(const struct weir_guest *guest);
 // "it is a core module". As long as the guest.
 enum weir_guest_lane weir_guest_lane(const struct weir_guest *guest, const char **ret_reason);
 
+// What a person wants to know of a guest: the size of its file, and, by number from 0, what it
+// imports in its lane: "wasi:io/poll@0.2.3", "wasi_snapshot_preview1". As long as the guest.
+uint64_t weir_guest_file_bytes(const struct weir_guest *guest);
+uint32_t weir_guest_import_count(const struct weir_guest *guest);
+const char *weir_guest_import(const struct weir_guest *guest, uint32_t import);
+// The export that is its main; NULL: it has none.
+const char *weir_guest_main_name(const struct weir_guest *guest);
+
 // Handlers are numbered from 0 in the order of the module's exports.
 uint32_t weir_guest_handler_count(const struct weir_guest *guest);
 const char *weir_guest_handler_name(const struct weir_guest *guest, uint32_t handler);

@@ -60,6 +60,9 @@ struct weir_guest {
     // Both.
     struct weir_handler *handlers;
     uint32_t handler_count;
+    uint64_t file_bytes;
+    char **imports; // interfaces, or modules, each once
+    uint32_t import_count;
     struct weir_odd_export *odd;
     uint32_t odd_count;
     enum weir_main_kind main_kind;
@@ -135,6 +138,10 @@ struct weir_str weir_guest_function_name(struct weir_str export);
 // WEIR_HANDLERS_MAX functions of whatever type.
 weir_status weir_guest_add_handler(struct weir_guest *guest, struct weir_str export,
                                    struct weir_str name, bool may_reject, struct weir_error *err);
+// Notes what it imports from, unless it is noted.
+weir_status weir_guest_add_import(struct weir_guest *guest, struct weir_str name,
+                                  struct weir_error *err);
+void weir_guest_forget_imports(struct weir_guest *guest);
 weir_status weir_guest_add_odd(struct weir_guest *guest, struct weir_str name,
                                const char type[WEIR_ODD_TYPE_BYTES], struct weir_error *err);
 // Makes the verdict of what a handler returned. `is_checked`: its texts are known to be UTF-8.

@@ -291,7 +291,8 @@ static weir_status check_imports(struct weir_guest *guest, struct weir_error *er
         bool is_wasi = weir_str_equal(module, WEIR_STR(WEIR_WASI_PREVIEW_1));
         guest->uses_wasi = guest->uses_wasi || is_wasi;
         uses_weir = uses_weir || !is_wasi;
-        if (!weir_module_is_given(module, name)) {
+        status = weir_guest_add_import(guest, module, err);
+        if (status == WEIR_OK && !weir_module_is_given(module, name)) {
             char shown_name[WEIR_SHOW_BYTES], shown_module[WEIR_SHOW_BYTES];
             status = weir_fail(err, WEIR_INVALID,
                                "it imports \"%s\" from \"%s\", which weir does not give; weir "
