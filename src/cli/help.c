@@ -14,8 +14,9 @@ enum { NAME_WIDTH = 20, DEFAULT_WIDTH = 14, RANGE_WIDTH = 18 };
 // One line; an indent makes the name's column narrower, so that the others stay where they are.
 static void print_row(FILE *out, int indent, const char *name, const char *fallback,
                       const char *range, const char *help) {
-    fprintf(out, "%*s%-*s%-*s%-*s%s\n", indent, "", NAME_WIDTH - indent, name, DEFAULT_WIDTH,
-            fallback, RANGE_WIDTH, range, help);
+    bool is_wide = strlen(range) >= RANGE_WIDTH;
+    fprintf(out, "%*s%-*s%-*s%-*s%s%s\n", indent, "", NAME_WIDTH - indent, name, DEFAULT_WIDTH,
+            fallback, RANGE_WIDTH, range, is_wide ? "  " : "", help);
 }
 
 static void print_options(FILE *out, int indent, const struct weir_option_table *table) {

@@ -180,7 +180,7 @@ int main(int argc, char **argv) {
     ignore_broken_pipes();
     // Weir's own, in a process of its own: see guest/compile.h.
     if (argc > 1 && strcmp(argv[1], "compile-guest") == 0) {
-        return weir_compile_child(argc - 2, argv + 2);
+        _exit(weir_compile_child(argc - 2, argv + 2)); // at once: it leaves all it has
     }
     struct globals globals = {0};
     struct weir_error err = {0};

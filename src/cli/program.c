@@ -37,8 +37,8 @@ static uint32_t worker_count(const struct weir_config *config) {
     return cores < WEIR_WORKERS_MAX ? cores : WEIR_WORKERS_MAX;
 }
 
-// The folder of compiled guests in the user's cache; NULL: there is none, or no memory. Freed by the
-// caller. Source: the XDG Base Directory Specification.
+// The folder of compiled guests in the user's cache; NULL: there is none, or no memory. Freed by
+// the caller. Source: the XDG Base Directory Specification.
 static char *users_cache(void) {
     const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     char *folder = NULL;

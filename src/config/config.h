@@ -117,11 +117,11 @@ extern const struct weir_option_table weir_state_options;
 struct weir_host_config {
     uint64_t workers; // `workers`: threads that call handlers; 0: one for each core
     int64_t grace_ns; // `grace`: how long handlers in flight may go on after a deadline or a stop
-    uint64_t stack_bytes; // `stack`: wasm stack of each instance
-    uint64_t queue_bytes; // `queue`: bytes of all queues together
-    uint64_t hops;        // `hops`: handlers that a chain of returned events may pass
-    char *cache;          // `cache`: the folder of compiled guests; NULL: the user's
-    uint64_t cache_bytes; // `cache_size`
+    uint64_t stack_bytes;          // `stack`: wasm stack of each instance
+    uint64_t queue_bytes;          // `queue`: bytes of all queues together
+    uint64_t hops;                 // `hops`: handlers that a chain of returned events may pass
+    char *cache;                   // `cache`: the folder of compiled guests; NULL: the user's
+    uint64_t cache_bytes;          // `cache_size`
     int64_t compile_time_ns;       // `compile_time`: of one guest
     uint64_t compile_memory_bytes; // `compile_memory`: of one guest
 };

@@ -186,8 +186,7 @@ static void make_room(int folder_fd, uint64_t bytes_max, const char *newest) {
         qsort(entries, count, sizeof *entries, by_use);
     }
     for (size_t i = 0; i < count && bytes > bytes_max; i++) {
-        if (strcmp(entries[i].name, newest) != 0 &&
-            unlinkat(folder_fd, entries[i].name, 0) == 0) {
+        if (strcmp(entries[i].name, newest) != 0 && unlinkat(folder_fd, entries[i].name, 0) == 0) {
             bytes -= entries[i].bytes;
         }
     }
@@ -197,8 +196,8 @@ static void make_room(int folder_fd, uint64_t bytes_max, const char *newest) {
 void weir_cache_end(const struct weir_cache_config *config, int folder_fd, int file_fd,
                     const char *temporary, const char *name, bool is_good) {
     // Durable before it has its name: half of it, after a power failure, would be run.
-    bool is_kept = is_good && fsync(file_fd) == 0 &&
-                   renameat(folder_fd, temporary, folder_fd, name) == 0;
+    bool is_kept =
+        is_good && fsync(file_fd) == 0 && renameat(folder_fd, temporary, folder_fd, name) == 0;
     if (is_kept) {
         make_room(folder_fd, config->bytes_max, name);
     } else {

@@ -56,8 +56,7 @@ static wasmtime_error_t *compile_here(struct weir_engine *engine, struct weir_st
     const uint8_t *bytes = (const uint8_t *)wasm.data;
     return product->kind == MODULE
                ? wasmtime_module_new(engine->wasm, bytes, wasm.size, &product->module)
-               : wasmtime_component_new(engine->components, bytes, wasm.size,
-                                        &product->component);
+               : wasmtime_component_new(engine->components, bytes, wasm.size, &product->component);
 }
 
 // Maps compiled code, by a descriptor that stays what it was.
@@ -66,8 +65,7 @@ static wasmtime_error_t *map(struct weir_engine *engine, int fd, struct product 
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     return product->kind == MODULE
                ? wasmtime_module_deserialize_file(engine->wasm, path, &product->module)
-               : wasmtime_component_deserialize_file(engine->components, path,
-                                                     &product->component);
+               : wasmtime_component_deserialize_file(engine->components, path, &product->component);
 }
 
 // ---- the child
@@ -116,8 +114,8 @@ int weir_compile_child(int argc, char **argv) {
         .memory_bytes_max = strtoull(argv[2], NULL, 10),
         .instances_max = (uint32_t)strtoul(argv[3], NULL, 10),
     };
-    struct product product = {.kind = strcmp(argv[0], kind_names[MODULE]) == 0 ? MODULE
-                                                                               : COMPONENT};
+    struct product product = {.kind =
+                                  strcmp(argv[0], kind_names[MODULE]) == 0 ? MODULE : COMPONENT};
     struct weir_error err;
     struct weir_engine *engine;
     struct stat info;
@@ -144,7 +142,6 @@ int weir_compile_child(int argc, char **argv) {
     if (error) {
         return child_refuses(error);
     }
-    // Nothing is freed: the process ends.
     return write_all(STDOUT_FILENO, code.data, code.size) ? 0
                                                           : child_fails("the code cannot be kept");
 }
@@ -173,9 +170,8 @@ static int spawn(const struct weir_engine_config *config, enum kind kind, int in
     snprintf(instances, sizeof instances, "%" PRIu32, config->instances_max);
     snprintf(most, sizeof most, "%" PRIu64, config->compile_memory_bytes);
     char name[] = "weir", command[] = "compile-guest";
-    char *argv[] = {name,  command,   (char *)(uintptr_t)kind_names[kind],
-                    stack, memory,    instances,
-                    most,  NULL};
+    char *argv[] = {name, command, (char *)(uintptr_t)kind_names[kind], stack, memory, instances,
+                    most, NULL};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t none;
@@ -261,8 +257,8 @@ static weir_status compile_there(const struct weir_engine_config *config, enum k
         return weir_fail_errno(err, code, "starting a guest's compiler, %s", config->compiler);
     }
     char message[MESSAGE_BYTES];
-    bool is_in_time = listen_to(
-        pipe_fds[0], weir_clock_monotonic_ns() + config->compile_time_ns, message);
+    bool is_in_time =
+        listen_to(pipe_fds[0], weir_clock_monotonic_ns() + config->compile_time_ns, message);
     int status = 0;
     if (!is_in_time) {
         kill(child, SIGKILL);

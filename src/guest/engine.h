@@ -41,7 +41,8 @@ const char *weir_engine_version(void);
 // or the system has not the address space that the instances need.
 weir_status weir_engine_create(const struct weir_engine_config *config,
                                struct weir_engine **ret_engine, struct weir_error *err);
-// The compiler's main: argv begins behind the command's name. Returns the exit status.
+// The compiler's main: argv begins behind the command's name. Returns the exit status, and leaves
+// all that it has to the process's end.
 int weir_compile_child(int argc, char **argv);
 
 // Every guest of the engine must be gone. NULL is allowed.

@@ -108,7 +108,7 @@ def make_version(good):
 
 
 def make_component(good):
-    """An empty component: the message says what it is, and what would be right."""
+    """An empty component: the message says what it lacks."""
     return b"\0asm\x0d\0\1\0"
 
 

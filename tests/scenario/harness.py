@@ -203,19 +203,19 @@ class Weir:
             with self._changed:
                 self._changed.wait(POLL_S)
 
-    def wait_log(self, message, count=1, **fields):
+    def wait_log(self, message, count=1, deadline_s=DEADLINE_S, **fields):
         """Waits for the record (the COUNTth) with that message and those fields."""
         what = f"a log line {message!r} {fields or ''} (number {count})"
-        return self.wait_for(lambda: self.logs(message, **fields)[count - 1:], what)[0]
+        return self.wait_for(lambda: self.logs(message, **fields)[count - 1:], what, deadline_s)[0]
 
     def wait_printed(self, guest, line, count=1):
         """Waits until the guest has printed that line, COUNT times in all."""
         self.wait_for(lambda: self.printed(guest).count(line) >= count,
                       f"the line {line!r} of {guest} (number {count})")
 
-    def wait_listening(self, count=1):
+    def wait_listening(self, count=1, deadline_s=DEADLINE_S):
         """Waits until COUNT execs have begun: from then on, changes reach handlers."""
-        self.wait_log("listening", count=count)
+        self.wait_log("listening", count=count, deadline_s=deadline_s)
 
     # ---- its end ----
 

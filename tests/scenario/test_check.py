@@ -135,7 +135,7 @@ def test_a_file_that_is_not_there(site):
     ("no-memory", "memory"),
     ("no-realloc", "cabi_realloc"),
     ("broken-truncated", ""),
-    ("broken-component", "component"),
+    ("broken-component", "neither a main"),
 ])
 def test_the_guests_files_are_looked_at(site, guest, told):
     site.write_config(handling(guest))

@@ -15,7 +15,7 @@ ONCE = {"attempts": 1}
 # Guests that are refused when they are loaded, and the reason that the user is told. None: means
 # nothing, and does no harm.
 REFUSED = {
-    "broken-component": r"it is a component",
+    "broken-component": r"neither a main \(run\) nor a handler",
     "broken-custom-sections": None,
     "broken-deep-blocks": None,
     "broken-empty": r".",

@@ -38,6 +38,7 @@ ROOMS = {
 # Foreign headers, and the folders (of the whole tree) that may include them.
 FOREIGN = {
     r"(wasm|wasi|wasmtime)\.h|wasmtime/.*": ["src/guest", "tests/unit/guest", "bench"],
+    r"openssl/.*": ["src/guest"],
     r"yaml\.h": ["src/config"],
     r"sqlite3\.h": ["src/state", "tests/unit/state", "bench"],
     r"jansson\.h": ["src/event", "src/observe", "src/state", "src/control", "src/cli",
