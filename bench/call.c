@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// call GUEST.wasm CPU ROUNDS BATCH_MS [ONLY]
+// call GUEST.wasm GUEST.component.wasm CPU ROUNDS BATCH_MS [ONLY]
 //
 // What one event costs from weir_guest_handle to the verdict, against the floor: the same module
 // called straight through Wasmtime's C API (floor.h), without and with the checks of what comes
-// back. Each case is measured in rounds, and in each round one after the other calls the handler
-// for BATCH_MS, so that whatever else the machine does meets all. The calling thread is pinned to
-// core CPU (-1: not pinned), the engine's clock is not. What is read is the thread's CPU time:
-// nothing in a call waits, and the turns of other processes on the same core are not the call's.
+// back; and the same module within a component, in the component lane. Each case is measured in
+// rounds, and in each round one after the other calls the handler for BATCH_MS, so that whatever
+// else the machine does meets all. The calling thread is pinned to core CPU (-1: not pinned), the
+// engine's clock is not. What is read is the thread's CPU time: nothing in a call waits, and the
+// turns of other processes on the same core are not the call's.
 //
 // Prints one line a case, contender and round: "warm 4096 none weir 1234.5", which is instances
 // (warm: one is kept, fresh: one for each event), bytes of body, answer (none, or the event
-// returned), contender, nanoseconds for one event. ONLY is the beginning of such a line: what does
-// not begin so is left out, which is for profilers.
+// returned, or none to a body that is binary), contender, nanoseconds for one event. ONLY is the
+// beginning of such a line: what does not begin so is left out, which is for profilers.
 //
 // Every call's verdict is looked at: a call that does not do its work ends the program.
 #include "base/clock.h"
@@ -52,8 +53,11 @@ struct benchmark {
     int64_t batch_ns;
     const char *only;
     const char *body; // BODY_BYTES_MAX characters
-    struct contender contenders[3];
+    struct contender contenders[4];
 };
+
+enum answer { ANSWER_NONE, ANSWER_EVENT, ANSWER_NONE_TO_BINARY };
+static const char *const answers[] = {"none", "event", "binary"};
 
 // weir as a contender: a guest that keeps its instance, and the same one that does not.
 struct weir {
@@ -93,11 +97,12 @@ static bool ignore_line(void *context, const char *guest, struct weir_str line) 
 }
 
 static struct weir_guest *compile(struct weir_engine *engine, struct weir_str wasm,
-                                  enum weir_guest_instances instances) {
+                                  enum weir_guest_instances instances, enum weir_guest_lane lane) {
     // The defaults of weir.yaml, with room for the largest body and what stands beside it.
     struct weir_guest_args args = {
         .name = "bench",
         .instances = instances,
+        .lane = lane,
         .idle_max = 1,
         .time_ns = 10 * WEIR_NS_PER_S,
         .memory_bytes = 64 * 1024 * 1024,
@@ -115,10 +120,11 @@ static struct weir_guest *compile(struct weir_engine *engine, struct weir_str wa
     return guest;
 }
 
-static void weir_init(struct weir *weir, struct weir_engine *engine, struct weir_str wasm) {
+static void weir_init(struct weir *weir, struct weir_engine *engine, struct weir_str wasm,
+                      enum weir_guest_lane lane) {
     struct weir_error err;
-    *weir = (struct weir){.warm = compile(engine, wasm, WEIR_INSTANCES_REUSED),
-                          .fresh = compile(engine, wasm, WEIR_INSTANCES_FRESH)};
+    *weir = (struct weir){.warm = compile(engine, wasm, WEIR_INSTANCES_REUSED, lane),
+                          .fresh = compile(engine, wasm, WEIR_INSTANCES_FRESH, lane)};
     if (weir_guest_handler_find(weir->warm, WEIR_STR(WEIR_HANDLER_DEFAULT), &weir->handler, &err) !=
         WEIR_OK) {
         give_up("the guest", err.message);
@@ -131,17 +137,18 @@ static void weir_finish(struct weir *weir) {
 }
 
 // An event as the file provider makes one. The guest returns it if it has a subject.
-static struct weir_event_fields make_event(const char *body, size_t size, bool is_returned,
+static struct weir_event_fields make_event(const char *body, size_t size, enum answer answer,
                                            const struct weir_attribute *revision) {
+    enum weir_payload_kind kind =
+        answer == ANSWER_NONE_TO_BINARY ? WEIR_PAYLOAD_BINARY : WEIR_PAYLOAD_TEXT;
     return (struct weir_event_fields){
         .specversion = WEIR_STR("1.0"),
         .ty = WEIR_STR("dev.weir.keyvalue.set"),
         .source = WEIR_STR("/my-container"),
         .id = WEIR_STR("0000000000000042"),
-        .data = {.is_some = true,
-                 .value = {.kind = WEIR_PAYLOAD_TEXT, .bytes = {.data = body, .size = size}}},
+        .data = {.is_some = true, .value = {.kind = kind, .bytes = {.data = body, .size = size}}},
         .datacontenttype = {.is_some = true, .value = WEIR_STR("application/json")},
-        .subject = {.is_some = is_returned, .value = WEIR_STR("my-key1")},
+        .subject = {.is_some = answer == ANSWER_EVENT, .value = WEIR_STR("my-key1")},
         .time = {.is_some = true, .value = WEIR_STR("2026-11-22T14:00:00.000000Z")},
         .extensions = {.items = revision, .count = 1},
     };
@@ -180,17 +187,17 @@ static long calibrate(const struct contender *contender, const struct weir_event
 }
 
 static void run_case(const struct benchmark *benchmark, bool is_fresh, size_t size,
-                     bool is_returned) {
+                     enum answer answer) {
     const struct weir_attribute revision = {.name = WEIR_STR("revision"),
                                             .value = WEIR_STR("00000000000000000042")};
-    struct weir_event_fields event = make_event(benchmark->body, size, is_returned, &revision);
+    struct weir_event_fields event = make_event(benchmark->body, size, answer, &revision);
     enum { CONTENDERS = sizeof benchmark->contenders / sizeof benchmark->contenders[0] };
     char names[CONTENDERS][CASE_NAME_BYTES];
     long calls[CONTENDERS] = {0}; // 0: left out
     for (size_t i = 0; i < CONTENDERS; i++) {
         const struct contender *contender = &benchmark->contenders[i];
         snprintf(names[i], sizeof names[i], "%s %zu %s %s", is_fresh ? "fresh" : "warm", size,
-                 is_returned ? "event" : "none", contender->name);
+                 answers[answer], contender->name);
         if (strncmp(names[i], benchmark->only, strlen(benchmark->only)) == 0) {
             calls[i] = calibrate(contender, &event, is_fresh, benchmark->batch_ns);
         }
@@ -209,8 +216,8 @@ static void run_case(const struct benchmark *benchmark, bool is_fresh, size_t si
 static void run_all(const struct benchmark *benchmark) {
     for (int is_fresh = 0; is_fresh <= 1; is_fresh++) {
         for (size_t i = 0; i < sizeof body_bytes / sizeof body_bytes[0]; i++) {
-            for (int is_returned = 0; is_returned <= 1; is_returned++) {
-                run_case(benchmark, is_fresh, body_bytes[i], is_returned);
+            for (int answer = ANSWER_NONE; answer <= ANSWER_NONE_TO_BINARY; answer++) {
+                run_case(benchmark, is_fresh, body_bytes[i], (enum answer)answer);
             }
         }
     }
@@ -229,17 +236,18 @@ static void pin(long cpu) {
 }
 
 int main(int argument_count, char **arguments) {
-    if (argument_count < 5) {
-        fprintf(stderr, "usage: call GUEST.wasm CPU ROUNDS BATCH_MS [ONLY]\n");
+    if (argument_count < 6) {
+        fprintf(stderr, "usage: call GUEST.wasm GUEST.component.wasm CPU ROUNDS BATCH_MS [ONLY]\n");
         return 2;
     }
-    struct weir_str wasm;
+    struct weir_str wasm, component_wasm;
     char *module = read_guest(arguments[1], &wasm);
-    long cpu = parse_argument(arguments[2], -1, CPU_SETSIZE - 1);
+    char *component = read_guest(arguments[2], &component_wasm);
+    long cpu = parse_argument(arguments[3], -1, CPU_SETSIZE - 1);
     struct benchmark benchmark = {
-        .rounds = parse_argument(arguments[3], 1, ROUNDS_MAX),
-        .batch_ns = parse_argument(arguments[4], 1, BATCH_MS_MAX) * WEIR_NS_PER_MS,
-        .only = argument_count > 5 ? arguments[5] : "",
+        .rounds = parse_argument(arguments[4], 1, ROUNDS_MAX),
+        .batch_ns = parse_argument(arguments[5], 1, BATCH_MS_MAX) * WEIR_NS_PER_MS,
+        .only = argument_count > 6 ? arguments[6] : "",
     };
     char *body = allocate_or_give_up(BODY_BYTES_MAX);
     memset(body, 'x', BODY_BYTES_MAX);
@@ -255,8 +263,9 @@ int main(int argument_count, char **arguments) {
     if (weir_engine_create(&engine_config, &engine, &err) != WEIR_OK) {
         give_up("the engine", err.message);
     }
-    struct weir weir;
-    weir_init(&weir, engine, wasm);
+    struct weir weir, in_component;
+    weir_init(&weir, engine, wasm, WEIR_GUEST_LANE_CORE);
+    weir_init(&in_component, engine, component_wasm, WEIR_GUEST_LANE_COMPONENT);
     struct floor *floor = floor_create(wasm);
     benchmark.contenders[0] =
         (struct contender){.name = "weir", .call = weir_call_handler, .context = &weir};
@@ -265,13 +274,18 @@ int main(int argument_count, char **arguments) {
     benchmark.contenders[2] =
         (struct contender){.name = "checked", .call = floor_call_handler_checked, .context = floor};
 
+    benchmark.contenders[3] = (struct contender){
+        .name = "component", .call = weir_call_handler, .context = &in_component};
+
     pin(cpu); // after the engine's clock was started, which is not to run on this core
     run_all(&benchmark);
 
     floor_destroy(floor);
+    weir_finish(&in_component);
     weir_finish(&weir);
     weir_engine_destroy(engine);
     free(body);
+    free(component);
     free(module);
     return 0;
 }

@@ -42,6 +42,8 @@ WARM_RATIO_MAX = 1.2
 TYPED_RATIO_MIN = 2.0
 FRESH_RATIO_MAX = 8 / 5
 FILE_RATIO_MAX = 1.3
+# In the component lane, a binary body of 1 MiB at most so many times a text of that size.
+BINARY_RATIO_MAX = 3.0
 # Nothing is lost: journaled events at least so many times the floor's rows a second; settled events
 # a core 120,000 a second where a bare call in a fresh instance takes 5 µs, and 350,000 where one in
 # a kept instance takes 1 µs; other keys' p99 beside a handler that loops at most so many times the
@@ -199,11 +201,12 @@ def build_peer(may_build):
 def measure_calls(build, peer, effort):
     """{(instances, bytes, answer): {contender: [ns, ...]}}"""
     program, guest = build / "bench/bench-call", build / "guests/bench.wasm"
+    component = build / "guests/bench.component.wasm"
     cpu = max(os.sched_getaffinity(0))
     numbers = {}
     for turn in range(effort.turns):
         say(f"calls of a handler, {turn + 1} of {effort.turns}")
-        lines = run_program([program, guest, cpu, effort.rounds, effort.batch_ms])
+        lines = run_program([program, guest, component, cpu, effort.rounds, effort.batch_ms])
         if peer:
             lines += run_program([peer, guest, effort.rounds, effort.batch_ms], cpu)
         for instances, size, answer, contender, one_ns in lines:
@@ -246,8 +249,18 @@ def call_rows(numbers):
             if instances == "warm":
                 is_met = row["typed_ratio"] >= TYPED_RATIO_MIN
                 row["goals"].append(Goal(f"≥ {TYPED_RATIO_MIN:.0f}", is_met))
+        if answer == "binary" and size == 1 << 20:
+            text = contenders_of(numbers, (instances, size, "none"), "component")
+            row["binary_ratio"] = median["component"] / text
+            row["goals"].append(Goal(f"≤ {BINARY_RATIO_MAX:.0f}",
+                                     row["binary_ratio"] <= BINARY_RATIO_MAX))
         rows.append(row)
     return rows
+
+
+def contenders_of(numbers, case, name):
+    """The median of one contender in one case."""
+    return statistics.median(numbers[case][name])
 
 
 def microseconds(value_ns):
@@ -265,18 +278,22 @@ def print_table(head, lines):
 
 def print_calls(rows):
     say("One call of a handler, µs of CPU time for an event (median). warm: one instance is kept,")
-    say("fresh: one for each event; none: the event is taken, event: it is returned.")
+    say("fresh: one for each event; none: the event is taken, event: it is returned, binary: it")
+    say("is taken, with a body that is no text.")
     say("floor: the same module called straight on Wasmtime's C API, which believes all that comes back")
     say("and copies its body; checked: the floor, but a returned event is copied whole and checked as")
     say("weir does it (UTF-8, CloudEvent); typed: as a component through Wasmtime's Rust bindings;")
-    say("tuned: those at their cheapest (typed/src/main.rs).")
-    head = ("", "weir", "floor", "weir/floor", "goal", "checked")
+    say("tuned: those at their cheapest (typed/src/main.rs); component: the module within a component,")
+    say("in weir's component lane.")
+    head = ("", "weir", "floor", "weir/floor", "goal", "checked", "component", "goal")
     head += ("typed", "typed/weir", "goal", "tuned")
     lines = []
     for row in rows:
         median, goals = row["medians"], [str(goal) for goal in row["goals"]]
         line = [row["case"], microseconds(median["weir"]), microseconds(median["floor"])]
         line += [f"{row['ratio']:.2f}", goals[0], microseconds(median["checked"])]
+        line += [microseconds(median["component"]),
+                 f"{goals[-1]} ({row['binary_ratio']:.0f})" if "binary_ratio" in row else ""]
         if "typed" in median:
             line += [microseconds(median["typed"]), f"{row['typed_ratio']:.1f}"]
             line += [goals[1] if len(goals) > 1 else "", microseconds(median["tuned"])]
