@@ -114,6 +114,7 @@ void weir_config_finish(struct weir_config *config) {
         weir_options_finish(&weir_subscription_options, &config->subscriptions[i]);
         weir_options_finish(&weir_delivery_options, &config->subscriptions[i].delivery);
     }
+    weir_options_finish(&weir_host_options, &config->host);
     weir_options_finish(&weir_state_options, &config->state);
     free(config->resources);
     free(config->guests);

@@ -30,8 +30,6 @@
 #define __has_feature(name) 0 // gcc, which says it by __SANITIZE_ADDRESS__
 #endif
 
-extern char **environ;
-
 enum {
     MESSAGE_BYTES = 4096, // of what the child says
     ARGUMENT_BYTES = 24,

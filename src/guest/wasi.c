@@ -553,8 +553,9 @@ static bool read_param(struct weir_instance *instance, char kind, const value *f
         return read_handle(instance, from, WEIR_RESOURCE_OUTPUT, ret);
     case TAKES_IO_ERROR:
         return read_handle(instance, from, WEIR_RESOURCE_IO_ERROR, ret);
+    default:
+        return false;
     }
-    return false;
 }
 
 static wasmtime_error_t *enter(void *env, wasmtime_context_t *context,

@@ -108,10 +108,11 @@ def _left_by_mains(site, count):
 
 
 def _descriptors_at_rest(weir):
-    """What it has open, but for the engine's (a compiled module has one) and, while the provider
-    is at work, the directory."""
+    """What it has open, but for the engine's (a compiled module has its memory's image and its own
+    file) and, while the provider is at work, the directory."""
     def at_rest():
-        links = [link for link in weir.descriptors() if "wasm-memory" not in link]
+        links = [link for link in weir.descriptors()
+                 if "wasm-memory" not in link and "/compiled/" not in link]
         return not any(link.endswith("/store") for link in links) and links
 
     kinds = weir.wait_for(at_rest, "a provider at rest")
