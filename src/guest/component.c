@@ -525,6 +525,20 @@ static weir_status read_result(struct weir_instance *instance, struct weir_value
     return status == WEIR_OK ? status : weir_error_prefix(&verdict->error, status, "its result");
 }
 
+// A call ended by an error. The engine bounds what it takes from a component at once, by the size
+// of the values that it makes of it.
+static weir_status end_of_call(struct weir_instance *instance, wasmtime_error_t *error,
+                               struct weir_error *err) {
+    weir_status status = weir_instance_trapped(instance, error, NULL, err);
+    if (!err || !strstr(err->message, "fuel allocated for hostcalls has been exhausted")) {
+        return status;
+    }
+    return weir_fail(err, WEIR_LIMIT,
+                     "it handed over more than the engine takes from a component at once: a body "
+                     "that is not text may have about 3 MiB (text, and the core lane, have no such "
+                     "bound)");
+}
+
 weir_status weir_component_handle(struct weir_instance *instance, uint32_t handler,
                                   const struct weir_event_fields *event,
                                   struct weir_verdict *verdict, bool *ret_is_sound) {
@@ -542,7 +556,7 @@ weir_status weir_component_handle(struct weir_instance *instance, uint32_t handl
     if (status == WEIR_OK) {
         wasmtime_error_t *error = wasmtime_component_func_call(
             &instance->component_handle, instance->context, &passed, 1, &returned, 1);
-        status = error ? weir_instance_trapped(instance, error, NULL, err) : WEIR_OK;
+        status = error ? end_of_call(instance, error, err) : WEIR_OK;
     }
     if (status == WEIR_OK) {
         status = read_result(instance, &values, handler, &returned, verdict);

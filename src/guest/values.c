@@ -267,6 +267,12 @@ static weir_status lower_bytes(struct weir_values *values, const unsigned char *
     struct weir_str bytes;
     memcpy(&bytes, host, sizeof bytes);
     weir_status status = spend(values, bytes.size, err);
+    if (status == WEIR_OK && bytes.size > WEIR_VALUES_LIST_BYTES_MAX) {
+        status = weir_fail(err, WEIR_LIMIT,
+                           "a body of %zu bytes that is not text: the component lane passes at "
+                           "most %d (text, and the core lane, have no such bound)",
+                           bytes.size, WEIR_VALUES_LIST_BYTES_MAX);
+    }
     if (status == WEIR_OK) {
         status = begin_list(values, bytes.size, ret_value, err);
     }

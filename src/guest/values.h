@@ -21,7 +21,12 @@
 
 struct weir_instance;
 
-enum { WEIR_VALUES_ROOM_BYTES = 4096 }; // enough for an event with some extensions
+enum {
+    WEIR_VALUES_ROOM_BYTES = 4096, // enough for an event with some extensions
+    // Of one list<u8> that is passed: the engine and weir together spend some 80 bytes on each.
+    // What a guest hands over is bounded by the engine, at about half of it.
+    WEIR_VALUES_LIST_BYTES_MAX = 8 * 1024 * 1024,
+};
 
 // What one value may need, and where it lies. Use weir_values_begin and weir_values_end.
 struct weir_values {

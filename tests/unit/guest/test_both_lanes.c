@@ -62,6 +62,8 @@ static struct lane lanes[] = {
 
 static const struct weir_guest_host recording_host;
 
+static uint64_t args_event_bytes; // of the next guest that is loaded; 0: as small_guest_args says
+
 static void load(const char *name, enum weir_guest_instances instances) {
     char path[4096];
     snprintf(path, sizeof path, "%s/build/guests/%s.component.wasm", getenv("WEIR_SOURCE_DIR"),
@@ -76,6 +78,11 @@ static void load(const char *name, enum weir_guest_instances instances) {
         args.output = (struct weir_guest_output){.line = take_line, .context = &lanes[i].printed};
         args.host = &recording_host;
         args.time_ns = 300 * WEIR_NS_PER_MS;
+        if (args_event_bytes > 0) {
+            args.event_bytes = args_event_bytes;
+            args.memory_bytes = 16 * 1024 * 1024 + 4 * args_event_bytes;
+            args.time_ns = 60 * WEIR_NS_PER_S;
+        }
         if (weir_guest_load(engine, &args, path, &lanes[i].guest, &err) != WEIR_OK) {
             fail_msg("%s lane: %s", lanes[i].name, err.message);
         }
@@ -256,6 +263,30 @@ static void an_event_over_its_bound_is_refused_in_the_same_words(void **state) {
     assert_int_equal(lanes[0].verdict.outcome, WEIR_BROKEN);
     assert_message_has(&lanes[0].verdict.error, "bounds.event");
     forget();
+    free(body);
+    unload();
+}
+
+static void the_component_lane_bounds_what_is_not_text(void **state) {
+    (void)state;
+    enum { TOO_MUCH_TO_PASS = 8 * 1024 * 1024 + 1, TOO_MUCH_TO_TAKE = 5 * 1024 * 1024 };
+    static const struct {
+        size_t size;
+        const char *part;
+    } rows[] = {{TOO_MUCH_TO_PASS, "passes at most 8388608"},
+                {TOO_MUCH_TO_TAKE, "more than the engine takes from a component at once"}};
+    args_event_bytes = 16 * 1024 * 1024;
+    load("echo", WEIR_INSTANCES_FRESH);
+    args_event_bytes = 0;
+    char *body = calloc(1, TOO_MUCH_TO_PASS);
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct weir_event_fields event =
+            event_with((struct weir_payload){WEIR_PAYLOAD_BINARY, {body, rows[i].size}});
+        handle_in(&lanes[1], 0, &event);
+        assert_int_equal(lanes[1].verdict.outcome, WEIR_BROKEN);
+        assert_int_equal(lanes[1].verdict.error.status, WEIR_LIMIT);
+        assert_message_has(&lanes[1].verdict.error, rows[i].part);
+    }
     free(body);
     unload();
 }
@@ -509,6 +540,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_event_goes_through_as_it_is),
         cmocka_unit_test(an_event_over_its_bound_is_refused_in_the_same_words),
+        cmocka_unit_test(the_component_lane_bounds_what_is_not_text),
         cmocka_unit_test(whatever_a_handler_does_ends_in_the_same_way),
         cmocka_unit_test(handlers_are_found_by_their_names_and_types),
         cmocka_unit_test(a_handler_rejects),
