@@ -102,15 +102,15 @@ static void limit_memory(rlim_t bytes) {
 }
 
 int weir_compile_child(int argc, char **argv) {
-    // argv: kind, stack bytes, memory bytes of guests, instances, memory bytes of this process
+    // argv: kind, stack bytes, memory bytes of guests, memory bytes of this process
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (argc != 5) {
+    if (argc != 4) {
         return child_fails("compile-guest is for weir's own use");
     }
     struct weir_engine_config config = {
         .stack_bytes = strtoull(argv[1], NULL, 10),
         .memory_bytes_max = strtoull(argv[2], NULL, 10),
-        .instances_max = (uint32_t)strtoul(argv[3], NULL, 10),
+        .instances_max = 1, // none is made here, and each takes addresses
     };
     struct product product = {.kind =
                                   strcmp(argv[0], kind_names[MODULE]) == 0 ? MODULE : COMPONENT};
@@ -127,7 +127,7 @@ int weir_compile_child(int argc, char **argv) {
     if (bytes == MAP_FAILED) {
         return child_fails("it is empty");
     }
-    limit_memory(strtoull(argv[4], NULL, 10));
+    limit_memory(strtoull(argv[3], NULL, 10));
     setrlimit(RLIMIT_CORE, &(struct rlimit){0});
     wasmtime_error_t *error =
         compile_here(engine, (struct weir_str){bytes, (size_t)info.st_size}, &product);
@@ -161,15 +161,12 @@ static int as_file(struct weir_str wasm, struct weir_error *err) {
 
 static int spawn(const struct weir_engine_config *config, enum kind kind, int in_fd, int out_fd,
                  int message_fd, pid_t *ret_child) {
-    char stack[ARGUMENT_BYTES], memory[ARGUMENT_BYTES], instances[ARGUMENT_BYTES],
-        most[ARGUMENT_BYTES];
+    char stack[ARGUMENT_BYTES], memory[ARGUMENT_BYTES], most[ARGUMENT_BYTES];
     snprintf(stack, sizeof stack, "%" PRIu64, config->stack_bytes);
     snprintf(memory, sizeof memory, "%" PRIu64, config->memory_bytes_max);
-    snprintf(instances, sizeof instances, "%" PRIu32, config->instances_max);
     snprintf(most, sizeof most, "%" PRIu64, config->compile_memory_bytes);
     char name[] = "weir", command[] = "compile-guest";
-    char *argv[] = {name, command, (char *)(uintptr_t)kind_names[kind], stack, memory, instances,
-                    most, NULL};
+    char *argv[] = {name, command, (char *)(uintptr_t)kind_names[kind], stack, memory, most, NULL};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t none;

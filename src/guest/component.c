@@ -23,13 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-// Bounds of a component's store. A component is made of several core instances (Python's of
-// dozens), which share one memory; bounds.memory holds for each memory.
 enum {
-    CORE_INSTANCES_MAX = 256,
-    TABLES_MAX = 256,
-    TABLE_ELEMENTS_MAX = 1 << 20,
-    MEMORIES_MAX = 4,
     IMPORTS_MAX = 256, // interfaces
     EXPORTS_MAX = 256, // of a component, and of an interface in it
 };
@@ -480,8 +474,9 @@ void weir_component_unload(struct weir_guest *guest) {
 
 weir_status weir_component_instantiate(struct weir_instance *instance, struct weir_error *err) {
     const struct weir_guest *guest = instance->guest;
-    wasmtime_store_limiter(instance->store, (int64_t)guest->args.memory_bytes, TABLE_ELEMENTS_MAX,
-                           CORE_INSTANCES_MAX, TABLES_MAX, MEMORIES_MAX);
+    wasmtime_store_limiter(instance->store, (int64_t)guest->args.memory_bytes,
+                           WEIR_COMPONENT_TABLE_ELEMENTS_MAX, WEIR_COMPONENT_INSTANCES_MAX,
+                           WEIR_COMPONENT_TABLES_MAX, WEIR_COMPONENT_MEMORIES_MAX);
     wasmtime_error_t *error = wasmtime_component_linker_instantiate(
         guest->component_linker, instance->context, guest->component, &instance->component);
     return error ? weir_instance_trapped(instance, error, NULL, err) : WEIR_OK;

@@ -19,6 +19,7 @@
 #include "base/thread.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -106,6 +107,23 @@ static void clock_stop(struct weir_engine_clock *clock) {
     free(clock);
 }
 
+// Whether the system has the addresses of so many memories.
+static weir_status check_addresses(uint64_t memories, struct weir_error *err) {
+    size_t bytes = memories * ADDRESSES_PER_INSTANCE;
+    void *addresses =
+        mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (addresses == MAP_FAILED) {
+        return weir_fail(
+            err, WEIR_LIMIT,
+            "the system has not the %zu GiB of address space (not of memory) that %" PRIu64
+            " memories of guests need; lower host.workers, or raise the limit "
+            "(ulimit -v)",
+            bytes >> 30, memories);
+    }
+    munmap(addresses, bytes);
+    return WEIR_OK;
+}
+
 // The engine's C API ends the process where it refuses its settings, so they are looked at before.
 static weir_status check_config(const struct weir_engine_config *config, struct weir_error *err) {
     if (config->stack_bytes == 0 || config->stack_bytes > WEIR_STACK_BYTES_MAX) {
@@ -121,17 +139,29 @@ static weir_status check_config(const struct weir_engine_config *config, struct 
         return weir_fail(err, WEIR_LIMIT, "%u instances at one time; the engine has 1 to %d",
                          config->instances_max, WEIR_INSTANCES_MAX);
     }
-    size_t bytes = config->instances_max * ADDRESSES_PER_INSTANCE;
-    void *addresses =
-        mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (addresses == MAP_FAILED) {
-        return weir_fail(err, WEIR_LIMIT,
-                         "the system has not the %zu GiB of address space (not of memory) that %u "
-                         "instances need; lower host.workers, or raise the limit (ulimit -v)",
-                         bytes >> 30, config->instances_max);
-    }
-    munmap(addresses, bytes);
-    return WEIR_OK;
+    return check_addresses(config->instances_max, err);
+}
+
+// What is the same for all instances: the engine maps what may be wanted at one time once, and a
+// fresh instance takes its place from that.
+static void set_pool(wasmtime_pooling_allocation_config_t *pool,
+                     const struct weir_engine_config *config, uint32_t memories, uint32_t tables,
+                     size_t table_elements) {
+    uint32_t instances = config->instances_max;
+    wasmtime_pooling_allocation_config_total_memories_set(pool, instances * memories);
+    wasmtime_pooling_allocation_config_total_tables_set(pool, instances * tables);
+    wasmtime_pooling_allocation_config_max_memories_per_module_set(pool, 1);
+    wasmtime_pooling_allocation_config_max_tables_per_module_set(pool, tables);
+    wasmtime_pooling_allocation_config_max_core_instance_size_set(pool, INSTANCE_BYTES_MAX);
+    wasmtime_pooling_allocation_config_table_elements_set(pool, table_elements);
+    wasmtime_pooling_allocation_config_max_memory_size_set(pool, config->memory_bytes_max);
+    wasmtime_pooling_allocation_config_max_unused_warm_slots_set(pool, instances);
+    wasmtime_pooling_allocation_config_linear_memory_keep_resident_set(pool, MEMORY_KEPT_BYTES);
+    wasmtime_pooling_allocation_config_table_keep_resident_set(pool, TABLE_KEPT_BYTES);
+    // Stacks of asynchronous calls and heaps of collected objects, of which guests have none; the
+    // engine would map gigabytes for them.
+    wasmtime_pooling_allocation_config_total_stacks_set(pool, 0);
+    wasmtime_pooling_allocation_config_total_gc_heaps_set(pool, 0);
 }
 
 static wasm_config_t *config_of(const struct weir_engine_config *config) {
@@ -160,34 +190,24 @@ static wasm_config_t *config_of(const struct weir_engine_config *config) {
 
     wasmtime_pooling_allocation_config_total_core_instances_set(pool, config->instances_max *
                                                                           WEIR_STORE_INSTANCES_MAX);
-    wasmtime_pooling_allocation_config_total_memories_set(pool, config->instances_max);
-    wasmtime_pooling_allocation_config_total_tables_set(pool, config->instances_max *
-                                                                  TABLES_PER_MODULE_MAX);
-    wasmtime_pooling_allocation_config_max_memories_per_module_set(pool, 1);
-    wasmtime_pooling_allocation_config_max_tables_per_module_set(pool, TABLES_PER_MODULE_MAX);
-    wasmtime_pooling_allocation_config_max_core_instance_size_set(pool, INSTANCE_BYTES_MAX);
-    wasmtime_pooling_allocation_config_table_elements_set(pool, TABLE_ELEMENTS_MAX);
-    wasmtime_pooling_allocation_config_max_memory_size_set(pool, config->memory_bytes_max);
-    wasmtime_pooling_allocation_config_max_unused_warm_slots_set(pool, config->instances_max);
-    wasmtime_pooling_allocation_config_linear_memory_keep_resident_set(pool, MEMORY_KEPT_BYTES);
-    wasmtime_pooling_allocation_config_table_keep_resident_set(pool, TABLE_KEPT_BYTES);
+    set_pool(pool, config, 1, TABLES_PER_MODULE_MAX, TABLE_ELEMENTS_MAX);
     wasmtime_pooling_allocation_strategy_set(settings, pool);
     wasmtime_pooling_allocation_config_delete(pool);
     return settings;
 }
 
 // Components: what the core lane forbids for the sake of its own checks is allowed here, since the
-// component's types stand before those of its modules. Memories are mapped when they are wanted: a
-// component's may be any number, of any size, and making an instance of it costs much more than
-// that.
+// component's types stand before those of its modules.
 static wasm_config_t *component_config_of(const struct weir_engine_config *config) {
     wasm_config_t *settings = wasm_config_new();
-    if (!settings) {
+    wasmtime_pooling_allocation_config_t *pool = wasmtime_pooling_allocation_config_new();
+    if (!settings || !pool) {
         return NULL;
     }
     wasmtime_config_epoch_interruption_set(settings, true);
     wasmtime_config_max_wasm_stack_set(settings, config->stack_bytes);
     wasmtime_config_cranelift_opt_level_set(settings, WASMTIME_OPT_LEVEL_SPEED);
+    wasmtime_config_memory_may_move_set(settings, false);
     wasmtime_config_wasm_threads_set(settings, false);
     wasmtime_config_wasm_memory64_set(settings, false);
     wasmtime_config_wasm_gc_set(settings, false);
@@ -195,6 +215,20 @@ static wasm_config_t *component_config_of(const struct weir_engine_config *confi
     wasmtime_config_wasm_component_model_set(settings, true);
     // Guests are not asynchronous; without it a call costs a quarter of what it does with.
     wasmtime_config_concurrency_support_set(settings, false);
+    set_pool(pool, config, WEIR_COMPONENT_MEMORIES_MAX, WEIR_COMPONENT_TABLES_MAX,
+             WEIR_COMPONENT_TABLE_ELEMENTS_MAX);
+    wasmtime_pooling_allocation_config_total_component_instances_set(pool, config->instances_max);
+    wasmtime_pooling_allocation_config_max_component_instance_size_set(pool, INSTANCE_BYTES_MAX);
+    wasmtime_pooling_allocation_config_max_core_instances_per_component_set(
+        pool, WEIR_COMPONENT_INSTANCES_MAX);
+    wasmtime_pooling_allocation_config_total_core_instances_set(
+        pool, config->instances_max * WEIR_COMPONENT_INSTANCES_MAX);
+    wasmtime_pooling_allocation_config_max_memories_per_component_set(pool,
+                                                                      WEIR_COMPONENT_MEMORIES_MAX);
+    wasmtime_pooling_allocation_config_max_tables_per_component_set(pool,
+                                                                    WEIR_COMPONENT_TABLES_MAX);
+    wasmtime_pooling_allocation_strategy_set(settings, pool);
+    wasmtime_pooling_allocation_config_delete(pool);
     return settings;
 }
 
@@ -202,6 +236,10 @@ weir_status weir_engine_want_components(struct weir_engine *engine, struct weir_
     weir_status status = WEIR_OK;
     pthread_mutex_lock(&engine->components_lock);
     if (!atomic_load(&engine->components)) {
+        status = check_addresses(
+            (uint64_t)engine->config.instances_max * WEIR_COMPONENT_MEMORIES_MAX, err);
+    }
+    if (status == WEIR_OK && !atomic_load(&engine->components)) {
         wasm_config_t *settings = component_config_of(&engine->config);
         wasm_engine_t *components = settings ? wasm_engine_new_with_config(settings) : NULL;
         atomic_store(&engine->components, components);

@@ -15,6 +15,15 @@
 // Instances of one store: the guest's own, and the one beside it (batch.c).
 enum { WEIR_STORE_INSTANCES_MAX = 2 };
 
+// Of one component's instance. It is made of several core instances (of Python dozens), which share
+// one memory; bounds.memory holds for each memory.
+enum {
+    WEIR_COMPONENT_INSTANCES_MAX = 128,
+    WEIR_COMPONENT_MEMORIES_MAX = 2,
+    WEIR_COMPONENT_TABLES_MAX = 16,
+    WEIR_COMPONENT_TABLE_ELEMENTS_MAX = 64 * 1024, // of each table
+};
+
 struct weir_engine {
     wasm_engine_t *wasm;
     _Atomic(wasm_engine_t *) components; // NULL until a component is loaded
