@@ -58,12 +58,39 @@ static wasmtime_error_t *compile_here(struct weir_engine *engine, struct weir_st
 }
 
 // Maps compiled code, by a descriptor that stays what it was.
-static wasmtime_error_t *map(struct weir_engine *engine, int fd, struct product *product) {
+static wasmtime_error_t *map_file(struct weir_engine *engine, int fd, struct product *product) {
     char path[PATH_BYTES];
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     return product->kind == MODULE
                ? wasmtime_module_deserialize_file(engine->wasm, path, &product->module)
                : wasmtime_component_deserialize_file(engine->components, path, &product->component);
+}
+
+// Copies it, for a file that the system lets nobody execute (a file system mounted noexec).
+static wasmtime_error_t *copy_file(struct weir_engine *engine, int fd, struct product *product) {
+    struct stat info;
+    void *code = fstat(fd, &info) == 0 && info.st_size > 0
+                     ? mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0)
+                     : MAP_FAILED;
+    if (code == MAP_FAILED) {
+        return wasmtime_error_new("the compiled code cannot be read");
+    }
+    size_t size = (size_t)info.st_size;
+    wasmtime_error_t *error =
+        product->kind == MODULE
+            ? wasmtime_module_deserialize(engine->wasm, code, size, &product->module)
+            : wasmtime_component_deserialize(engine->components, code, size, &product->component);
+    munmap(code, size);
+    return error;
+}
+
+static wasmtime_error_t *load(struct weir_engine *engine, int fd, struct product *product) {
+    wasmtime_error_t *error = map_file(engine, fd, product);
+    if (!error) {
+        return NULL;
+    }
+    wasmtime_error_delete(error);
+    return copy_file(engine, fd, product);
 }
 
 // ---- the child
@@ -209,26 +236,22 @@ static bool listen_to(int fd, int64_t until_ns, char ret_message[MESSAGE_BYTES])
     }
 }
 
-static weir_status judge(const struct weir_engine_config *config, int status, char *message,
+static weir_status judge(const struct weir_engine_config *config, int status, const char *message,
                          struct weir_error *err) {
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
         return WEIR_OK;
     }
-    size_t size = strlen(message);
-    while (size > 0 && message[size - 1] == '\n') {
-        size--;
-    }
     char shown[WEIR_ERROR_MESSAGE_BYTES / 2];
-    weir_show((struct weir_str){message, size}, shown, sizeof shown);
+    weir_show((struct weir_str){message, strcspn(message, "\n")}, shown, sizeof shown);
     if (WIFEXITED(status) && WEXITSTATUS(status) == CHILD_REFUSES) {
         return weir_fail(err, WEIR_INVALID, "%s", shown);
     }
     // Where memory is refused to it, the compiler ends itself.
-    return weir_fail(err, WEIR_LIMIT,
-                     "its compiler was ended by signal %d; it may use the %" PRIu64
-                     " bytes of host.compile_memory: %s",
-                     WIFSIGNALED(status) ? WTERMSIG(status) : 0, config->compile_memory_bytes,
-                     shown);
+    return weir_fail(
+        err, WEIR_LIMIT,
+        "compiling it ended with signal %d, as it does where it needs more memory than "
+        "host.compile_memory allows (%" PRIu64 " bytes): %s",
+        WIFSIGNALED(status) ? WTERMSIG(status) : 0, config->compile_memory_bytes, shown);
 }
 
 // Runs the child. The code is in out_fd then.
@@ -268,9 +291,9 @@ static weir_status compile_there(const struct weir_engine_config *config, enum k
                                   config->compile_time_ns / WEIR_NS_PER_MS);
 }
 
-static weir_status map_or_fail(struct weir_engine *engine, int fd, struct product *product,
-                               struct weir_error *err) {
-    wasmtime_error_t *error = map(engine, fd, product);
+static weir_status load_or_fail(struct weir_engine *engine, int fd, struct product *product,
+                                struct weir_error *err) {
+    wasmtime_error_t *error = load(engine, fd, product);
     return error ? weir_engine_fail(error, NULL, WEIR_INVALID, err) : WEIR_OK;
 }
 
@@ -284,7 +307,7 @@ static weir_status compile_into_cache(struct weir_engine *engine, struct weir_st
     }
     weir_status status = compile_there(&engine->config, product->kind, wasm, fd, err);
     if (status == WEIR_OK) {
-        status = map_or_fail(engine, fd, product, err);
+        status = load_or_fail(engine, fd, product, err);
     }
     weir_cache_end(&engine->config.cache, folder_fd, fd, temporary, name, status == WEIR_OK);
     close(fd);
@@ -299,7 +322,7 @@ static weir_status compile_without_cache(struct weir_engine *engine, struct weir
     }
     weir_status status = compile_there(&engine->config, product->kind, wasm, fd, err);
     if (status == WEIR_OK) {
-        status = map_or_fail(engine, fd, product, err);
+        status = load_or_fail(engine, fd, product, err);
     }
     close(fd);
     return status;
@@ -320,7 +343,7 @@ static weir_status compile(struct weir_engine *engine, struct weir_str wasm,
     status = weir_cache_name(wasm, kind_names[product->kind], name, err);
     if (status == WEIR_OK) {
         int fd = weir_cache_find(folder_fd, name);
-        wasmtime_error_t *error = fd >= 0 ? map(engine, fd, product) : NULL;
+        wasmtime_error_t *error = fd >= 0 ? load(engine, fd, product) : NULL;
         bool is_found = fd >= 0 && !error;
         if (error) {
             wasmtime_error_delete(error); // of another machine, or damaged: it is made anew
