@@ -109,17 +109,12 @@ int weir_cache_find(int folder_fd, const char *name) {
     return fd;
 }
 
-int weir_cache_begin(int folder_fd, char ret_temporary[WEIR_CACHE_NAME_BYTES],
-                     struct weir_error *err) {
+int weir_cache_begin(int folder_fd, char ret_temporary[WEIR_CACHE_NAME_BYTES]) {
     static atomic_uint count;
     snprintf(ret_temporary, WEIR_CACHE_NAME_BYTES, TEMPORARY_PREFIX "%ld-%u", (long)getpid(),
              atomic_fetch_add(&count, 1));
     unlinkat(folder_fd, ret_temporary, 0); // of a process of that number that was killed
-    int fd = openat(folder_fd, ret_temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0) {
-        weir_fail_errno(err, errno, "a file in the cache of compiled guests");
-    }
-    return fd;
+    return openat(folder_fd, ret_temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 }
 
 // ---- room

@@ -34,9 +34,9 @@ weir_status weir_cache_name(struct weir_str wasm, const char *kind,
 // Opens a file and notes that it is used. -1: there is none that may be used.
 int weir_cache_find(int folder_fd, const char *name);
 
-// Opens a new file for writing and reading, which has no name yet that is found. -1 and err.
-int weir_cache_begin(int folder_fd, char ret_temporary[WEIR_CACHE_NAME_BYTES],
-                     struct weir_error *err);
+// Opens a new file for writing and reading, which has no name yet that is found. -1: it cannot be
+// made, with errno.
+int weir_cache_begin(int folder_fd, char ret_temporary[WEIR_CACHE_NAME_BYTES]);
 // Ends it: makes it durable and gives it its name, or takes it away. The file stays open.
 void weir_cache_end(const struct weir_cache_config *config, int folder_fd, int file_fd,
                     const char *temporary, const char *name, bool is_good);

@@ -33,7 +33,11 @@
 enum {
     MESSAGE_BYTES = 4096, // of what the child says
     ARGUMENT_BYTES = 24,
-    CHILD_REFUSES = 3, // exit status: the bytes are refused, and standard error says why
+    // Exit statuses; standard error says more.
+    CHILD_REFUSES = 3,      // the bytes
+    CHILD_CANNOT_WRITE = 4, // the code, for want of room on the disk
+    // The child ends by itself then, should its parent be gone before it could be told to.
+    CHILD_S_MAX = 2 * 60 * 60,
     PATH_BYTES = 64,
 };
 
@@ -131,6 +135,7 @@ static void limit_memory(rlim_t bytes) {
 int weir_compile_child(int argc, char **argv) {
     // argv: kind, stack bytes, memory bytes of guests, memory bytes of this process
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    alarm(CHILD_S_MAX);
     if (argc != 4) {
         return child_fails("compile-guest is for weir's own use");
     }
@@ -167,8 +172,7 @@ int weir_compile_child(int argc, char **argv) {
     if (error) {
         return child_refuses(error);
     }
-    return write_all(STDOUT_FILENO, code.data, code.size) ? 0
-                                                          : child_fails("the code cannot be kept");
+    return write_all(STDOUT_FILENO, code.data, code.size) ? 0 : CHILD_CANNOT_WRITE;
 }
 
 // ---- its parent
@@ -246,6 +250,9 @@ static weir_status judge(const struct weir_engine_config *config, int status, co
     if (WIFEXITED(status) && WEXITSTATUS(status) == CHILD_REFUSES) {
         return weir_fail(err, WEIR_INVALID, "%s", shown);
     }
+    if (WIFEXITED(status) && WEXITSTATUS(status) == CHILD_CANNOT_WRITE) {
+        return weir_fail(err, WEIR_UNAVAILABLE, "there is no room for its compiled code");
+    }
     // Where memory is refused to it, the compiler ends itself.
     return weir_fail(
         err, WEIR_LIMIT,
@@ -278,9 +285,7 @@ static weir_status compile_there(const struct weir_engine_config *config, enum k
     bool is_in_time =
         listen_to(pipe_fds[0], weir_clock_monotonic_ns() + config->compile_time_ns, message);
     int status = 0;
-    if (!is_in_time) {
-        kill(child, SIGKILL);
-    }
+    kill(child, SIGKILL); // who has closed its standard error has ended, and is not changed by it
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
     }
     close(pipe_fds[0]);
@@ -297,23 +302,7 @@ static weir_status load_or_fail(struct weir_engine *engine, int fd, struct produ
     return error ? weir_engine_fail(error, NULL, WEIR_INVALID, err) : WEIR_OK;
 }
 
-static weir_status compile_into_cache(struct weir_engine *engine, struct weir_str wasm,
-                                      int folder_fd, const char *name, struct product *product,
-                                      struct weir_error *err) {
-    char temporary[WEIR_CACHE_NAME_BYTES];
-    int fd = weir_cache_begin(folder_fd, temporary, err);
-    if (fd < 0) {
-        return err ? err->status : WEIR_OTHER;
-    }
-    weir_status status = compile_there(&engine->config, product->kind, wasm, fd, err);
-    if (status == WEIR_OK) {
-        status = load_or_fail(engine, fd, product, err);
-    }
-    weir_cache_end(&engine->config.cache, folder_fd, fd, temporary, name, status == WEIR_OK);
-    close(fd);
-    return status;
-}
-
+// The code goes to a file of this process alone.
 static weir_status compile_without_cache(struct weir_engine *engine, struct weir_str wasm,
                                          struct product *product, struct weir_error *err) {
     int fd = memfd_create("guest-code", MFD_CLOEXEC);
@@ -326,6 +315,24 @@ static weir_status compile_without_cache(struct weir_engine *engine, struct weir
     }
     close(fd);
     return status;
+}
+
+static weir_status compile_into_cache(struct weir_engine *engine, struct weir_str wasm,
+                                      int folder_fd, const char *name, struct product *product,
+                                      struct weir_error *err) {
+    char temporary[WEIR_CACHE_NAME_BYTES];
+    int fd = weir_cache_begin(folder_fd, temporary);
+    if (fd < 0) {
+        return compile_without_cache(engine, wasm, product, err);
+    }
+    weir_status status = compile_there(&engine->config, product->kind, wasm, fd, err);
+    if (status == WEIR_OK) {
+        status = load_or_fail(engine, fd, product, err);
+    }
+    weir_cache_end(&engine->config.cache, folder_fd, fd, temporary, name, status == WEIR_OK);
+    close(fd);
+    // A disk that is full is no reason not to run a guest.
+    return status == WEIR_UNAVAILABLE ? compile_without_cache(engine, wasm, product, err) : status;
 }
 
 static weir_status compile(struct weir_engine *engine, struct weir_str wasm,

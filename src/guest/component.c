@@ -109,38 +109,12 @@ static void describe_function(const wasmtime_component_func_type_t *type,
 
 // ---- exports
 
-// Whether a function has one parameter of that type (NULL: none), and that result.
-static bool has_type(const wasmtime_component_func_type_t *type, const struct weir_wit_type *param,
-                     const struct weir_wit_type *result) {
-    wasmtime_component_valtype_t actual;
-    size_t count = wasmtime_component_func_type_param_count(type);
-    if (wasmtime_component_func_type_async(type) || count != (param ? 1u : 0u)) {
-        return false;
-    }
-    if (param) {
-        const char *name;
-        size_t size;
-        if (!wasmtime_component_func_type_param_nth(type, 0, &name, &size, &actual)) {
-            return false;
-        }
-        bool is_match = weir_values_match(param, &actual);
-        wasmtime_component_valtype_delete(&actual);
-        if (!is_match) {
-            return false;
-        }
-    }
-    if (!wasmtime_component_func_type_result(type, &actual)) {
-        return false;
-    }
-    bool is_match = weir_values_match(result, &actual);
-    wasmtime_component_valtype_delete(&actual);
-    return is_match;
-}
-
 // result<_, _>, as wasi:cli/run's
 static const struct weir_wit_field plain_result_cases[] = {{.name = "ok"}, {.name = "err"}};
 static const struct weir_wit_type plain_result = {
     .kind = WEIR_WIT_RESULT, .host_size = 1, .fields = plain_result_cases, .field_count = 2};
+
+static const struct weir_wit_field handler_params[] = {{.name = "ev", .type = &weir_wit_event}};
 
 static weir_status set_main(struct weir_guest *guest, enum weir_main_kind kind,
                             struct weir_str export,
@@ -179,25 +153,55 @@ static weir_status inspect_function(struct weir_guest *guest,
                                     struct weir_str export,
                                     const wasmtime_component_export_index_t *interface,
                                     struct weir_str name, struct weir_error *err) {
-    char text[WEIR_ODD_TYPE_BYTES];
     bool is_cli_run = weir_str_has_prefix(export, WEIR_STR("wasi:cli/run@"));
     bool is_run = is_cli_run || (!interface && weir_str_equal(name, WEIR_STR("run")));
-    if (is_run && has_type(type, NULL, is_cli_run ? &plain_result : &weir_wit_ran)) {
+    if (is_run &&
+        weir_values_match_function(NULL, 0, is_cli_run ? &plain_result : &weir_wit_ran, type)) {
         return set_main(guest, is_cli_run ? WEIR_MAIN_CLI_RUN : WEIR_MAIN_RUN, export, interface,
                         name, err);
     }
-    describe_function(type, text);
-    if (is_run) {
-        return weir_fail(err, WEIR_INVALID, "it exports run as %s; it must be %s", text,
-                         is_cli_run ? "func() -> result" : "func() -> result<_, string>");
-    }
-    if (has_type(type, &weir_wit_event, &weir_wit_handled)) {
+    if (!is_run && weir_values_match_function(handler_params, 1, &weir_wit_handled, type)) {
         return add_handler(guest, export, interface, name, false, err);
     }
-    if (has_type(type, &weir_wit_event, &weir_wit_handled_or_rejected)) {
+    if (!is_run &&
+        weir_values_match_function(handler_params, 1, &weir_wit_handled_or_rejected, type)) {
         return add_handler(guest, export, interface, name, true, err);
     }
-    return weir_guest_add_odd(guest, name, text, err);
+    char text[WEIR_ODD_TYPE_BYTES];
+    describe_function(type, text);
+    return is_run ? weir_fail(err, WEIR_INVALID, "it exports run as %s; it must be %s", text,
+                              is_cli_run ? "func() -> result" : "func() -> result<_, string>")
+                  : weir_guest_add_odd(guest, name, text, err);
+}
+
+// One thing that an interface has, which is to be deleted. False: there are not so many.
+static bool get_of_interface(const wasmtime_component_instance_type_t *type,
+                             const wasm_engine_t *engine, size_t nth, struct weir_str *ret_name,
+                             wasmtime_component_item_t *ret_item) {
+    wasmtime_component_extern_t *found;
+    if (!wasmtime_component_instance_type_export_nth(type, engine, nth, &ret_name->data,
+                                                     &ret_name->size, &found)) {
+        return false;
+    }
+    wasmtime_component_extern_type(found, ret_item);
+    wasmtime_component_extern_delete(found);
+    return true;
+}
+
+static weir_status inspect_method(struct weir_guest *guest,
+                                  const wasmtime_component_func_type_t *type,
+                                  struct weir_str interface,
+                                  const wasmtime_component_export_index_t *index,
+                                  struct weir_str name, struct weir_error *err) {
+    char *whole;
+    int size = asprintf(&whole, "%.*s#%.*s", WEIR_STR_ARG(interface), WEIR_STR_ARG(name));
+    if (size < 0) {
+        return weir_fail_no_memory(err, "an export's name");
+    }
+    struct weir_str export = {.data = whole, .size = (size_t)size};
+    weir_status status = inspect_function(guest, type, export, index, name, err);
+    free(whole);
+    return status;
 }
 
 // The functions of an exported interface.
@@ -213,28 +217,13 @@ static weir_status inspect_interface(struct weir_guest *guest,
     wasmtime_component_export_index_t *index =
         wasmtime_component_get_export_index(guest->component, NULL, interface.data, interface.size);
     weir_status status = index ? WEIR_OK : weir_fail_no_memory(err, "an export's name");
-    for (size_t i = 0; status == WEIR_OK && i < count; i++) {
-        struct weir_str name;
-        wasmtime_component_extern_t *export;
-        wasmtime_component_item_t item;
-        if (!wasmtime_component_instance_type_export_nth(type, engine, i, &name.data, &name.size,
-                                                         &export)) {
-            break;
-        }
-        wasmtime_component_extern_type(export, &item);
+    struct weir_str name;
+    wasmtime_component_item_t item;
+    for (size_t i = 0; status == WEIR_OK && get_of_interface(type, engine, i, &name, &item); i++) {
         if (item.kind == WASMTIME_COMPONENT_ITEM_COMPONENT_FUNC) {
-            char *whole;
-            int size = asprintf(&whole, "%.*s#%.*s", WEIR_STR_ARG(interface), WEIR_STR_ARG(name));
-            if (size < 0) {
-                status = weir_fail_no_memory(err, "an export's name");
-            } else {
-                struct weir_str text = {.data = whole, .size = (size_t)size};
-                status = inspect_function(guest, item.of.component_func, text, index, name, err);
-                free(whole);
-            }
+            status = inspect_method(guest, item.of.component_func, interface, index, name, err);
         }
         wasmtime_component_item_delete(&item);
-        wasmtime_component_extern_delete(export);
     }
     if (index) {
         wasmtime_component_export_index_delete(index);
@@ -287,17 +276,11 @@ static weir_status check_functions(const struct weir_guest *guest, struct weir_s
                                    const wasmtime_component_instance_type_t *type,
                                    struct weir_error *err) {
     const wasm_engine_t *engine = guest->engine->components;
-    size_t count = wasmtime_component_instance_type_export_count(type, engine);
     weir_status status = WEIR_OK;
-    for (size_t i = 0; status == WEIR_OK && i < count && i < EXPORTS_MAX; i++) {
-        struct weir_str name;
-        wasmtime_component_extern_t *import;
-        wasmtime_component_item_t item;
-        if (!wasmtime_component_instance_type_export_nth(type, engine, i, &name.data, &name.size,
-                                                         &import)) {
-            break;
-        }
-        wasmtime_component_extern_type(import, &item);
+    struct weir_str name;
+    wasmtime_component_item_t item;
+    // Each has a name of its own, and the first that weir has not is the last to be looked at.
+    for (size_t i = 0; status == WEIR_OK && get_of_interface(type, engine, i, &name, &item); i++) {
         if (item.kind == WASMTIME_COMPONENT_ITEM_COMPONENT_FUNC &&
             !weir_imports_fit(interface, name, item.of.component_func)) {
             char shown[WEIR_SHOW_BYTES];
@@ -306,7 +289,6 @@ static weir_status check_functions(const struct weir_guest *guest, struct weir_s
                                weir_show(name, shown, sizeof shown), WEIR_STR_ARG(interface));
         }
         wasmtime_component_item_delete(&item);
-        wasmtime_component_extern_delete(import);
     }
     return status;
 }

@@ -164,10 +164,10 @@ static void set_pool(wasmtime_pooling_allocation_config_t *pool,
     wasmtime_pooling_allocation_config_total_gc_heaps_set(pool, 0);
 }
 
-static wasm_config_t *config_of(const struct weir_engine_config *config) {
+// What holds for modules and components alike. NULL: no memory.
+static wasm_config_t *common_config(const struct weir_engine_config *config) {
     wasm_config_t *settings = wasm_config_new();
-    wasmtime_pooling_allocation_config_t *pool = wasmtime_pooling_allocation_config_new();
-    if (!settings || !pool) {
+    if (!settings) {
         return NULL;
     }
     wasmtime_config_epoch_interruption_set(settings, true);
@@ -178,9 +178,18 @@ static wasm_config_t *config_of(const struct weir_engine_config *config) {
     wasmtime_config_memory_may_move_set(settings, false);
     wasmtime_config_wasm_threads_set(settings, false);
     wasmtime_config_wasm_memory64_set(settings, false);
-    wasmtime_config_wasm_multi_memory_set(settings, false);
     wasmtime_config_wasm_gc_set(settings, false);
     wasmtime_config_wasm_function_references_set(settings, false);
+    return settings;
+}
+
+static wasm_config_t *config_of(const struct weir_engine_config *config) {
+    wasm_config_t *settings = common_config(config);
+    wasmtime_pooling_allocation_config_t *pool = wasmtime_pooling_allocation_config_new();
+    if (!settings || !pool) {
+        return NULL;
+    }
+    wasmtime_config_wasm_multi_memory_set(settings, false);
     wasmtime_config_wasm_component_model_set(settings, false);
     // The C API ends the process where it is asked for the type of an export that has a v128 or an
     // exnref in its signature, and there is no way to know before it is asked.
@@ -199,19 +208,11 @@ static wasm_config_t *config_of(const struct weir_engine_config *config) {
 // Components: what the core lane forbids for the sake of its own checks is allowed here, since the
 // component's types stand before those of its modules.
 static wasm_config_t *component_config_of(const struct weir_engine_config *config) {
-    wasm_config_t *settings = wasm_config_new();
+    wasm_config_t *settings = common_config(config);
     wasmtime_pooling_allocation_config_t *pool = wasmtime_pooling_allocation_config_new();
     if (!settings || !pool) {
         return NULL;
     }
-    wasmtime_config_epoch_interruption_set(settings, true);
-    wasmtime_config_max_wasm_stack_set(settings, config->stack_bytes);
-    wasmtime_config_cranelift_opt_level_set(settings, WASMTIME_OPT_LEVEL_SPEED);
-    wasmtime_config_memory_may_move_set(settings, false);
-    wasmtime_config_wasm_threads_set(settings, false);
-    wasmtime_config_wasm_memory64_set(settings, false);
-    wasmtime_config_wasm_gc_set(settings, false);
-    wasmtime_config_wasm_function_references_set(settings, false);
     wasmtime_config_wasm_component_model_set(settings, true);
     // Guests are not asynchronous; without it a call costs a quarter of what it does with.
     wasmtime_config_concurrency_support_set(settings, false);

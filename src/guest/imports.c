@@ -413,35 +413,14 @@ weir_status weir_imports_define_component(wasmtime_component_linker_instance_t *
     return error ? weir_engine_fail(error, NULL, WEIR_OTHER, err) : WEIR_OK;
 }
 
-static bool fits(const struct weir_wit_function *function,
-                 const wasmtime_component_func_type_t *type) {
-    wasmtime_component_valtype_t part;
-    bool is_fit = wasmtime_component_func_type_param_count(type) == function->param_count &&
-                  !wasmtime_component_func_type_async(type);
-    for (uint32_t i = 0; is_fit && i < function->param_count; i++) {
-        const char *name;
-        size_t size;
-        is_fit = wasmtime_component_func_type_param_nth(type, i, &name, &size, &part);
-        if (is_fit) {
-            is_fit = weir_values_match(function->params[i].type, &part);
-            wasmtime_component_valtype_delete(&part);
-        }
-    }
-    if (!is_fit || !wasmtime_component_func_type_result(type, &part)) {
-        return false;
-    }
-    is_fit = weir_values_match(function->result, &part);
-    wasmtime_component_valtype_delete(&part);
-    return is_fit;
-}
-
 bool weir_imports_fit(struct weir_str interface, struct weir_str name,
                       const wasmtime_component_func_type_t *type) {
     for (size_t i = 0; i < WEIR_IMPORT_COUNT; i++) {
         const struct weir_wit_function *function = &weir_wit_imports[i];
         if (weir_str_equal(interface, weir_str_of(function->interface)) &&
             weir_str_equal(name, weir_str_of(function->name))) {
-            return fits(function, type);
+            return weir_values_match_function(function->params, function->param_count,
+                                              function->result, type);
         }
     }
     return false;

@@ -674,3 +674,18 @@ bool weir_values_match(const struct weir_wit_type *type,
     }
     return false;
 }
+
+bool weir_values_match_function(const struct weir_wit_field *params, uint32_t param_count,
+                                const struct weir_wit_type *result,
+                                const wasmtime_component_func_type_t *type) {
+    wasmtime_component_valtype_t part;
+    bool is_match = wasmtime_component_func_type_param_count(type) == param_count &&
+                    !wasmtime_component_func_type_async(type);
+    for (uint32_t i = 0; is_match && i < param_count; i++) {
+        const char *name;
+        size_t size;
+        is_match = wasmtime_component_func_type_param_nth(type, i, &name, &size, &part) &&
+                   match_part(true, &part, params[i].type);
+    }
+    return is_match && match_part(wasmtime_component_func_type_result(type, &part), &part, result);
+}

@@ -70,4 +70,9 @@ weir_status weir_values_lift(struct weir_values *values, const struct weir_wit_t
 bool weir_values_match(const struct weir_wit_type *type,
                        const wasmtime_component_valtype_t *valtype);
 
+// The same of a function: its parameters, in order, whatever their names, and its result.
+bool weir_values_match_function(const struct weir_wit_field *params, uint32_t param_count,
+                                const struct weir_wit_type *result,
+                                const wasmtime_component_func_type_t *type);
+
 #endif

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from harness import GUESTS_DIR, guest_path, handling
+from harness import DEADLINE_S, GUESTS_DIR, WEIR_BIN, guest_path, handling
 
 
 def folder_of(site):
@@ -57,6 +57,21 @@ def test_a_folder_that_others_may_write_to_is_refused(site):
     result = site.command("check", str(site.write_config(config_of(site))), status=2)
     assert "host.cache" in result.stderr.decode()
     assert not list(folder_of(site).iterdir())
+
+
+def test_a_full_disk_keeps_no_guest_from_running(site):
+    """The folder is on a file system that has less room than the compiled code needs."""
+    folder_of(site).mkdir()
+    alone = ["unshare", "-rm", "sh", "-euc"]
+    mount = f"mount -t tmpfs -o size=16k,mode=700 none {folder_of(site)}; "
+    if subprocess.run([*alone, mount], check=False, capture_output=True).returncode != 0:
+        pytest.skip("no file system can be mounted here")
+    command = mount + f'"$@" && echo left: $(ls -A {folder_of(site)})'
+    config = site.write_config(config_of(site))
+    result = subprocess.run([*alone, command, "-", WEIR_BIN, "check", config], check=True,
+                            capture_output=True, text=True, timeout=DEADLINE_S, cwd=site.root)
+    assert "handlers: handle-event" in result.stdout
+    assert result.stdout.endswith("left:\n")
 
 
 @pytest.fixture(scope="module", name="bomb")

@@ -89,6 +89,7 @@ DEEDS = {
     "sleep": "bounds.time",
     "print": "bounds.output",
     "throw": "",
+    "trap": "",
     "recurse": "",
     "allocate": "",
 }

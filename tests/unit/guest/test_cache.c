@@ -47,9 +47,8 @@ static int open_it(void) {
 
 static void put(int folder, const char *name, size_t size, bool is_good) {
     char temporary[WEIR_CACHE_NAME_BYTES];
-    struct weir_error err;
     char *bytes = calloc(1, size);
-    int fd = weir_cache_begin(folder, temporary, &err);
+    int fd = weir_cache_begin(folder, temporary);
     assert_true(fd >= 0);
     assert_int_equal(write(fd, bytes, size), size);
     assert_int_equal(weir_cache_find(folder, name), -1); // before it is whole
