@@ -88,8 +88,9 @@ static weir_status spend_list(struct weir_values *values, uint64_t count,
     return spend(values, count * element->guest_size, err);
 }
 
-// As much of a text as is UTF-8: the engine ends the process where it is not. All that weir passes
-// is, but for the end of a message that was cut to fit.
+// As much of a text as is UTF-8. An event's texts are by their contract (event.h), which nobody
+// checks where a source makes one, and the engine ends the process where it is given another: a
+// source's mistake would end weir. It costs 2 us for 64 KiB.
 static struct weir_str readable(struct weir_str text) {
     if (weir_utf8_valid(text)) {
         return text;
