@@ -3,26 +3,27 @@
 """Writes what `weir new` copies into a project as a C source, so that weir needs no data folder.
 
 Each file below the given folders of the tree becomes a string of C and a row of
-weir_embedded_files (src/project/embedded.h). What tools leave beside sources is left out. The
+weir_embedded_files (src/project/embedded.h). What tools leave beside sources is left out, and what tests an SDK. The
 depfile names the folders too, so that ninja notices a file that comes or goes.
 """
 
 import argparse
 import pathlib
 
+LEFT_OUT_OF = {"sdk": {"test", "tests"}}
 LEFT_OUT = {"target", "node_modules", "__pycache__", "build", "dist", ".venv", ".weir"}
 # A project is small, and so is what weir carries of it.
 FILE_BYTES_MAX = 256 * 1024
 LINE_BYTES = 64
 
 
-def files_below(folder):
+def files_below(folder, left_out):
     for path in sorted(folder.iterdir()):
-        if path.name in LEFT_OUT or path.suffix == ".pyc":
+        if path.name in left_out or path.suffix == ".pyc":
             continue
         if path.is_dir():
             yield path
-            yield from files_below(path)
+            yield from files_below(path, left_out)
         else:
             yield path
 
@@ -54,7 +55,7 @@ def main():
     for name in args.folders:
         folder = args.root / name
         inputs.append(folder)
-        for path in files_below(folder):
+        for path in files_below(folder, LEFT_OUT | LEFT_OUT_OF.get(name, set())):
             inputs.append(path)
             if path.is_dir():
                 continue
