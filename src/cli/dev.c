@@ -33,6 +33,7 @@ struct dev {
     struct weir_process weir; // pid 0: none runs
     int stop_fd;
     bool is_stopped;
+    bool is_anew; // the configuration has changed since weir was started
 };
 
 static void tell(const struct dev *dev, enum weir_log_level level, const char *message) {
@@ -77,8 +78,8 @@ static void weir_has_ended(struct dev *dev) {
 
 // ---- building ----
 
-// Builds, and has what runs take it over; is_anew: the configuration changed.
-static void build(struct dev *dev, bool is_anew) {
+// Builds, and has what runs take it over.
+static void build(struct dev *dev) {
     struct weir_error err;
     if (weir_cli_build(dev->cli, &dev->project, dev->stop_fd, &dev->is_stopped) != WEIR_EXIT_DONE) {
         if (!dev->is_stopped) {
@@ -88,11 +89,12 @@ static void build(struct dev *dev, bool is_anew) {
         }
         return;
     }
-    if (dev->weir.pid > 0 && !is_anew) {
+    if (dev->weir.pid > 0 && !dev->is_anew) {
         kill(dev->weir.pid, SIGHUP);
         return;
     }
     end_weir(dev);
+    dev->is_anew = false;
     if (start_weir(dev, &err) != WEIR_OK) {
         weir_cli_failed(dev->cli, "dev: %s", err.message);
     }
@@ -116,7 +118,8 @@ static void reopen(struct dev *dev) {
     }
     weir_project_finish(&dev->project);
     dev->project = project;
-    build(dev, true);
+    dev->is_anew = true;
+    build(dev);
 }
 
 // ---- waiting ----
@@ -149,7 +152,7 @@ static void take_changes(struct dev *dev) {
         reopen(dev);
     } else {
         tell(dev, WEIR_LOG_INFO, "a source has changed");
-        build(dev, false);
+        build(dev);
     }
 }
 
@@ -185,7 +188,7 @@ static int run(struct dev *dev) {
     if (weir_sources_watch(&dev->project, &dev->sources, &err) != WEIR_OK) {
         return weir_cli_failed(dev->cli, "dev: %s", err.message);
     }
-    build(dev, false);
+    build(dev);
     watch(dev);
     end_weir(dev);
     return WEIR_EXIT_DONE;

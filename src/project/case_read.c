@@ -207,7 +207,7 @@ static void read_json(struct reader *reader, const struct weir_node *node,
     size_t size = strlen(text);
     char *kept = allocate(reader, size, 1);
     if (kept) {
-        memcpy(kept, text, size);
+        memcpy(kept, text, size + 1);
         *data = (struct weir_test_data){
             .is_there = true, .json = json, .bytes = {.data = kept, .size = size}};
     }

@@ -1,4 +1,5 @@
-// Called for each order that is put into the store: returns its receipt, which weir puts into `out`.
+// Called for each order that is put into the store: returns its receipt, which weir puts into
+// `out`.
 //
 // An order is a JSON object. This guest does not read what is in it; what is no object is rejected,
 // for no further attempt would make it one. For more than a look, add a JSON library to src/.
