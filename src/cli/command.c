@@ -37,8 +37,8 @@ static const char build_help[] =
     "  WASI_SDK_PATH                   C: a wasi-sdk, in place of the system's clang\n"
     "  CARGO, RUSTC                    Rust: other ones than in PATH\n"
     "  WEIR_RUST_SYSROOT               Rust: a folder with the target's standard library\n"
-    "  WEIR_COMPONENTIZE_JS            JavaScript: a folder with node, componentize.mjs and\n"
-    "                                  node_modules, in place of the project's node_modules\n"
+    "  WEIR_COMPONENTIZE_JS            JavaScript: a folder with node and the SDK's packages\n"
+    "                                  in node_modules, in place of installing them\n"
     "  WEIR_COMPONENTIZE_PY            Python: a virtual environment with componentize-py,\n"
     "                                  in place of the project's .venv\n";
 

@@ -86,7 +86,8 @@ static weir_status link_packages(struct weir_build *build, const char *folder,
 // Sees to the packages, and finds the node. `ret_node` is to be freed.
 static weir_status find_tools(struct weir_build *build, char **ret_node, struct weir_error *err) {
     const char *folder = getenv("WEIR_COMPONENTIZE_JS");
-    bool has_packages = weir_build_has(build, "weir-sdk/node_modules");
+    // npm writes it last, so that an installation that was stopped is done again.
+    bool has_packages = weir_build_has(build, "weir-sdk/node_modules/.package-lock.json");
     *ret_node = NULL;
     if (folder && folder[0]) {
         if (asprintf(ret_node, "%s/node", folder) < 0) {
@@ -108,7 +109,7 @@ weir_status weir_build_js(struct weir_build *build, struct weir_error *err) {
     char *node;
     weir_status status = find_tools(build, &node, err);
     if (status == WEIR_OK && weir_build_has(build, "package-lock.json") &&
-        !weir_build_has(build, "node_modules")) {
+        !weir_build_has(build, "node_modules/.package-lock.json")) {
         status = install(build, ".", err);
     }
     if (status == WEIR_OK) {
