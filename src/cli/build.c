@@ -2,7 +2,10 @@
 //
 // `weir build`: a project's guest, by its language's own tools. Their output is theirs and goes to
 // standard error; standard output has one line, of what was made. The guest is then loaded as `weir
-// run` would load it, so that what no weir could run fails here. Main thread.
+// run` would load it, so that what no weir could run fails here.
+//
+// Main thread. A signal ends the tools and what they started; while the guest is compiled, which
+// nothing has to be cleaned up after, it ends weir at once.
 #include "project/build.h"
 #include "base/show.h"
 #include "cli/program.h"
@@ -91,22 +94,28 @@ static weir_status load(const struct weir_cli *cli, const struct weir_project *p
     return status;
 }
 
-int weir_cli_build(const struct weir_cli *cli, const struct weir_project *project, int stop_fd,
-                   bool *ret_is_stopped) {
+static int build(const struct weir_cli *cli, const struct weir_project *project) {
     struct weir_error err;
-    weir_status status = weir_project_build(project, stop_fd, say, NULL, &err);
-    *ret_is_stopped = status == WEIR_STOPPED;
-    status = status == WEIR_OK ? load(cli, project, &err) : status;
-    if (status == WEIR_OK) {
-        return WEIR_EXIT_DONE;
+    sigset_t before;
+    pthread_sigmask(SIG_SETMASK, NULL, &before);
+    int stop_fd = weir_cli_stop_fd(cli, "build");
+    if (stop_fd < 0) {
+        return WEIR_EXIT_FAILED;
     }
-    return weir_cli_failed(cli, "%s was not built: %s", project->guest, err.message);
+    weir_status status = weir_project_build(project, stop_fd, say, NULL, &err);
+    close(stop_fd);
+    if (status == WEIR_OK) {
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        status = load(cli, project, &err);
+    }
+    return status == WEIR_OK
+               ? WEIR_EXIT_DONE
+               : weir_cli_failed(cli, "%s was not built: %s", project->guest, err.message);
 }
 
 int weir_command_build(const struct weir_cli *cli, int argc, char **argv) {
     static const struct option no_options[] = {{NULL, 0, NULL, 0}};
     struct weir_project project;
-    bool is_stopped;
     optind = 0;
     if (weir_cli_option(cli, argc, argv, ":", no_options) != -1) {
         return WEIR_EXIT_MISTAKE;
@@ -116,14 +125,7 @@ int weir_command_build(const struct weir_cli *cli, int argc, char **argv) {
     }
     int exit_status =
         weir_cli_open_project(cli, "build", optind < argc ? argv[optind] : ".", &project);
-    if (exit_status == WEIR_EXIT_DONE) {
-        int stop_fd = weir_cli_stop_fd(cli, "build");
-        exit_status =
-            stop_fd >= 0 ? weir_cli_build(cli, &project, stop_fd, &is_stopped) : WEIR_EXIT_FAILED;
-        if (stop_fd >= 0) {
-            close(stop_fd);
-        }
-    }
+    exit_status = exit_status == WEIR_EXIT_DONE ? build(cli, &project) : exit_status;
     weir_project_finish(&project);
     return exit_status;
 }

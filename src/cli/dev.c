@@ -5,8 +5,7 @@
 // reads it between two events and loses none; a weir.yaml that changed takes a restart. What cannot
 // be built, or a weir.yaml with a mistake, leaves what runs alone.
 //
-// Main thread; it waits for sources, signals and the child in one place, and for tools within a
-// build, which a signal ends too.
+// Main thread.
 #include "base/clock.h"
 #include "cli/project.h"
 #include "project/process.h"
@@ -42,6 +41,16 @@ static void tell(const struct dev *dev, enum weir_log_level level, const char *m
 
 // ---- the weir that runs ----
 
+// A command of this very program, with the log as it is here.
+static void add_command(const struct dev *dev, struct weir_arguments *arguments,
+                        const char *command, const char *argument) {
+    weir_arguments_add(arguments, "/proc/self/exe");
+    weir_arguments_add(arguments, "%s", command);
+    weir_arguments_add(arguments, "%s", argument);
+    weir_arguments_add(arguments, "--log-format");
+    weir_arguments_add(arguments, dev->cli->log_format == WEIR_LOG_JSON ? "json" : "text");
+}
+
 static weir_status start_weir(struct dev *dev, struct weir_error *err) {
     sigset_t blocked;
     sigemptyset(&blocked);
@@ -49,11 +58,7 @@ static weir_status start_weir(struct dev *dev, struct weir_error *err) {
     sigaddset(&blocked, SIGHUP);
     sigaddset(&blocked, SIGTERM);
     struct weir_arguments arguments = {.count = 0};
-    weir_arguments_add(&arguments, "/proc/self/exe");
-    weir_arguments_add(&arguments, "run");
-    weir_arguments_add(&arguments, "%s", dev->project.config_path);
-    weir_arguments_add(&arguments, "--log-format");
-    weir_arguments_add(&arguments, dev->cli->log_format == WEIR_LOG_JSON ? "json" : "text");
+    add_command(dev, &arguments, "run", dev->project.config_path);
     struct weir_process_args args = {
         .arguments = &arguments, .output_fd = STDOUT_FILENO, .blocked = &blocked};
     weir_status status = weir_process_start(&args, &dev->weir, err);
@@ -78,10 +83,22 @@ static void weir_has_ended(struct dev *dev) {
 
 // ---- building ----
 
+// It tells itself what it made, or why not.
+static weir_status run_build(struct dev *dev, struct weir_error *err) {
+    struct weir_arguments arguments = {.count = 0};
+    add_command(dev, &arguments, "build", dev->folder);
+    struct weir_process_args args = {.arguments = &arguments, .output_fd = STDOUT_FILENO};
+    weir_status status = weir_process_run(&args, dev->stop_fd, NULL, err);
+    weir_arguments_finish(&arguments);
+    return status;
+}
+
 // Builds, and has what runs take it over.
 static void build(struct dev *dev) {
     struct weir_error err;
-    if (weir_cli_build(dev->cli, &dev->project, dev->stop_fd, &dev->is_stopped) != WEIR_EXIT_DONE) {
+    weir_status status = run_build(dev, &err);
+    if (status != WEIR_OK) {
+        dev->is_stopped = status == WEIR_STOPPED;
         if (!dev->is_stopped) {
             tell(dev, WEIR_LOG_WARN,
                  dev->weir.pid > 0 ? "not built; the guest that runs goes on"

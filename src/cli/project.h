@@ -12,13 +12,8 @@
 int weir_cli_open_project(const struct weir_cli *cli, const char *command, const char *folder,
                           struct weir_project *ret_project);
 
-// Blocks SIGINT, SIGTERM, SIGHUP and SIGPIPE's kin that end a command, and returns a descriptor
-// that is readable when one came; -1 where there is none, which has been told.
+// Blocks the signals that end a command (SIGINT, SIGTERM, SIGHUP), and returns a descriptor that is
+// readable when one came; -1 where there is none, which has been told.
 int weir_cli_stop_fd(const struct weir_cli *cli, const char *command);
-
-// Builds the project, tells what was made, or why not. Returns an exit status;
-// WEIR_EXIT_FAILED also where a signal stopped it, with *ret_is_stopped.
-int weir_cli_build(const struct weir_cli *cli, const struct weir_project *project, int stop_fd,
-                   bool *ret_is_stopped);
 
 #endif

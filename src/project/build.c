@@ -3,6 +3,7 @@
 // Building a guest; see build.h. What is the same for all languages.
 #include "project/build.h"
 
+#include "base/clock.h"
 #include "project/language.h"
 
 #include <errno.h>
@@ -13,7 +14,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { COPY_BYTES = 1024 * 1024 }; // with one call
+enum {
+    COPY_BYTES = 1024 * 1024, // with one call
+    // Of a tool that is to end: less than weir itself is given by who ends it.
+    TOOL_GRACE_MS = 2000,
+};
 
 weir_status weir_build_take(struct weir_build *build, const struct weir_arguments *arguments,
                             const struct weir_arguments *environment, struct weir_str *ret_output,
@@ -21,7 +26,8 @@ weir_status weir_build_take(struct weir_build *build, const struct weir_argument
     struct weir_process_args args = {.arguments = arguments,
                                      .environment = environment,
                                      .folder = build->folder,
-                                     .output_fd = STDERR_FILENO};
+                                     .output_fd = STDERR_FILENO,
+                                     .grace_ns = TOOL_GRACE_MS * WEIR_NS_PER_MS};
     return weir_process_run(&args, build->stop_fd, ret_output, err);
 }
 

@@ -194,7 +194,10 @@ static weir_status fork_child(const struct weir_process_args *args, char **envir
         }
         return weir_fail_errno(err, code, "cannot start %s", name);
     }
-    *ret_process = (struct weir_process){.pid = pid, .pid_fd = pid_fd};
+    *ret_process = (struct weir_process){
+        .pid = pid,
+        .pid_fd = pid_fd,
+        .grace_ns = args->grace_ns > 0 ? args->grace_ns : WEIR_PROCESS_GRACE_MS * WEIR_NS_PER_MS};
     return WEIR_OK;
 }
 
@@ -240,8 +243,7 @@ static bool wait_readable(int fd, int64_t until_ns) {
 
 int weir_process_end(struct weir_process *process) {
     kill(-process->pid, SIGTERM);
-    wait_readable(process->pid_fd,
-                  weir_clock_monotonic_ns() + WEIR_PROCESS_GRACE_MS * WEIR_NS_PER_MS);
+    wait_readable(process->pid_fd, weir_clock_monotonic_ns() + process->grace_ns);
     return weir_process_reap(process);
 }
 

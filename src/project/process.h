@@ -48,19 +48,21 @@ struct weir_process_args {
     // Signals that are blocked when it begins, so that none is lost before it asks for them; NULL:
     // none is.
     const sigset_t *blocked;
+    int64_t grace_ns; // between SIGTERM and SIGKILL; 0: WEIR_PROCESS_GRACE_MS
 };
 
 // Zeroed, or as weir_process_end leaves it: there is none.
 struct weir_process {
     pid_t pid;
     int pid_fd; // readable when it has ended; valid where pid > 0
+    int64_t grace_ns;
 };
 
 weir_status weir_process_start(const struct weir_process_args *args,
                                struct weir_process *ret_process, struct weir_error *err);
 // Reaps a process that has ended. Returns its status, as waitpid(2) has it.
 int weir_process_reap(struct weir_process *process);
-// Ends it with all of its group: by SIGTERM, and after WEIR_PROCESS_GRACE_MS by SIGKILL. Returns
+// Ends it with all of its group: by SIGTERM, and after its grace by SIGKILL. Returns
 // its status.
 int weir_process_end(struct weir_process *process);
 
