@@ -27,12 +27,14 @@ ROOMS = {
     "provider/file": ["base", "event", "observe", "config", "provider"],
     "provider/topic": ["base", "event", "observe", "config", "provider"],
     "state": ["base", "event", "observe"],
-    "flow": ["base", "event", "observe", "config", "guest", "provider", "state"],
+    # What guests reach: it knows what may be done with a source, and nothing of queues.
+    "access": ["base", "event", "observe", "config", "guest", "provider"],
+    "flow": ["base", "event", "observe", "config", "guest", "provider", "access", "state"],
     # Asks the flow and is asked by the commands; nothing that flows knows of it.
     "control": ["base", "event", "observe", "flow", "state"],
     # The commands wire everything, and nothing includes them.
-    "cli": ["base", "event", "observe", "config", "guest", "provider", "provider/file", "flow",
-            "state", "control"],
+    "cli": ["base", "event", "observe", "config", "guest", "provider", "provider/file", "access",
+            "flow", "state", "control"],
 }
 
 # Foreign headers, and the folders (of the whole tree) that may include them.
