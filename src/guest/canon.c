@@ -526,11 +526,14 @@ static weir_status lift_number(const struct weir_wit_type *type, uint32_t number
 
 static weir_status lift_variant(struct allowance *allowance, const struct weir_wit_type *type,
                                 uint32_t address, unsigned char *ret_host, struct weir_error *err) {
-    weir_status status = lift_number(type, allowance->memory->base[address], ret_host, err);
-    if (status != WEIR_OK) {
-        return weir_error_prefix(err, status, "at 0x%" PRIx32, address);
+    uint8_t number = allowance->memory->base[address];
+    if (number >= type->field_count) {
+        return weir_fail(err, WEIR_TRAPPED,
+                         "the discriminant at 0x%" PRIx32 " is %u, there are %" PRIu32 " cases",
+                         address, (unsigned)number, type->field_count);
     }
-    const struct weir_wit_field *chosen = &type->fields[ret_host[0]];
+    ret_host[0] = number;
+    const struct weir_wit_field *chosen = &type->fields[number];
     return chosen->type ? lift_member(allowance, chosen, address, ret_host, err) : WEIR_OK;
 }
 

@@ -6,9 +6,10 @@
 //
 //   get|exists|delete|list BUCKET [KEY]      set BUCKET KEY HEX       increment BUCKET KEY NUMBER
 //   many BUCKET KEY HEX KEY HEX ...          sets, gets and deletes them by the interface `batch`
-//   swap BUCKET KEY HEX                      as it is       stale BUCKET KEY HEX HEX     first sets the second value
-//   hold BUCKET KEY NUMBER                   so many handles of `cas` at a time, 512 at most
-//   send RESOURCE TOPIC HEX [NAME VALUE]...  config NAME    configs    env NAME    log LEVEL TEXT
+//   swap BUCKET KEY HEX                      as it is       stale BUCKET KEY HEX HEX     first sets
+//   the second value hold BUCKET KEY NUMBER                   so many handles of `cas` at a time,
+//   512 at most send RESOURCE TOPIC HEX [NAME VALUE]...  config NAME    configs    env NAME    log
+//   LEVEL TEXT
 //
 // Proves: what weir gives to guests, in both lanes.
 #include "reach.h"
@@ -22,7 +23,7 @@ enum { WORDS_MAX = 64, ANSWER_BYTES = 256 * 1024, HELD_MAX = 512 };
 static char answer[ANSWER_BYTES];
 static size_t answered;
 
-#define SAY(...)                                                                                   \
+#define SAY(...) \
     (answered += (size_t)snprintf(answer + answered, sizeof answer - answered, __VA_ARGS__))
 
 struct words {
@@ -240,7 +241,8 @@ static void store(const struct words *words) {
 // ---- wasi:messaging
 
 static void say_messaging_error(const wasi_messaging_types_error_t *error) {
-    static const char *const kinds[] = {"timeout", "connection: ", "permission-denied: ", "other: "};
+    static const char *const kinds[] = {"timeout",
+                                        "connection: ", "permission-denied: ", "other: "};
     SAY("error %s", kinds[error->tag]);
     if (error->tag != WASI_MESSAGING_TYPES_ERROR_TIMEOUT) {
         say_text(&error->val.other); // every case holds its text in the same place
