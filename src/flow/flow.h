@@ -173,6 +173,7 @@ struct weir_subscription_status {
     int64_t oldest_ns; // age of the oldest event in memory that is not settled; 0: none
     uint64_t retrying; // keys that wait for another attempt
     uint64_t next_seq; // of the next event
+    uint64_t refused;  // what its guest asked for without a grant, in its main and all its handlers
     const char *error; // the last one; "" for none
     int64_t error_wall_ns;
 };
