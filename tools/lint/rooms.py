@@ -22,6 +22,7 @@ ROOMS = {
     # Option tables are everybody's; what reads weir.yaml is config's own.
     "config": ["base", "provider"],
     "guest": ["base", "event", "observe", "config"],
+    "http": ["base"],
     # provider.c is the list of all providers.
     "provider": ["base", "event", "observe", "config", "provider/file", "provider/topic"],
     "provider/file": ["base", "event", "observe", "config", "provider"],
@@ -39,6 +40,7 @@ ROOMS = {
 FOREIGN = {
     r"(wasm|wasi|wasmtime)\.h|wasmtime/.*": ["src/guest", "tests/unit/guest", "bench"],
     r"openssl/.*": ["src/guest"],
+    r"curl/.*": ["src/http"],
     r"yaml\.h": ["src/config"],
     r"sqlite3\.h": ["src/state", "tests/unit/state", "bench"],
     r"jansson\.h": ["src/event", "src/observe", "src/state", "src/control", "src/cli",
