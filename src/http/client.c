@@ -291,31 +291,30 @@ static void drive(struct exchange *exchange) {
     }
 }
 
-// How far the transfer came, for a message; each of curl's times is 0 until its step is done.
-static const char *stage_of(CURL *easy) {
-    static const struct {
-        CURLINFO time;
-        const char *stage;
-    } stages[] = {
-        {CURLINFO_NAMELOOKUP_TIME_T, "looking up its name"},
-        {CURLINFO_CONNECT_TIME_T, "connecting"},
-        {CURLINFO_PRETRANSFER_TIME_T, "agreeing on TLS"},
-        {CURLINFO_STARTTRANSFER_TIME_T, "waiting for its response"},
+enum stage { LOOKING_UP, CONNECTING, AGREEING, WAITING, READING };
+static const char *const stage_names[] = {
+    [LOOKING_UP] = "looking up its name", [CONNECTING] = "connecting",
+    [AGREEING] = "agreeing on TLS",       [WAITING] = "waiting for its response",
+    [READING] = "reading its response",
+};
+
+// How far the transfer came. Each of curl's times is 0 until its step is done; a connection that is
+// used again does not tell those of its making.
+static enum stage stage_of(CURL *easy) {
+    static const CURLINFO times[] = {
+        [CONNECTING] = CURLINFO_NAMELOOKUP_TIME_T,
+        [AGREEING] = CURLINFO_CONNECT_TIME_T,
+        [WAITING] = CURLINFO_PRETRANSFER_TIME_T,
+        [READING] = CURLINFO_STARTTRANSFER_TIME_T,
     };
-    for (size_t i = 0; i < sizeof stages / sizeof stages[0]; i++) {
+    for (enum stage stage = READING; stage > LOOKING_UP; stage--) {
         curl_off_t time_us = 0;
-        curl_easy_getinfo(easy, stages[i].time, &time_us);
-        if (time_us == 0) {
-            return stages[i].stage;
+        curl_easy_getinfo(easy, times[stage], &time_us);
+        if (time_us > 0) {
+            return stage;
         }
     }
-    return "reading its response";
-}
-
-static bool is_looking_up(const struct exchange *exchange) {
-    curl_off_t time_us = 0;
-    curl_easy_getinfo(exchange->handle->easy, CURLINFO_NAMELOOKUP_TIME_T, &time_us);
-    return !is_address(&exchange->host) && time_us == 0;
+    return LOOKING_UP;
 }
 
 static weir_status fail_timeout(const char *host, const char *stage, int64_t started_ns,
@@ -357,9 +356,8 @@ static weir_status status_of_result(CURLcode code) {
 enum { TOO_LARGE = 100 };
 
 static bool is_endless_line(const struct exchange *exchange) {
-    curl_off_t first_byte_us = 0;
-    curl_easy_getinfo(exchange->handle->easy, CURLINFO_STARTTRANSFER_TIME_T, &first_byte_us);
-    bool is_in_head = first_byte_us > 0 && !exchange->receiver.is_head_done;
+    bool is_in_head =
+        stage_of(exchange->handle->easy) == READING && !exchange->receiver.is_head_done;
     return is_in_head &&
            (exchange->result == CURLE_OUT_OF_MEMORY || (int)exchange->result == TOO_LARGE);
 }
@@ -385,7 +383,7 @@ static weir_status conclude(struct exchange *exchange, struct weir_http_response
         return weir_fail(err, WEIR_STOPPED, "the request to %s was cut", exchange->host_text);
     case END_TIMEOUT:
         ret_response->is_timeout = true;
-        return fail_timeout(exchange->host_text, stage_of(exchange->handle->easy),
+        return fail_timeout(exchange->host_text, stage_names[stage_of(exchange->handle->easy)],
                             exchange->started_ns, err);
     case END_BROKEN:
         return weir_fail(
@@ -413,7 +411,8 @@ static weir_status transfer(struct weir_http_client *client, struct exchange *ex
         drive(exchange);
     }
     weir_status status = conclude(exchange, ret_response, err);
-    if ((exchange->end == END_CUT || exchange->end == END_TIMEOUT) && is_looking_up(exchange)) {
+    if ((exchange->end == END_CUT || exchange->end == END_TIMEOUT) &&
+        !is_address(&exchange->host) && stage_of(handle->easy) == LOOKING_UP) {
         note_lookup_left(client);
     }
     curl_multi_remove_handle(handle->multi, handle->easy);

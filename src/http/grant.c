@@ -14,12 +14,14 @@ struct grant {
 
 // Takes ":PORT" off the end, where there is one. A colon within brackets is not one's.
 static weir_status take_port(struct weir_str *text, uint16_t *ret_port, struct weir_error *err) {
-    const char *bracket =
-        text->size > 0 && text->data[0] == '[' ? memchr(text->data, ']', text->size) : NULL;
+    *ret_port = 0;
+    if (text->size == 0) {
+        return WEIR_OK;
+    }
+    const char *bracket = text->data[0] == '[' ? memchr(text->data, ']', text->size) : NULL;
     const char *from = bracket ? bracket : text->data;
     const char *end = text->data + text->size;
-    const char *colon = from < end ? memchr(from, ':', (size_t)(end - from)) : NULL;
-    *ret_port = 0;
+    const char *colon = memchr(from, ':', (size_t)(end - from));
     if (!colon) {
         return WEIR_OK;
     }

@@ -98,11 +98,13 @@ const char *weir_http_name_canonical(struct weir_str text,
         ret_name[i] = c;
     }
     ret_name[text.size] = '\0';
+    const char *mistake = check_labels(ret_name);
     struct in_addr address;
-    if (weir_http_name_is_ipv4(ret_name) && inet_pton(AF_INET, ret_name, &address) != 1) {
-        return "an IPv4 address is four decimal numbers";
+    if (!mistake && weir_http_name_is_ipv4(ret_name) &&
+        inet_pton(AF_INET, ret_name, &address) != 1) {
+        mistake = "an IPv4 address is four decimal numbers";
     }
-    return check_labels(ret_name);
+    return mistake;
 }
 
 // ---- curl's parser ----
@@ -197,13 +199,18 @@ weir_status weir_http_url_parse(struct weir_str url, CURLU **ret_handle,
         return weir_fail(err, WEIR_INVALID, "a URL has 1 to %d bytes, this one has %zu",
                          WEIR_HTTP_URL_BYTES_MAX, url.size);
     }
-    if (memchr(url.data, '\0', url.size)) {
-        return weir_fail(err, WEIR_INVALID, "the URL is malformed: it has a NUL in it");
+    for (size_t i = 0; i < url.size; i++) {
+        unsigned char c = (unsigned char)url.data[i];
+        if (c <= ' ' || c == 0x7f) {
+            return weir_fail(err, WEIR_INVALID,
+                             "the URL is malformed: it has a space or a control character, which "
+                             "is written as %%%02X",
+                             c);
+        }
     }
     CURLU *handle = curl_url();
     char *text = weir_str_copy(url);
-    // A path or a query may be written with any bytes; they are sent with %XX for those that need
-    // it.
+    // Bytes beyond ASCII in a path or a query are sent as %XX.
     CURLUcode code = handle && text ? curl_url_set(handle, CURLUPART_URL, text,
                                                    CURLU_DISALLOW_USER | CURLU_URLENCODE)
                                     : CURLUE_OUT_OF_MEMORY;
