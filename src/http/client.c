@@ -298,19 +298,28 @@ static const char *const stage_names[] = {
     [READING] = "reading its response",
 };
 
+static bool has_passed(CURL *easy, CURLINFO time) {
+    curl_off_t time_us = 0;
+    curl_easy_getinfo(easy, time, &time_us);
+    return time_us > 0;
+}
+
 // How far the transfer came. Each of curl's times is 0 until its step is done; a connection that is
-// used again does not tell those of its making.
+// used again does not tell those of its making. The first byte is no sign of a response: HTTP/2
+// sends others before.
 static enum stage stage_of(CURL *easy) {
     static const CURLINFO times[] = {
         [CONNECTING] = CURLINFO_NAMELOOKUP_TIME_T,
         [AGREEING] = CURLINFO_CONNECT_TIME_T,
         [WAITING] = CURLINFO_PRETRANSFER_TIME_T,
-        [READING] = CURLINFO_STARTTRANSFER_TIME_T,
     };
-    for (enum stage stage = READING; stage > LOOKING_UP; stage--) {
-        curl_off_t time_us = 0;
-        curl_easy_getinfo(easy, times[stage], &time_us);
-        if (time_us > 0) {
+    long code = 0;
+    curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &code);
+    if (code > 0) {
+        return READING;
+    }
+    for (enum stage stage = WAITING; stage > LOOKING_UP; stage--) {
+        if (has_passed(easy, times[stage])) {
             return stage;
         }
     }
@@ -356,8 +365,8 @@ static weir_status status_of_result(CURLcode code) {
 enum { TOO_LARGE = 100 };
 
 static bool is_endless_line(const struct exchange *exchange) {
-    bool is_in_head =
-        stage_of(exchange->handle->easy) == READING && !exchange->receiver.is_head_done;
+    bool is_in_head = !exchange->receiver.is_head_done &&
+                      has_passed(exchange->handle->easy, CURLINFO_STARTTRANSFER_TIME_T);
     return is_in_head &&
            (exchange->result == CURLE_OUT_OF_MEMORY || (int)exchange->result == TOO_LARGE);
 }

@@ -237,6 +237,13 @@ def endless_line(connection, head, body, argument):
 
 
 @route
+def endless_status(connection, head, body, argument):
+    connection.send(b"HTTP/1.1 200 ")
+    while True:
+        connection.send(b"l" * 1000)
+
+
+@route
 def endless_interim(connection, head, body, argument):
     while True:
         connection.send(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
