@@ -123,7 +123,7 @@ enum {
 };
 
 // `ca_file`: certificates (PEM) that are trusted in place of the system's; NULL: the system's. It
-// is read at each new connection. WEIR_NO_MEMORY, WEIR_OTHER (curl cannot be used). Main thread.
+// is read when connections are made. WEIR_NO_MEMORY, WEIR_OTHER (curl cannot be used). Main thread.
 weir_status weir_http_client_create(const char *ca_file, struct weir_http_client **ret_client,
                                     struct weir_error *err);
 
@@ -135,15 +135,14 @@ void weir_http_client_destroy(struct weir_http_client *client);
 // request has them, "User-Agent: weir/VERSION" and "Accept-Encoding: identity" are sent; a response
 // that comes compressed all the same stays so.
 //
-// Fills the response, which the caller finishes; where it fails, there is nothing to finish, but
-// is_timeout is set. Fails with
+// Fills the response, which the caller finishes. Where it fails, there is nothing to finish, and
+// is_timeout tells whether that was for want of time. Fails with
 // - WEIR_INVALID: as weir_http_host; a method that is no token, or CONNECT; a body for HEAD; a
 //   header name that is no token, or is one of those that say how a message is framed and belong
 //   to the client (Host, Content-Length, Transfer-Encoding, Connection, Keep-Alive, TE, Trailer,
 //   Upgrade, HTTP2-Settings, Expect, Proxy-...); a value with a control character other than a tab;
-// - WEIR_UNAVAILABLE: the name is not found, nobody answers, TLS fails, or the response ended
-// before
-//   it was whole or is not HTTP; with is_timeout where until_ns came first;
+// - WEIR_UNAVAILABLE: the name is not found, nobody answers, TLS fails, the response is not HTTP or
+//   ended before it was whole; with is_timeout where until_ns came first;
 // - WEIR_LIMIT: the request or the response is larger than its bounds;
 // - WEIR_STOPPED: it was cut;
 // - WEIR_NO_MEMORY; WEIR_OTHER: curl cannot do it here, such as where `ca_file` cannot be read.

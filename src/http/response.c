@@ -162,9 +162,13 @@ static enum weir_http_trouble take_line(struct weir_http_receiver *receiver, str
         receiver->texts.size = 0;
         return WEIR_HTTP_TROUBLE_NONE;
     }
-    if (trimmed(line).size == 0) {
+    struct weir_str rest = trimmed(line);
+    if (rest.size == 0) {
         receiver->is_head_done = status_of(receiver->easy) >= 200;
         return WEIR_HTTP_TROUBLE_NONE;
+    }
+    if (memchr(rest.data, '\r', rest.size) || memchr(rest.data, '\0', rest.size)) {
+        return WEIR_HTTP_TROUBLE_MALFORMED; // to some, a CR alone ends a line
     }
     bool is_continued = line.data[0] == ' ' || line.data[0] == '\t';
     return is_continued ? continue_header(receiver, line) : keep_header(receiver, line);

@@ -260,6 +260,11 @@ def nul(connection, head, body, argument):
 
 
 @route
+def bare_cr(connection, head, body, argument):
+    connection.answer(b"cr", headers=b"X-Cr: a\rX-Other: b\r\n")
+
+
+@route
 def no_colon(connection, head, body, argument):
     connection.answer(b"colon", headers=b"this is no header\r\n")
 

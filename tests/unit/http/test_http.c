@@ -348,6 +348,7 @@ static void a_response_may_be_broken(void **state) {
         {"bad_name", "header"},
         {"not_http", "HTTP/0.9"},
         {"switch", "no final"},
+        {"bare_cr", "malformed header"},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct asked asked = get(cases[i].path);
