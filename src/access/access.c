@@ -46,8 +46,12 @@ static bool copy_config(struct weir_access *access, const struct weir_guest_conf
     access->grants = calloc(config->grant_count + 1, sizeof *access->grants);
     access->config.items = calloc(config->config.count + 1, sizeof *access->config.items);
     access->environment.items = calloc(config->env.count + 1, sizeof *access->environment.items);
-    bool is_done =
-        access->name && access->grants && access->config.items && access->environment.items;
+    access->hosts = calloc(config->hosts.count + 1, sizeof(char *));
+    bool is_done = access->name && access->grants && access->config.items &&
+                   access->environment.items && access->hosts;
+    for (size_t i = 0; is_done && i < config->hosts.count; i++) {
+        is_done = (access->hosts[access->host_count++] = strdup(config->hosts.items[i])) != NULL;
+    }
     for (size_t i = 0; is_done && i < config->grant_count; i++) {
         is_done = copy_grant(&config->grants[i], &access->grants[access->grant_count++]);
     }
@@ -72,6 +76,10 @@ static void destroy(struct weir_access *access) {
     free(access->grants);
     finish_pairs(&access->config);
     finish_pairs(&access->environment);
+    for (size_t i = 0; i < access->host_count; i++) {
+        free(access->hosts[i]);
+    }
+    free(access->hosts);
     free(access->resources);
     free(access->told);
     free(access->name);
@@ -87,6 +95,8 @@ weir_status weir_access_create(const struct weir_access_args *args, struct weir_
     }
     atomic_init(&access->references, 1);
     atomic_init(&access->refused, 0);
+    atomic_init(&access->is_host_told, false);
+    access->http = args->http;
     access->log = args->log;
     access->publish = args->publish;
     access->publish_context = args->publish_context;

@@ -14,6 +14,7 @@
 #include "provider/provider.h"
 
 struct weir_access;
+struct weir_http_client;
 struct weir_log;
 
 // An event that a guest publishes itself, on its way.
@@ -32,6 +33,7 @@ struct weir_access_args {
     weir_status (*publish)(void *context, const struct weir_access_publication *publication,
                            struct weir_error *err);
     void *publish_context;
+    struct weir_http_client *http; // must outlive it; NULL: there is none
 };
 
 // Makes one, with one reference. WEIR_NO_MEMORY.

@@ -10,6 +10,7 @@
 #include "control/control.h"
 #include "flow/flow.h"
 #include "guest/engine.h"
+#include "http/http.h"
 #include "observe/log.h"
 #include "provider/provider.h"
 #include "state/state.h"
@@ -142,7 +143,8 @@ weir_status weir_program_guest(struct weir_engine *engine, const struct weir_con
     const struct weir_access_args access_args = {.guest = guest_config,
                                                  .log = host->log,
                                                  .publish = publish,
-                                                 .publish_context = (void *)(uintptr_t)host};
+                                                 .publish_context = (void *)(uintptr_t)host,
+                                                 .http = host->http};
     struct weir_access *access;
     *ret_guest = NULL;
     weir_status status = weir_access_create(&access_args, &access, err);
@@ -424,6 +426,7 @@ weir_status weir_program_create(const struct weir_program_args *args,
         status = weir_fail_errno(err, errno, "making an eventfd");
     }
     status = status == WEIR_OK ? weir_program_engine(args->config, &program->engine, err) : status;
+    status = status == WEIR_OK ? weir_http_client_create(NULL, &program->host.http, err) : status;
     status = status == WEIR_OK ? load_guests(program, err) : status;
     status = status == WEIR_OK ? open_resources(program, err) : status;
     status = status == WEIR_OK ? bind_guests(&program->parts, err) : status;
@@ -471,6 +474,7 @@ void weir_program_destroy(struct weir_program *program) {
         weir_config_finish(program->reread);
         free(program->reread);
     }
+    weir_http_client_destroy(program->host.http);
     weir_engine_destroy(program->engine);
     if (program->ended_fd >= 0) {
         close(program->ended_fd);

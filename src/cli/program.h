@@ -28,6 +28,7 @@ struct weir_program_host {
     int fd;                 // where they print
     struct weir_log *log;   // may be NULL
     struct weir_flow *flow; // by which they publish; NULL: they cannot, or it is not there yet
+    struct weir_http_client *http; // by which they ask others; NULL: they cannot
 };
 
 // Compiles one guest of the configuration, with its grants. It reaches no resource before

@@ -125,7 +125,8 @@ static bool same_access(const struct weir_guest_config *a, const struct weir_gue
         is_same = same_text(a->config.items[i].name, b->config.items[i].name) &&
                   same_text(a->config.items[i].value, b->config.items[i].value);
     }
-    return is_same && same_grants(a, b) && same_texts(&a->env, &b->env);
+    return is_same && same_grants(a, b) && same_texts(&a->env, &b->env) &&
+           same_texts(&a->hosts, &b->hosts);
 }
 
 // The guest that runs and is what the configuration wants, its file included; NULL: there is none.

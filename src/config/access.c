@@ -6,6 +6,7 @@
 #include "config/reader.h"
 
 #include "base/show.h"
+#include "http/http.h"
 #include "provider/provider.h"
 
 #include <stdlib.h>
@@ -167,7 +168,8 @@ static void read_grants(struct weir_reader *reader, const struct weir_node *node
 
 // A list of texts, each of which `check` accepts or tells what would be right.
 static void read_texts(struct weir_reader *reader, const struct weir_node *node, const char *what,
-                       const char *(*check)(struct weir_str text), struct weir_texts *ret_texts) {
+                       weir_status (*check)(struct weir_str text, struct weir_error *err),
+                       struct weir_texts *ret_texts) {
     if (!enter_list(reader, node, what)) {
         return;
     }
@@ -178,11 +180,11 @@ static void read_texts(struct weir_reader *reader, const struct weir_node *node,
         size_t before = weir_reader_enter(reader, "[%zu]", index++);
         struct weir_str text;
         if (read_text(reader, entry->value, what, &text)) {
-            const char *complaint = check(text);
             char shown[WEIR_SHOW_BYTES];
-            if (complaint) {
-                weir_reader_problem(reader, entry->value->place, "\"%s\" %s",
-                                    weir_show(text, shown, sizeof shown), complaint);
+            struct weir_error err;
+            if (check(text, &err) != WEIR_OK) {
+                weir_reader_problem(reader, entry->value->place, "\"%s\": %s",
+                                    weir_show(text, shown, sizeof shown), err.message);
             }
             char *copy = weir_reader_copy(reader, text);
             if (copy) {
@@ -193,10 +195,11 @@ static void read_texts(struct weir_reader *reader, const struct weir_node *node,
     }
 }
 
-static const char *check_variable(struct weir_str name) {
+static weir_status check_variable(struct weir_str name, struct weir_error *err) {
     bool is_good =
         name.size > 0 && !memchr(name.data, '=', name.size) && !memchr(name.data, '\0', name.size);
-    return is_good ? NULL : "is no name of an environment variable";
+    return is_good ? WEIR_OK
+                   : weir_fail(err, WEIR_INVALID, "this is no name of an environment variable");
 }
 
 // ---- config ----
@@ -239,6 +242,10 @@ void weir_reader_access(struct weir_reader *reader, const struct weir_node *mapp
                         struct weir_guest_config *guest) {
     size_t before = weir_reader_enter_key(reader, WEIR_STR("grants"));
     read_grants(reader, weir_reader_find(mapping, WEIR_STR("grants")), guest);
+    weir_reader_leave(reader, before);
+    before = weir_reader_enter_key(reader, WEIR_STR("hosts"));
+    read_texts(reader, weir_reader_find(mapping, WEIR_STR("hosts")),
+               "a list of hosts, such as [api.example.com]", weir_http_grant_check, &guest->hosts);
     weir_reader_leave(reader, before);
     before = weir_reader_enter_key(reader, WEIR_STR("env"));
     read_texts(reader, weir_reader_find(mapping, WEIR_STR("env")),

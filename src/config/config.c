@@ -105,6 +105,7 @@ static void finish_guest(struct weir_guest_config *guest) {
         weir_options_finish(&weir_grant_options, &guest->grants[i]);
     }
     free(guest->grants);
+    finish_texts(&guest->hosts);
     finish_texts(&guest->env);
     for (size_t i = 0; i < guest->config.count; i++) {
         free(guest->config.items[i].name);

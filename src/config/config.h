@@ -183,7 +183,8 @@ struct weir_guest_config {
     // What it may reach. `grants`: default: to read the resources of its own subscriptions.
     struct weir_grant *grants;
     size_t grant_count;
-    struct weir_texts env; // `env`: names of environment variables that it is given
+    struct weir_texts hosts; // `hosts`: that it may ask by HTTP; see weir_http_grant_check
+    struct weir_texts env;   // `env`: names of environment variables that it is given
     struct {
         struct weir_named_text *items;
         size_t count;

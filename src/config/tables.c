@@ -476,6 +476,11 @@ static const struct weir_section guest_section_rows[] = {
             "a list: resources by name, or what it may do with them, as below; default: to get, "
             "list and watch those of its subscriptions",
     },
+    {
+        .name = "hosts",
+        .help = "a list: hosts that it may ask by HTTP, such as api.example.com, *.example.com or "
+                "127.0.0.1:8080; without a port: 80 and 443",
+    },
     {.name = "env", .help = "a list: environment variables that it is given"},
     {.name = "config", .help = "a mapping: texts that it is told by wasi:config"},
     {.name = "bounds", .help = "what it may use", .table = &weir_bounds_options},

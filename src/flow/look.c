@@ -56,12 +56,12 @@ static const char *state_of(const struct weir_subscription *subscription) {
                                              : "running";
 }
 
-// Under lock. NULL: no memory.
 static uint64_t refused_of(const struct weir_guest *guest) {
     const struct weir_access *access = weir_guest_access_context(guest);
     return access ? weir_access_refused(access) : 0;
 }
 
+// Under lock. NULL: no memory.
 static struct seen *see(const struct weir_subscription *subscription) {
     const char *guest = weir_guest_name(subscription->guest);
     const char *to = subscription->target ? subscription->target->resource->name : "";

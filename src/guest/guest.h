@@ -68,6 +68,24 @@ enum weir_guest_use { WEIR_GUEST_USE_STORE, WEIR_GUEST_USE_TOPIC };
 
 struct weir_call;
 
+// One request of weir:http, and its response.
+struct weir_guest_http_request {
+    struct weir_str method, url;
+    struct weir_attributes headers;
+    struct weir_optional_payload body;
+    int64_t until_ns; // monotonic
+    uint64_t response_bytes_max;
+    bool (*is_cut)(const void *context); // asked while it lasts
+    const void *cut_context;
+};
+struct weir_guest_http_response {
+    uint16_t status;
+    struct weir_attributes headers; // beyond WEIR_EXTENSIONS_MAX
+    struct weir_str body;
+    bool is_timeout; // where it failed: because its time was over
+    void *held;      // what the views point to
+};
+
 // What a guest asks of its host in its main and in handlers alike: resources, by the numbers that
 // `open` gave, its configuration, the log. Implemented by src/access/, which also decides what is
 // granted. Called on the thread of the guest's call, by any number of threads at once. Statuses
@@ -107,6 +125,10 @@ struct weir_guest_access {
     struct weir_attributes (*config)(void *context);
     // Environment variables that it is given, likewise.
     struct weir_attributes (*environment)(void *context);
+    // Waits for the response, which is to be given back by http_finish if it is WEIR_OK.
+    weir_status (*http_send)(void *context, const struct weir_guest_http_request *request,
+                             struct weir_guest_http_response *ret_response, struct weir_error *err);
+    void (*http_finish)(struct weir_guest_http_response *response);
     // level: 0 trace, 1 debug, 2 info, 3 warn, 4 error, 5 critical.
     void (*log)(void *context, uint8_t level, struct weir_str log_context, struct weir_str message);
     // A guest holds a reference of its own as long as it lives.

@@ -21,6 +21,7 @@ const struct weir_import_interface *const weir_import_interfaces[] = {
     &weir_import_keyvalue_batch,
     &weir_import_messaging_types,
     &weir_import_messaging_producer,
+    &weir_import_http_client,
     &weir_import_config_store,
     &weir_import_logging,
     &weir_import_logging_unversioned,

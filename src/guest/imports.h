@@ -51,7 +51,7 @@ struct weir_import_interface {
 #define WEIR_IMPORTS_GIVEN                                                    \
     WEIR_WIT_RESOURCES ", " WEIR_WIT_EVENTS ", wasi:keyvalue@0.2.0-draft2, "  \
                        "wasi:messaging@0.2.0-draft, wasi:config@0.2.0-rc.1, " \
-                       "wasi:logging@0.1.0-draft"
+                       "wasi:logging@0.1.0-draft, weir:http@0.1.0"
 
 // All of them, ended by NULL.
 extern const struct weir_import_interface *const weir_import_interfaces[];
@@ -59,7 +59,8 @@ extern const struct weir_import_interface *const weir_import_interfaces[];
 extern const struct weir_import_interface weir_import_resources, weir_import_events,
     weir_import_types, weir_import_keyvalue_store, weir_import_keyvalue_atomics,
     weir_import_keyvalue_batch, weir_import_messaging_types, weir_import_messaging_producer,
-    weir_import_config_store, weir_import_logging, weir_import_logging_unversioned;
+    weir_import_http_client, weir_import_config_store, weir_import_logging,
+    weir_import_logging_unversioned;
 
 // For errors that the guest is told in words: whether it is one that it may be told, and not one
 // that traps it.
