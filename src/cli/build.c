@@ -78,7 +78,7 @@ static void print_product(const char *path, const struct weir_guest *guest) {
 // Compiles what was built, also so that it need not be compiled when it is run.
 static weir_status load(const struct weir_cli *cli, const struct weir_project *project,
                         struct weir_error *err) {
-    struct weir_program_output output = {.fd = STDOUT_FILENO, .log = cli->log};
+    struct weir_program_host output = {.fd = STDOUT_FILENO, .log = cli->log};
     struct weir_engine *engine = NULL;
     struct weir_guest *guest = NULL;
     weir_status status = weir_program_engine(&project->config, &engine, err);

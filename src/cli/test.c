@@ -33,7 +33,7 @@ struct run {
     struct weir_test_file files[FILES_MAX];
     size_t path_count, file_count;
     struct weir_engine *engine;
-    struct weir_program_output output;
+    struct weir_program_host host;
     char *folder; // of the worlds; removed in the end
     int stop_fd;
     size_t passed, failed, number; // number: of the world
@@ -186,6 +186,7 @@ static bool run_step(struct weir_test_world *world, const struct weir_test_step 
         tell(out, err.message);
         return false;
     }
+    *call = (struct weir_call){.is_cut = false}; // each is a call of its own
     weir_guest_handle(world->guest, world->handler, &event->fields, call, &verdict);
     bool is_good = weir_test_judge_verdict(step, &verdict, out);
     if (verdict.derived && weir_test_world_publish(world, verdict.derived, &err) != WEIR_OK) {
@@ -258,8 +259,8 @@ static bool run_in_world(struct run *run, const struct weir_test *test, const ch
                          FILE *out) {
     struct weir_test_world world;
     struct weir_error err;
-    bool is_good = weir_test_world_make(&run->project.config, test, folder, run->engine,
-                                        &run->output, &world, &err) == WEIR_OK;
+    bool is_good = weir_test_world_make(&run->project.config, test, folder, run->engine, &run->host,
+                                        &world, &err) == WEIR_OK;
     if (is_good) {
         is_good = run_steps(run, &world, test, out) && judge_effects(&world, test, out);
     } else {
@@ -311,8 +312,8 @@ static weir_status prepare(struct run *run, struct weir_error *err) {
     char prefix[WEIR_FOLDER_PATH_BYTES];
     snprintf(prefix, sizeof prefix, "%s/weir-test-",
              temporary && temporary[0] ? temporary : "/tmp");
-    run->output = (struct weir_program_output){.fd = open("/dev/null", O_WRONLY | O_CLOEXEC)};
-    if (run->output.fd < 0) {
+    run->host = (struct weir_program_host){.fd = open("/dev/null", O_WRONLY | O_CLOEXEC)};
+    if (run->host.fd < 0) {
         return weir_fail_errno(err, errno, "cannot open /dev/null");
     }
     weir_status status = weir_folder_temporary(prefix, &run->folder, err);
@@ -377,8 +378,8 @@ static void finish(struct run *run) {
     for (size_t i = 0; i < run->path_count; i++) {
         free(run->paths[i]);
     }
-    if (run->output.fd > 0) {
-        close(run->output.fd);
+    if (run->host.fd > 0) {
+        close(run->host.fd);
     }
     if (run->stop_fd > 0) {
         close(run->stop_fd);

@@ -3,6 +3,7 @@
 // The world of one test; see test_world.h.
 #include "cli/test_world.h"
 
+#include "access/access.h"
 #include "base/show.h"
 
 #include <errno.h>
@@ -10,7 +11,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-enum { PATH_BYTES = 4096 };
+enum { PATH_BYTES = 4096, SENT_ID_BYTES = 32 };
 
 // ---- resources ----
 
@@ -132,15 +133,53 @@ const struct weir_guest_config *weir_test_guest(const struct weir_config *config
     return weir_config_guest(config, weir_str_of(name));
 }
 
+// What a guest publishes itself goes to its resource at once: there is no outbox here. An id and a
+// source are weir's to give.
+static weir_status publish_sent(void *context, const struct weir_access_publication *publication,
+                                struct weir_error *err) {
+    struct weir_test_world *world = context;
+    struct weir_resource *resource = publication->resource;
+    struct weir_event_fields fields = *publication->event;
+    struct weir_event *event;
+    char source[WEIR_NAME_BYTES_MAX + 2], id[SENT_ID_BYTES];
+    snprintf(source, sizeof source, "/%s", publication->guest);
+    snprintf(id, sizeof id, "sent-%zu", ++world->sent);
+    fields.specversion = WEIR_STR(WEIR_CLOUDEVENTS_VERSION);
+    fields.source = weir_str_of(source);
+    fields.id = weir_str_of(id);
+    struct weir_str key = fields.subject.is_some ? fields.subject.value : (struct weir_str){0};
+    weir_status status = weir_event_new_checked(&fields, key, &event, err);
+    if (status == WEIR_OK) {
+        status = resource->provider->publish(resource, event, err);
+        weir_event_unref(event);
+    }
+    return status;
+}
+
+static weir_status bind_guest(struct weir_test_world *world, struct weir_error *err) {
+    size_t count = world->config->resource_count;
+    struct weir_resource **resources = calloc(count + 1, sizeof(struct weir_resource *));
+    if (!resources) {
+        return weir_fail_no_memory(err, "the resources of a test");
+    }
+    for (size_t i = 0; i < count; i++) {
+        resources[i] = world->resources[i].resource;
+    }
+    weir_status status = weir_program_bind(world->guest, resources, count, err);
+    free(resources);
+    return status;
+}
+
 static weir_status load_guest(struct weir_test_world *world, const struct weir_test *test,
-                              struct weir_engine *engine, const struct weir_program_output *output,
-                              struct weir_error *err) {
+                              struct weir_engine *engine, struct weir_error *err) {
     const struct weir_subscription_config *subscription = subscription_of(world->config, test);
     const char *handler = test->handler  ? test->handler
                           : subscription ? subscription->handler
                                          : WEIR_HANDLER_DEFAULT;
-    weir_status status = weir_program_guest(
-        engine, world->config, weir_test_guest(world->config, test), output, &world->guest, err);
+    weir_status status =
+        weir_program_guest(engine, world->config, weir_test_guest(world->config, test),
+                           &world->host, &world->guest, err);
+    status = status == WEIR_OK ? bind_guest(world, err) : status;
     if (status == WEIR_OK) {
         status = weir_guest_handler_find(world->guest, weir_str_of(handler), &world->handler, err);
     }
@@ -155,13 +194,16 @@ static weir_status load_guest(struct weir_test_world *world, const struct weir_t
 
 weir_status weir_test_world_make(struct weir_config *config, const struct weir_test *test,
                                  const char *folder, struct weir_engine *engine,
-                                 const struct weir_program_output *output,
+                                 const struct weir_program_host *host,
                                  struct weir_test_world *ret_world, struct weir_error *err) {
     uint64_t event_bytes_max = weir_test_guest(config, test)->bounds.event_bytes;
     *ret_world = (struct weir_test_world){
         .config = config,
         .resources = calloc(config->resource_count + 1, sizeof *ret_world->resources),
+        .host = *host,
     };
+    ret_world->host.publish = publish_sent;
+    ret_world->host.publish_context = ret_world;
     if (!ret_world->resources) {
         return weir_fail_no_memory(err, "the resources of a test");
     }
@@ -172,7 +214,7 @@ weir_status weir_test_world_make(struct weir_config *config, const struct weir_t
     for (size_t i = 0; i < test->given_count && status == WEIR_OK; i++) {
         status = give(ret_world, &test->given[i], err);
     }
-    return status == WEIR_OK ? load_guest(ret_world, test, engine, output, err) : status;
+    return status == WEIR_OK ? load_guest(ret_world, test, engine, err) : status;
 }
 
 void weir_test_world_finish(struct weir_test_world *world) {

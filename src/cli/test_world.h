@@ -24,8 +24,10 @@ struct weir_test_resource {
 struct weir_test_world {
     struct weir_config *config;           // borrowed
     struct weir_test_resource *resources; // as config->resources
+    struct weir_program_host host;        // as the run's, and publishes here
     struct weir_guest *guest;
     uint32_t handler;
+    size_t sent;                   // events that the guest has published itself
     const char *watched;           // the resource that events are from, by name
     struct weir_test_resource *to; // where returned events go; NULL: nowhere
 };
@@ -41,10 +43,11 @@ const struct weir_guest_config *weir_test_guest(const struct weir_config *config
                                                 const struct weir_test *test);
 
 // Makes the world of a test below `folder`, which is empty: opens the resources, gives them what is
-// given, loads the guest. `ret_world` is to be finished in each case.
+// given, loads the guest with its grants. A world must not be moved. `ret_world` is to be finished
+// in each case.
 weir_status weir_test_world_make(struct weir_config *config, const struct weir_test *test,
                                  const char *folder, struct weir_engine *engine,
-                                 const struct weir_program_output *output,
+                                 const struct weir_program_host *host,
                                  struct weir_test_world *ret_world, struct weir_error *err);
 void weir_test_world_finish(struct weir_test_world *world);
 

@@ -7,20 +7,11 @@ import re
 
 import pytest
 
-from harness import AGAIN, GIVEN_UP, GUESTS_DIR, configuration
-from test_languages import BOUNDS, COMPILED_S
+from harness import AGAIN, GIVEN_UP, configuration
+from test_languages import BOUNDS, COMPILED_S, guest_of
 
 LANGUAGES = ["rust", "js", "python"]
 ATTEMPTS = 3
-
-
-def guest_of(name, language):
-    """The guest NAME in a language; skips the test where what makes such could not be had."""
-    guest = f"{name}-{language}"
-    skipped = GUESTS_DIR / f"{guest}.wasm.skipped"
-    if skipped.exists():
-        pytest.skip(skipped.read_text(encoding="utf-8").strip())
-    return guest
 
 
 def start(site, language, handler=None):
