@@ -115,7 +115,8 @@ weir_status weir_build_js(struct weir_build *build, struct weir_error *err) {
     if (status == WEIR_OK) {
         weir_arguments_add(&arguments, "%s", node);
         weir_arguments_add(&arguments, "weir-sdk/build.mjs");
-        weir_arguments_add(&arguments, "src/handler.js");
+        bool is_typed = weir_build_has(build, "src/handler.ts");
+        weir_arguments_add(&arguments, "src/handler.%s", is_typed ? "ts" : "js");
         weir_arguments_add(&arguments, "-o");
         weir_arguments_add(&arguments, "%s", build->product);
         status = weir_build_run(build, &arguments, NULL, err);

@@ -93,7 +93,7 @@ const struct weir_language weir_languages[] = {
         .name = "js",
         .title = "JavaScript",
         .manifest = "package.json",
-        .sources = (const char *const[]){".js", ".mjs", ".json", ".wit", NULL},
+        .sources = (const char *const[]){".js", ".mjs", ".ts", ".json", ".wit", NULL},
         .name_wanted = name_wanted_js,
         .build = weir_build_js,
     },

@@ -166,6 +166,9 @@ def test_a_new_project_has_all_of_weir_that_it_needs(site, language):
     for path, content in files_below(project).items():
         assert b"weir-template" not in content, f"{path} has the template's name"
     assert b"orders" in (project / "README.md").read_bytes()
+    if language == "python":
+        wanted = (project / "requirements.txt").read_text(encoding="utf-8").split()[-1]
+        assert wanted in (SOURCE / "tools/python/requirements.txt").read_text(encoding="utf-8")
 
 
 # ---- new ----
@@ -317,6 +320,56 @@ def test_resources_are_the_tests_own(site):
     done = site.command("test", "orders", status=1)
     assert b"0 events were expected, 1 were published" in done.stdout
     assert b"1 passed, 1 failed" in done.stdout
+
+
+TAKES_FROM_STOCK = """
+use weir::messaging::{Message, Producer};
+use weir::{Event, Result, Store};
+
+#[weir::handler]
+fn on_order(event: Event) -> Result<()> {
+    let stock = Store::open("stock")?;
+    let item = event.text()?;
+    let left: u32 = stock.get_text(item)?.unwrap_or_default().parse()?;
+    stock.set(item, (left - 1).to_string())?;
+    Producer::connect("news")?.send("sold", Message::new(item.as_bytes().to_vec()))?;
+    Ok(())
+}
+"""
+OF_STOCK = """
+- test: stock is taken
+  given: {stock: {tea: "7"}}
+  events:
+    - event: {subject: orders/1, data: tea}
+      expect: none
+    - event: {subject: orders/2, data: tea}
+      expect: none
+    - event: {subject: orders/3, data: coffee}
+      expect: error
+  then:
+    stock: {tea: "5", coffee: null}
+    news: [{data: tea, source: /orders}, {data: tea}]
+"""
+RESOURCES_OF_STOCK = """
+  stock: {kind: file, path: ./stock}
+  news: {kind: topic}
+"""
+
+
+def test_what_a_handler_does_to_resources_is_seen(site):
+    """Within its grants, which are those of the project."""
+    project = make(site, "rust")
+    replace(project / "weir.yaml", "  out: {kind: file, path: ./out}\n", RESOURCES_OF_STOCK)
+    replace(project / "weir.yaml", ", to: out", "")
+    (project / "src/lib.rs").write_text(TAKES_FROM_STOCK, encoding="utf-8")
+    write_tests(project, OF_STOCK)
+    build(site, "rust")
+    out = site.command("test", "orders", status=1).stdout.decode()
+    assert "answered: error: " in out and "stock" in out, "it has no grant"
+    replace(project / "weir.yaml", "orders.wasm}", "orders.wasm, grants: "
+            "[{resource: stock, verbs: [get, set]}, {resource: news, verbs: [publish]}]}")
+    assert b"1 passed, 0 failed" in site.command("test", "orders").stdout
+    assert not (project / "stock").exists()
 
 
 def test_what_differs_is_shown(site):
