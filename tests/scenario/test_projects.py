@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 
@@ -29,14 +30,17 @@ CACHE = pathlib.Path(os.environ.get("WEIR_CACHE") or pathlib.Path.home() / ".cac
 
 
 def named_or_newest(variable, pattern):
-    """What ./dev test names in the environment, or else the newest of that name in its cache."""
-    named = os.environ.get(variable)
+    """What ./dev test names in the environment (empty: it could not be had), or without it the
+    newest of that name in its cache."""
+    if variable in os.environ:
+        return os.environ[variable]
     found = sorted(CACHE.glob(pattern), key=lambda path: path.stat().st_mtime)
-    return named or (str(found[-1]) if found else "")
+    return str(found[-1]) if found else ""
 
 
 def tools(language):
     """The environment in which a project of that language is built here without the network."""
+    missing = "what makes components of {} could not be had: ./dev test says why"
     if language == "rust":
         sysroot = named_or_newest("WEIR_RUST_SYSROOT", "rust-wasm32-wasip1-*")
         return {"CARGO": os.environ.get("CARGO", "/usr/bin/cargo" if sysroot else "cargo"),
@@ -47,12 +51,12 @@ def tools(language):
     if language == "js":
         maker = named_or_newest("WEIR_COMPONENTIZE_JS", "componentize-js-*")
         if not maker:
-            pytest.skip("what makes components of JavaScript could not be had: see ./dev test")
+            pytest.skip(missing.format("JavaScript"))
         return {"WEIR_COMPONENTIZE_JS": maker}
     if language == "python":
         maker = named_or_newest("WEIR_COMPONENTIZE_PY", "componentize-py-*")
         if not maker:
-            pytest.skip("what makes components of Python could not be had: see ./dev test")
+            pytest.skip(missing.format("Python"))
         return {"WEIR_COMPONENTIZE_PY": maker}
     return {}
 
@@ -456,6 +460,14 @@ def descendants(pid):
     return found - {pid}
 
 
+def watched_inodes(pid):
+    """What that process watches with inotify."""
+    infos = [path.read_text(encoding="ascii") for path in
+             pathlib.Path(f"/proc/{pid}/fdinfo").iterdir()]
+    return {int(inode, 16) for info in infos
+            for inode in re.findall(r"^inotify wd:\S+ ino:(\w+)", info, re.MULTILINE)}
+
+
 def start_dev(site, language="c"):
     weir = site.start("dev", "orders", "--log-format", "json",
                       env=nothing_of_tools() | tools(language))
@@ -533,8 +545,15 @@ def test_dev_begins_with_what_cannot_be_built(site):
     weir.wait_listening()
     order(project, "1")
     assert wait_receipt(weir, project, "1")
-    # What weir itself writes is no source.
-    assert len(weir.logs("a source has changed")) == 1
+    # What weir itself reads and writes is no source, whatever its name.
+    order(project, "2.c")
+    assert wait_receipt(weir, project, "2.c")
+    replace(project / SOURCES["c"], "order %.*s", "Order %.*s")
+    weir.wait_log("a guest was replaced")
+    watched = watched_inodes(weir.pid)
+    assert (project / "src").stat().st_ino in watched
+    for folder in "store", "store/orders", "out", ".weir", "build":
+        assert (project / folder).stat().st_ino not in watched
     assert weir.stop(signal.SIGTERM) == 0
 
 
@@ -542,6 +561,13 @@ def test_dev_leaves_nothing_running_when_it_is_killed(site):
     make(site, "c")
     weir = start_dev(site)
     children = descendants(weir.pid)
-    weir.kill()
-    weir.wait_for(lambda: not [pid for pid in children if is_alive(pid)], "the end of all",
-                  even_if_ended=True)
+    assert children
+    weir.process.kill()
+    weir.process.wait()
+    try:
+        weir.wait_for(lambda: not [pid for pid in children if is_alive(pid)], "the end of all",
+                      even_if_ended=True)
+    finally:
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
