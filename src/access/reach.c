@@ -177,7 +177,7 @@ static void reach_log(void *context, uint8_t level, struct weir_str log_context,
     if (level < sizeof levels / sizeof levels[0]) {
         weir_log(access->log, levels[level], "a guest says", {"guest", weir_str_of(access->name)},
                  {"severity", weir_str_of(names[level])}, {"context", log_context},
-                 {"message", message});
+                 {"text", message});
     }
 }
 

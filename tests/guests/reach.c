@@ -4,12 +4,16 @@
 // spaces between them, and what came of it is a line of the event that it returns. Values are
 // written in hex ("-" is the empty one), so that each byte can be asked for. Commands:
 //
-//   get|exists|delete|list BUCKET [KEY]      set BUCKET KEY HEX       increment BUCKET KEY NUMBER
-//   many BUCKET KEY HEX KEY HEX ...          sets, gets and deletes them by the interface `batch`
-//   swap BUCKET KEY HEX                      as it is       stale BUCKET KEY HEX HEX     first sets
-//   the second value hold BUCKET KEY NUMBER                   so many handles of `cas` at a time,
-//   512 at most send RESOURCE TOPIC HEX [NAME VALUE]...  config NAME    configs    env NAME    log
-//   LEVEL TEXT
+//   get|exists|delete|list BUCKET [KEY]
+//   set BUCKET KEY HEX
+//   increment BUCKET KEY NUMBER
+//   many BUCKET KEY HEX KEY HEX ...    sets, gets and deletes them by the interface `batch`
+//   swap BUCKET KEY HEX
+//   stale BUCKET KEY HEX HEX           a swap, and the second value is set before it
+//   hold BUCKET KEY NUMBER             so many handles of `cas` at a time, 512 at most
+//   send RESOURCE TOPIC HEX [NAME VALUE]...
+//   http METHOD URL HEX|none [timeout=MS] [NAME VALUE]...
+//   config NAME, configs, env NAME, log LEVEL TEXT
 //
 // Proves: what weir gives to guests, in both lanes.
 #include "reach.h"
@@ -289,6 +293,59 @@ static void send(const struct words *words) {
     wasi_messaging_types_client_drop_own(client);
 }
 
+// ---- weir:http
+
+static void say_response(const weir_http_client_response_t *response) {
+    SAY("%u", response->status);
+    for (size_t i = 0; i < response->headers.len; i++) {
+        const reach_tuple2_string_string_t *header = &response->headers.ptr[i];
+        if (header->f0.len > 2 && memcmp(header->f0.ptr, "x-", 2) == 0) {
+            SAY(" ");
+            say_text(&header->f0);
+            SAY("=");
+            say_text(&header->f1);
+        }
+    }
+    bool is_text = response->body.tag == WEIR_HTTP_CLIENT_BODY_TEXT;
+    SAY(" %s %zu ", is_text ? "text" : "binary", response->body.val.binary.len);
+    if (is_text && response->body.val.text.len < 1024) {
+        say_text(&response->body.val.text);
+    } else if (response->body.val.binary.len < 1024) {
+        say_bytes(&response->body.val.binary);
+    }
+}
+
+static void http(const struct words *words) {
+    static const char *const kinds[] = {"denied",  "invalid", "unavailable",
+                                        "timeout", "limit",   "other"};
+    reach_tuple2_string_string_t headers[WORDS_MAX];
+    weir_http_client_request_t request = {.method = text(words->items[1]),
+                                          .url = text(words->items[2]),
+                                          .headers = {.ptr = headers, .len = 0}};
+    weir_http_client_response_t response;
+    weir_http_client_error_t error;
+    if (strcmp(words->items[3], "none") != 0) {
+        request.body.is_some = true;
+        request.body.val.tag = WEIR_HTTP_CLIENT_BODY_BINARY;
+        request.body.val.val.binary = bytes_of(words->items[3]);
+    }
+    size_t next = 4;
+    if (next < words->count && strncmp(words->items[next], "timeout=", 8) == 0) {
+        request.timeout_ms.is_some = true;
+        request.timeout_ms.val = (uint32_t)atol(words->items[next++] + 8);
+    }
+    for (; next + 1 < words->count; next += 2) {
+        headers[request.headers.len].f0 = text(words->items[next]);
+        headers[request.headers.len++].f1 = text(words->items[next + 1]);
+    }
+    if (weir_http_client_send(&request, &response, &error)) {
+        say_response(&response);
+    } else {
+        SAY("error %s: ", kinds[error.tag]);
+        say_text(&error.val.other); // every case holds its text in the same place
+    }
+}
+
 // ---- the rest
 
 static void config(const struct words *words) {
@@ -316,6 +373,8 @@ static void obey(const struct words *words) {
     const char *command = words->items[0];
     if (strcmp(command, "send") == 0) {
         send(words);
+    } else if (strcmp(command, "http") == 0) {
+        http(words);
     } else if (strncmp(command, "config", 6) == 0) {
         config(words);
     } else if (strcmp(command, "env") == 0) {

@@ -360,7 +360,7 @@ static void mistakes_of_shape_are_told_with_their_key(void **state) {
         {RESOURCES "guests: {g: {wasm: x, env: PATH}}\n", 2, "guests.g.env",
          "this is a single value; write a list of names of environment variables"},
         {RESOURCES "guests: {g: {wasm: x, env: [A=B]}}\n", 2, "guests.g.env[0]",
-         "\"A=B\" is no name of an environment variable"},
+         "\"A=B\": this is no name of an environment variable"},
         {RESOURCES "guests: {g: {wasm: x, config: [a]}}\n", 2, "guests.g.config",
          "this is a list; write a mapping of names to texts"},
         {RESOURCES "guests: {g: {wasm: x, config: {a: [b]}}}\n", 2, "guests.g.config.a",

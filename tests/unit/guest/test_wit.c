@@ -26,6 +26,7 @@ static const char *const wit_files[] = {
     "deps/wasi-keyvalue/keyvalue.wit",
     "deps/wasi-logging/logging.wit",
     "deps/wasi-messaging/messaging.wit",
+    "deps/weir-http/http.wit",
 };
 
 // ---- the files, as far as they go: no flags
