@@ -70,7 +70,8 @@ build_component() {
 # component_inputs WORLD SDK: the files that go into a guest beside its source.
 component_inputs() {
     local folders=(wit "$2")
-    [ "$1" = - ] || folders+=(tests/guests/wit)
+    # Who is not written with the SDK takes nothing of it but what makes a component.
+    [ "$1" = - ] || folders=(wit tests/guests/wit "$2"/build.*)
     find "${folders[@]}" -path "$2/test*" -prune -o -name node_modules -prune -o \
         -name __pycache__ -prune -o -type f ! -name '*.md' -print | LC_ALL=C sort
 }

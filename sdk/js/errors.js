@@ -70,5 +70,6 @@ export function isMeant(error) {
 
 /** What the host answered where a call of it failed: the runtime wraps the WIT's error. */
 export function payloadOf(error) {
-  return error instanceof Error && "payload" in error ? error.payload : error;
+  // No instanceof: the runtime's errors are not of this module's Error.
+  return typeof error === "object" && error !== null && "payload" in error ? error.payload : error;
 }

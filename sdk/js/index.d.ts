@@ -186,16 +186,21 @@ export function request(url: string | URL, init?: RequestInit): Response;
 export class MessagingError extends ServiceError {}
 
 export interface MessageInit {
-  /** The content type. */
+  /** The event's type, such as "com.example.order.accepted". */
   type?: string;
-  /** Extension attributes of the event. */
+  /** The event's datacontenttype. */
+  contentType?: string;
+  /** Extension attributes of the event: names of lower-case letters and digits. */
   metadata?: Record<string, string | number | boolean>;
 }
 
 export class Producer {
   private constructor();
   readonly name: string;
-  /** Sends to a topic, the event's subject. When it has returned, the message is kept. */
+  /**
+   * Sends to a topic, the event's subject. The message is kept by the end of the handler at the latest,
+   * and published behind that, also where the handler fails; called again, it sends the same id.
+   */
   send(topic: string, body: Bytes, init?: MessageInit): void;
   sendJson(topic: string, value: Json, init?: MessageInit): void;
 }

@@ -32,17 +32,18 @@ export class Producer {
 
   send(topic, body, init = {}) {
     const message = new Message(bytesOf(body));
-    if (init.type !== undefined) {
-      message.setContentType(init.type);
+    if (init.contentType !== undefined) {
+      message.setContentType(init.contentType);
     }
-    for (const [name, value] of Object.entries(init.metadata ?? {})) {
+    const type = init.type === undefined ? {} : { type: init.type };
+    for (const [name, value] of Object.entries({ ...type, ...init.metadata })) {
       message.addMetadata(name, String(value));
     }
     attempt(`send ${topic} to ${this.name}`, () => send(this.#client, topic, message));
   }
 
   sendJson(topic, value, init = {}) {
-    this.send(topic, encodeJson(value), { type: "application/json", ...init });
+    this.send(topic, encodeJson(value), { contentType: "application/json", ...init });
   }
 }
 

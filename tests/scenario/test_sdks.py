@@ -2,8 +2,10 @@
 """Guests made with the SDKs for Rust, JavaScript and Python: the same program in each, and from each
 the same answers, byte for byte."""
 
+import http.server
 import json
 import re
+import threading
 
 import pytest
 
@@ -97,4 +99,89 @@ def test_handlers_of_the_guests_own_names(site, language, handler, attempts, rea
     assert record["attempt"] == f"{attempts} of {ATTEMPTS}"
     assert record["reason"] == reason
     assert weir.printed(guest)[0] == f"{handler} got seven pens"
+    assert weir.stop() == 0
+
+
+class Server:
+    """An HTTP server that answers with what it was asked."""
+
+    def __init__(self):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["content-length"]))
+                answer = f"{self.headers['x-test']} {body.decode()}".encode()
+                self.send_response(201)
+                self.send_header("content-length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.server.serve_forever)
+
+    def __enter__(self):
+        self.thread.start()
+        return f"127.0.0.1:{self.server.server_port}"
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+@pytest.mark.timeout(2 * COMPILED_S)
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_weir_gives_beside_events(site, language):
+    guest = guest_of("services", language)
+    copy, out, done = (site.directory(name) for name in ("copy", "out", "done"))
+    with Server() as host:
+        weir = site.run(configuration(
+            {guest: {"bounds": BOUNDS, "retry": {"attempts": 1}, "config": {"greeting": "hello"},
+                     "hosts": [host],
+                     "grants": ["copy", {"resource": "out", "verbs": ["publish"]}]}},
+            [{"key": "*", "guest": guest, "to": "done"}],
+            resources=("store", "copy", "out", "done")))
+        weir.wait_listening(deadline_s=COMPILED_S)
+
+        def done_of(key, body=""):
+            site.put(key, body)
+            weir.wait_for((done / key).exists, f"the answer to {key}")
+            return json.loads((done / key).read_bytes())
+
+        assert done_of("store") == {
+            "a": "one!", "b": {"two": 2}, "count": 2, "exists": [True, False],
+            "keys": ["a", "b", "d"], "many": [4, None], "none": None}
+        assert (copy / "a").read_bytes() == b"one!"
+        assert (copy / "b").read_bytes() == b'{"two":2}'
+        assert sorted(path.name for path in copy.iterdir()) == ["a", "b", "count"]
+        assert done_of("config") == {"greeting": "hello", "none": None}
+        assert done_of("log", "for all") is None
+        weir.wait_for(lambda: any("logged for all" in line for line in weir.err()), "the log's line")
+        assert done_of("send", "grüße") is None
+        weir.wait_for((out / "sent").exists, "the message")
+        assert (out / "sent").read_text() == "grüße"
+        assert done_of("http", f"http://{host}/x") == {"status": 201, "body": "1 ping"}
+    # The server is gone: an error with what is wrong, and no answer.
+    site.put("http", f"http://{host}/y")
+    assert "unavailable" in weir.wait_log(GIVEN_UP)["reason"]
+    assert weir.stop() == 0
+
+
+@pytest.mark.timeout(2 * COMPILED_S)
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_is_not_granted_is_told_by_name(site, language):
+    guest = guest_of("services", language)
+    for name in "copy", "out":
+        site.directory(name)
+    weir = site.run(configuration(
+        {guest: {"bounds": BOUNDS, "retry": {"attempts": 1}, "grants": []}},
+        [{"key": "*", "guest": guest}], resources=("store", "copy", "out")))
+    weir.wait_listening(deadline_s=COMPILED_S)
+    for key, body, told in [("store", "", "copy"), ("send", "x", "out"),
+                            ("http", "http://127.0.0.1:1/", "127.0.0.1:1")]:
+        site.put(key, body)
+        record = weir.wait_log(GIVEN_UP, event=re.compile(f"^{key}@"))
+        assert told in record["reason"], record
     assert weir.stop() == 0

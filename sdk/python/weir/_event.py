@@ -193,7 +193,7 @@ def _answer(handle: Callable[[Event], Event | None], record: Any) -> Any:
 
 def _export(handle: Callable[[Event], Event | None], name: str | None) -> None:
     """Puts what componentize-py looks for into the module of the handler."""
-    names = handle.__globals__  # type: ignore[attr-defined]
+    names = handle.__globals__
 
     def call(_self: object, record: Any) -> Any:
         return _answer(handle, record)
@@ -244,6 +244,6 @@ def main(run: _Main, /) -> _Main:
             reason = reason_of(error)
         raise _host.Err(reason)
 
-    names = run.__globals__  # type: ignore[attr-defined]
+    names = run.__globals__
     names.setdefault("WitWorld", type("WitWorld", (), {})).run = call
     return run

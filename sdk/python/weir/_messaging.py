@@ -38,20 +38,31 @@ class Producer:
         body: str | bytes,
         *,
         type: str | None = None,
+        content_type: str | None = None,
         metadata: Mapping[str, object] | None = None,
     ) -> None:
-        """Sends to a topic, the event's subject; `type` is the content type, `metadata` are extension
-        attributes. When it has returned, the message is kept, and will be published."""
+        """Sends to a topic, the event's subject; `type` and `content_type` are the event's, `metadata`
+        its extension attributes. The message is kept by the end of the handler at the latest, and
+        published behind that, also where the handler fails; called again, it sends the same id."""
         message = _host.messaging.Message(body.encode() if isinstance(body, str) else bytes(body))
-        if type is not None:
-            message.set_content_type(type)
-        for name, value in (metadata or {}).items():
+        if content_type is not None:
+            message.set_content_type(content_type)
+        typed = {} if type is None else {"type": type}
+        for name, value in {**typed, **(metadata or {})}.items():
             message.add_metadata(name, str(value))
         with _trying(f"send {topic} to {self.name}"):
             _host.producer.send(self._client, topic, message)
 
-    def send_json(self, topic: str, value: object, *, metadata: Mapping[str, object] | None = None) -> None:
-        self.send(topic, encode_json(value), type="application/json", metadata=metadata)
+    def send_json(
+        self,
+        topic: str,
+        value: object,
+        *,
+        type: str | None = None,
+        metadata: Mapping[str, object] | None = None,
+    ) -> None:
+        """The same with a body of JSON."""
+        self.send(topic, encode_json(value), type=type, content_type="application/json", metadata=metadata)
 
 
 def producer(name: str) -> Producer:

@@ -92,11 +92,11 @@ impl Event {
     #[cfg(feature = "json")]
     pub fn with_json(self, value: &impl serde::Serialize) -> serde_json::Result<Event> {
         let text = serde_json::to_string(value)?;
-        Ok(self.with_text(text).with_type("application/json"))
+        Ok(self.with_text(text).with_content_type("application/json"))
     }
 
     /// With another `datacontenttype`, such as "text/csv".
-    pub fn with_type(mut self, datacontenttype: impl Into<String>) -> Event {
+    pub fn with_content_type(mut self, datacontenttype: impl Into<String>) -> Event {
         self.datacontenttype = Some(datacontenttype.into());
         self
     }

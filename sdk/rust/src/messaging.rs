@@ -68,16 +68,21 @@ impl Message {
     /// The value cannot be written as JSON.
     #[cfg(feature = "json")]
     pub fn json(value: &impl serde::Serialize) -> serde_json::Result<Message> {
-        Ok(Message::new(serde_json::to_vec(value)?).with_type("application/json"))
+        Ok(Message::new(serde_json::to_vec(value)?).with_content_type("application/json"))
     }
 
     /// With a content type; the event's `datacontenttype`.
-    pub fn with_type(mut self, content_type: impl Into<String>) -> Message {
+    pub fn with_content_type(mut self, content_type: impl Into<String>) -> Message {
         self.content_type = Some(content_type.into());
         self
     }
 
-    /// With metadata more; an extension attribute of the event.
+    /// With a type: the event's, such as "com.example.order.accepted".
+    pub fn with_type(self, ty: impl Into<String>) -> Message {
+        self.with_metadata("type", ty)
+    }
+
+    /// With metadata more: an extension attribute of the event, of lower-case letters and digits.
     pub fn with_metadata(mut self, name: impl Into<String>, value: impl Into<String>) -> Message {
         self.metadata.push((name.into(), value.into()));
         self
@@ -105,8 +110,9 @@ impl Producer {
         })
     }
 
-    /// Sends a message to a topic, the event's subject. Once it has returned, the message is kept,
-    /// and will be published.
+    /// Sends a message to a topic, the event's subject. It is kept by the end of the handler at the
+    /// latest, and published behind that, also where the handler fails; called again, the handler
+    /// sends it with the same id.
     pub fn send(&self, topic: &str, message: Message) -> Result<(), MessagingError> {
         producer::send(&self.client, topic, message.into_wit())
             .map_err(failed(&format!("send {topic} to {}", self.name)))

@@ -76,7 +76,7 @@ fn what_an_event_is_given() {
     assert_eq!(event.text().unwrap(), "[1,2]");
     assert_eq!(event.datacontenttype.as_deref(), Some("application/json"));
     assert_eq!(event.subject.as_deref(), Some("other"));
-    let event = event.with_bytes([0, 255]).with_type("image/png");
+    let event = event.with_bytes([0, 255]).with_content_type("image/png");
     assert!(matches!(&event.data, Some(Payload::Binary(bytes)) if bytes == &[0, 255]));
     assert_eq!(event.datacontenttype.as_deref(), Some("image/png"));
     let event = event

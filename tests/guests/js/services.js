@@ -37,7 +37,7 @@ const deeds = {
     return null;
   },
   send: (body) => {
-    producer("out").send("sent", body, { type: "text/plain" });
+    producer("out").send("sent", body, { contentType: "text/plain", type: "dev.weir.test.sent" });
     return null;
   },
   http: (url) => {

@@ -36,7 +36,7 @@ def do_log(body: str) -> None:
 
 
 def do_send(body: str) -> None:
-    weir.producer("out").send("sent", body, type="text/plain")
+    weir.producer("out").send("sent", body, content_type="text/plain", type="dev.weir.test.sent")
 
 
 def do_http(url: str) -> dict:

@@ -34,7 +34,7 @@ fn on_event(event: Event) -> Result<Option<Event>> {
         "text" => event
             .follow("dev.weir.test.text")
             .with_text(event.text()?.to_uppercase())
-            .with_type("text/plain")
+            .with_content_type("text/plain")
             .with_extension("attemptseen", event.attempt().to_string()),
         "bytes" => {
             let reversed: Vec<u8> = event.bytes().iter().rev().copied().collect();

@@ -16,7 +16,9 @@ fn on_event(event: Event) -> Result<Event> {
             json!(null)
         }
         "send" => {
-            let message = messaging::Message::new(body).with_type("text/plain");
+            let message = messaging::Message::new(body)
+                .with_content_type("text/plain")
+                .with_type("dev.weir.test.sent");
             messaging::Producer::connect("out")?.send("sent", message)?;
             json!(null)
         }
