@@ -26,6 +26,7 @@ struct weir_handler {
     char *post;   // core lane: the export to call after the result was read; NULL: none
     wasmtime_component_export_index_t *index; // component lane
     bool may_reject;                          // its error is the variant `failure`
+    bool is_by_annex;                         // component lane: called by way of annex.h
 };
 
 // A function that could be a handler by its name, but not by its type.
@@ -57,6 +58,7 @@ struct weir_guest {
     wasmtime_component_t *component;
     wasmtime_component_linker_t *component_linker;
     wasmtime_component_export_index_t *main_index;
+    wasmtime_component_export_index_t *annex_high, *annex_body; // see annex.h; NULL: none
     // Both.
     struct weir_handler *handlers;
     uint32_t handler_count;

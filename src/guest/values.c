@@ -9,8 +9,10 @@
 // Any thread, one at a time.
 #include "guest/values.h"
 
+#include "guest/annex.h"
 #include "guest/canon.h"
 #include "guest/instance.h"
+#include "guest/planes.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -27,6 +29,8 @@ void weir_values_begin(struct weir_values *values, struct weir_instance *instanc
     values->bytes_max = bytes_max;
     values->bytes_bound = bytes_bound;
     values->bytes_left = 0;
+    values->is_by_annex = false;
+    values->high = (struct weir_str){0};
     values->is_engines = false;
     values->blocks = NULL;
     values->used = 0;
@@ -263,11 +267,34 @@ static weir_status lower_list(struct weir_values *values, const struct weir_wit_
     return status;
 }
 
+// Bytes as two texts. Those that are one already go as they are.
+static weir_status lower_planes(struct weir_values *values, struct weir_str bytes,
+                                wasmtime_component_val_t *ret_value, struct weir_error *err) {
+    ret_value->kind = WASMTIME_COMPONENT_STRING;
+    ret_value->of.string = name_of(values, bytes);
+    if (!weir_planes_has_high(bytes)) {
+        return WEIR_OK;
+    }
+    size_t high_size = weir_planes_high_size(bytes.size);
+    char *low = take_room(values, bytes.size, 1, err);
+    char *high = low ? take_room(values, high_size, 1, err) : NULL;
+    if (!high) {
+        return WEIR_NO_MEMORY;
+    }
+    weir_planes_split(bytes, low, high);
+    ret_value->of.string.data = low;
+    values->high = (struct weir_str){.data = high, .size = high_size};
+    return WEIR_OK;
+}
+
 static weir_status lower_bytes(struct weir_values *values, const unsigned char *host,
                                wasmtime_component_val_t *ret_value, struct weir_error *err) {
     struct weir_str bytes;
     memcpy(&bytes, host, sizeof bytes);
     weir_status status = spend(values, bytes.size, err);
+    if (status == WEIR_OK && values->is_by_annex) {
+        return lower_planes(values, bytes, ret_value, err);
+    }
     if (status == WEIR_OK && bytes.size > WEIR_VALUES_LIST_BYTES_MAX) {
         status = weir_fail(err, WEIR_LIMIT,
                            "a body of %zu bytes that is not text: the component lane passes at "
@@ -447,6 +474,42 @@ static weir_status lift_bytes(struct weir_values *values, const wasmtime_compone
     return WEIR_OK;
 }
 
+static weir_status join_planes(struct weir_values *values, struct weir_str packed,
+                               struct weir_str *ret_bytes, struct weir_error *err) {
+    size_t size;
+    if (!weir_planes_joined_size(packed.size, &size)) {
+        return weir_fail(err, WEIR_TRAPPED, "a body of %zu characters in two planes", packed.size);
+    }
+    weir_status status = spend(values, size, err);
+    char *bytes = status == WEIR_OK ? take_room(values, size, 1, err) : NULL;
+    if (!bytes) {
+        return status == WEIR_OK ? WEIR_NO_MEMORY : status;
+    }
+    weir_planes_join(packed, bytes);
+    *ret_bytes = (struct weir_str){.data = bytes, .size = size};
+    return WEIR_OK;
+}
+
+// A body that is shown as empty is to be taken, where it is not empty.
+static weir_status lift_planes(struct weir_values *values, const wasm_name_t *text,
+                               unsigned char *ret_host, struct weir_error *err) {
+    struct weir_str bytes = {.data = text->data, .size = text->size};
+    weir_status status = WEIR_OK;
+    if (text->size > 0) {
+        status = spend(values, text->size, err);
+    } else {
+        wasmtime_component_val_t packed;
+        status = weir_annex_take(values->instance, &packed, err);
+        if (status == WEIR_OK) {
+            struct weir_str view = {.data = packed.of.string.data, .size = packed.of.string.size};
+            status = join_planes(values, view, &bytes, err);
+        }
+        wasmtime_component_val_delete(&packed);
+    }
+    memcpy(ret_host, &bytes, sizeof bytes);
+    return status;
+}
+
 static weir_status lift_list(struct weir_values *values, const struct weir_wit_type *type,
                              const wasmtime_component_vallist_t *list, unsigned char *ret_host,
                              struct weir_error *err) {
@@ -506,7 +569,8 @@ static const uint8_t kinds[] = {
 static weir_status lift(struct weir_values *values, const struct weir_wit_type *type,
                         const wasmtime_component_val_t *value, unsigned char *ret_host,
                         struct weir_error *err) {
-    if (value->kind != kinds[type->kind]) {
+    bool is_planes = type->kind == WEIR_WIT_BYTES && values->is_by_annex;
+    if (value->kind != (is_planes ? WASMTIME_COMPONENT_STRING : kinds[type->kind])) {
         return refuse_kind(value, err);
     }
     switch (type->kind) {
@@ -523,7 +587,8 @@ static weir_status lift(struct weir_values *values, const struct weir_wit_type *
     case WEIR_WIT_STRING:
         return lift_text(values, &value->of.string, ret_host, err);
     case WEIR_WIT_BYTES:
-        return lift_bytes(values, &value->of.list, ret_host, err);
+        return is_planes ? lift_planes(values, &value->of.string, ret_host, err)
+                         : lift_bytes(values, &value->of.list, ret_host, err);
     case WEIR_WIT_LIST:
         return lift_list(values, type, &value->of.list, ret_host, err);
     case WEIR_WIT_U8:
