@@ -36,7 +36,6 @@ enum {
     TYPE_VARIANT = 0x71,
     TYPE_RECORD = 0x72,
     TYPE_STRING = 0x73,
-    TYPE_U64 = 0x77,
     TYPE_U8 = 0x7D,
     TYPES_MAX = 32, // of those that are made of tables
     NAME_BYTES = 32,
@@ -168,14 +167,27 @@ static struct use end_named_type(struct writer *writer) {
     return (struct use){.number = writer->types++};
 }
 
-// Defines a type with fields or cases, after those of its parts.
+static struct use define_bytes(struct writer *writer) {
+    put_u32(&writer->part, 1);
+    put_byte(&writer->part, TYPE_LIST);
+    put_byte(&writer->part, TYPE_U8);
+    return end_type(writer);
+}
+
+// Defines a type with fields or cases, after those of its parts. A variant with a case of bytes has
+// them as a list in a further one.
 static struct use define_fields(struct writer *writer, const struct weir_wit_type *type,
                                 unsigned code) {
     enum { FIELDS_MAX = 16 };
-    struct use uses[FIELDS_MAX];
+    struct use uses[FIELDS_MAX], list = {0};
+    bool has_list = false;
     uint32_t count = type->field_count < FIELDS_MAX ? type->field_count : FIELDS_MAX;
     for (uint32_t i = 0; i < count; i++) {
         uses[i] = type->fields[i].type ? use_type(writer, type->fields[i].type) : (struct use){0};
+    }
+    for (uint32_t i = 0; i < count && code == TYPE_VARIANT && !has_list; i++) {
+        has_list = type->fields[i].type && type->fields[i].type->kind == WEIR_WIT_BYTES;
+        list = has_list ? define_bytes(writer) : list;
     }
     put_u32(&writer->part, 1);
     put_byte(&writer->part, code);
@@ -188,7 +200,7 @@ static struct use define_fields(struct writer *writer, const struct weir_wit_typ
         put_optional_use(&writer->part, type->fields[1].type, uses[1]);
         return end_type(writer);
     }
-    put_u32(&writer->part, count);
+    put_u32(&writer->part, count + (has_list ? 1 : 0));
     for (uint32_t i = 0; i < count; i++) {
         if (code != TYPE_TUPLE) {
             put_text(&writer->part, type->fields[i].name);
@@ -199,6 +211,11 @@ static struct use define_fields(struct writer *writer, const struct weir_wit_typ
         } else {
             put_use(&writer->part, uses[i]);
         }
+    }
+    if (has_list) {
+        put_text(&writer->part, WEIR_ANNEX_LIST);
+        put_optional_use(&writer->part, true, list);
+        put_byte(&writer->part, 0);
     }
     return code == TYPE_TUPLE ? end_type(writer) : end_named_type(writer);
 }
@@ -550,6 +567,7 @@ void weir_annex_forget(struct weir_guest *guest) {
         }
         *indices[i] = NULL;
     }
+    weir_spare_free(&guest->spare);
 }
 
 static weir_status call(struct weir_instance *instance,

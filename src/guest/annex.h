@@ -9,10 +9,11 @@
 //
 //   - a small core module (annex_text.c) that stands before the guest's handlers: it imports their
 //     core functions and the guest's memory, and has a memory of its own;
-//   - for each handler, its lifting with the types of the WIT except that `binary` has a string.
-//   For
-//     a core module a string and a list of bytes are the same, an address and a size, so the guest
-//     is called by the same numbers in the same way: same allocations, same copies, no others;
+//   - for each handler, its lifting with the types of the WIT except that `binary` has a string,
+//   and
+//     that there is a further case, `list`, with what it had. For a core module both are the same:
+//     an address and a size. So the guest is called by the same numbers in the same way, with the
+//     same allocations and copies and no others. A short body goes as a list: that is cheaper;
 //   - two functions of the module's own, by which weir hands over the high bits of a body before a
 //     call, and takes a returned body after it, by way of the module's memory. A body with no high
 //     bit set is a text already and needs neither.
@@ -45,8 +46,16 @@ struct weir_instance;
 #define WEIR_ANNEX_HIGH    WEIR_ANNEX_PREFIX "high"
 #define WEIR_ANNEX_BODY    WEIR_ANNEX_PREFIX "body"
 #define WEIR_ANNEX_HANDLER WEIR_ANNEX_PREFIX "handler"
+// The case of a body that goes as a list of bytes.
+#define WEIR_ANNEX_LIST "list"
 
-enum { WEIR_ANNEX_EXPORTS_MAX = WEIR_OUTLINE_HANDLERS_MAX + 8 };
+enum {
+    WEIR_ANNEX_EXPORTS_MAX = WEIR_OUTLINE_HANDLERS_MAX + 8,
+    // Up to which a body that is no text goes as a list of bytes: there the use of the module's own
+    // memory costs more. In between of what is best for instances that are kept, and for fresh
+    // ones.
+    WEIR_ANNEX_LIST_BYTES = 128,
+};
 
 struct weir_annex {
     char *bytes; // the component and what is added to it

@@ -63,7 +63,9 @@ static const char *const common_text[] = {
     // and what it was; 0 for \"nowhere\".
     "(global $packed (mut i32) (i32.const 0))"
     "(global $size-at (mut i32) (i32.const 0))"
-    "(global $size (mut i32) (i32.const 0))",
+    "(global $size (mut i32) (i32.const 0))"
+    // Likewise of the case, which is the one of a list meanwhile.
+    "(global $case-at (mut i32) (i32.const 0))",
 
     // Makes the own memory as large as that, or traps.
     "(func $reserve (param $bytes i64)"
@@ -100,11 +102,19 @@ static const char *const common_text[] = {
     "  (i32.add (i32.add (local.get $event) (global.get $DATA))"
     "    (i32.add (global.get $PAYLOAD) (global.get $BYTES))))",
 
-    // Puts the high bits that were handed over into the body of the event that is passed.
+    // Where its case is.
+    "(func $case-of (param $event i32) (result i32)"
+    "  (i32.add (i32.add (local.get $event) (global.get $DATA)) (global.get $PAYLOAD)))",
+
+    // Makes of a list of bytes what it is to the guest; else puts the high bits that were handed over into the body of the event that is passed.
     "(func $join (param $event i32)"
     "  (local $low i32) (local $high i32) (local $left i32) (local $bits i64)"
     "  (local $i i32) (local $byte-at i32) (local $bits-at i32) (local $bit i32)"
     "  (global.set $packed (i32.const 0))"
+    "  (if (i32.and"
+    "      (i32.eq (i32.load8_u $guest (call $case-of (local.get $event))) (global.get $LIST))"
+    "      (i32.load8_u $guest (i32.add (local.get $event) (global.get $DATA))))"
+    "    (then (i32.store8 $guest (call $case-of (local.get $event)) (global.get $BINARY))))"
     "  (if (i32.eqz (global.get $given)) (then (return)))"
     "  (global.set $given (i32.const 0))"
     "  (if (i32.eqz (call $is-binary (local.get $event))) (then (return)))"
@@ -169,8 +179,8 @@ static const char *const common_text[] = {
     "    (i32.and (i32.load8_u $own (local.get $byte-at)) (i32.const 127)))")
     "  (global.set $packed (i32.wrap_i64 (i64.sub (local.get $end) (global.get $OWN)))))",
 
-    // Looks for a binary body in what a handler returned: where one has high bits, it is taken apart
-    // and shown as empty, until $restore.
+    // Looks for a binary body in what a handler returned. One that is text is left. One that is short
+    // becomes a list; any other is taken apart, and shown as empty. Until $restore.
     "(func $look (param $result i32)"
     "  (local $event i32) (local $body i32) (local $size i32)"
     "  (if (i32.eqz (call $is-inside (local.get $result) (global.get $RESULT))) (then (return)))"
@@ -182,12 +192,21 @@ static const char *const common_text[] = {
     "  (local.set $body (i32.load $guest (call $body-of (local.get $event))))"
     "  (local.set $size (i32.load $guest offset=4 (call $body-of (local.get $event))))"
     "  (if (i32.eqz (call $is-inside (local.get $body) (local.get $size))) (then (return)))"
-    "  (if (i32.eqz (call $has-high (local.get $body) (local.get $size))) (then (return)))"
+    "  (if (i32.and (i32.ne (local.get $size) (i32.const 0))"
+    "      (i32.eqz (call $has-high (local.get $body) (local.get $size))))"
+    "    (then (return)))"
+    "  (if (i32.le_u (local.get $size) (global.get $LIST_BYTES)) (then"
+    "    (global.set $case-at (call $case-of (local.get $event)))"
+    "    (i32.store8 $guest (global.get $case-at) (global.get $LIST))"
+    "    (return)))"
     "  (call $split (local.get $body) (local.get $size))"
     "  (global.set $size (local.get $size))"
     "  (global.set $size-at (i32.add (call $body-of (local.get $event)) (i32.const 4)))"
     "  (i32.store $guest (global.get $size-at) (i32.const 0)))"
     "(func $restore"
+    "  (if (global.get $case-at) (then"
+    "    (i32.store8 $guest (global.get $case-at) (global.get $BINARY))"
+    "    (global.set $case-at (i32.const 0))))"
     "  (if (global.get $size-at) (then"
     "    (i32.store $guest (global.get $size-at) (global.get $size))"
     "    (global.set $size-at (i32.const 0)))))",
@@ -219,6 +238,8 @@ static void put_offsets(FILE *text) {
         {"PAYLOAD", offset_of(optional, 1)},
         {"BINARY", binary},
         {"BYTES", offset_of(payload, binary)},
+        {"LIST", payload->field_count},
+        {"LIST_BYTES", WEIR_ANNEX_LIST_BYTES},
         {"OK", offset_of(handled, 0)},
         {"SOME", offset_of(maybe_event, 1)},
         {"RESULT", offset_of(handled, 0) + maybe_event->guest_size},

@@ -9,6 +9,7 @@
 #include "guest/guest.h"
 #include "guest/handles.h"
 #include "guest/print.h"
+#include "guest/spare.h"
 
 #include <wasmtime.h>
 #include <wasmtime/component.h>
@@ -59,6 +60,7 @@ struct weir_guest {
     wasmtime_component_linker_t *component_linker;
     wasmtime_component_export_index_t *main_index;
     wasmtime_component_export_index_t *annex_high, *annex_body; // see annex.h; NULL: none
+    weir_spare_slot spare;                                      // for bytes in two planes
     // Both.
     struct weir_handler *handlers;
     uint32_t handler_count;

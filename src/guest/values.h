@@ -20,6 +20,7 @@
 #include <wasmtime/component.h>
 
 struct weir_instance;
+struct weir_spare;
 
 enum {
     WEIR_VALUES_ROOM_BYTES = 4096, // enough for an event with some extensions
@@ -41,7 +42,8 @@ struct weir_values {
     // The engine frees what a function of the host answers, so that is made by the engine's own
     // functions; what is passed to the guest only has to live as long as the call, and lies here.
     bool is_engines;
-    void *blocks; // beyond the room: a list
+    void *blocks;             // beyond the room: a list
+    struct weir_spare *spare; // NULL until bytes are taken apart or put together
     size_t used;
     _Alignas(16) unsigned char room[WEIR_VALUES_ROOM_BYTES];
 };
