@@ -439,9 +439,10 @@ static void read_imports(struct walk *walk, struct weir_reader reader) {
     uint32_t count = weir_read_u32(&reader);
     for (uint32_t i = 0; i < count && walk->status == WEIR_OK; i++) {
         struct type type;
-        read_name(walk, &reader);
+        struct weir_str name = read_name(walk, &reader);
         struct sort sort = read_what(walk, &reader, &type);
         if (sort.sort == SORT_TYPE) {
+            type.is_event = type.is_event || is_event_name(name);
             add_type(walk, type);
         } else {
             add_unknown(walk, sort);
@@ -590,7 +591,9 @@ static void read_export(struct walk *walk, struct weir_reader *reader) {
         add_handlers_of(walk, name, instance);
         add_instance(walk, instance);
     } else if (sort.sort == SORT_TYPE) {
-        add_type(walk, type_numbered(walk, number));
+        struct type type = type_numbered(walk, number);
+        type.is_event = type.is_event || is_event_name(name);
+        add_type(walk, type);
     } else {
         add_unknown(walk, sort);
     }
