@@ -180,7 +180,8 @@ static const char *const common_text[] = {
     "  (global.set $packed (i32.wrap_i64 (i64.sub (local.get $end) (global.get $OWN)))))",
 
     // Looks for a binary body in what a handler returned. One that is text is left. One that is short
-    // becomes a list; any other is taken apart, and shown as empty. Until $restore.
+    // becomes a list, and so does one that lies, for the engine to refuse; any other is taken apart,
+    // and shown as empty. Until $restore.
     "(func $look (param $result i32)"
     "  (local $event i32) (local $body i32) (local $size i32)"
     "  (if (i32.eqz (call $is-inside (local.get $result) (global.get $RESULT))) (then (return)))"
@@ -188,21 +189,24 @@ static const char *const common_text[] = {
     "  (local.set $result (i32.add (local.get $result) (global.get $OK)))"
     "  (if (i32.ne (i32.load8_u $guest (local.get $result)) (i32.const 1)) (then (return)))"
     "  (local.set $event (i32.add (local.get $result) (global.get $SOME)))"
+    // The case of a list is not the guest's to choose: it becomes one that there is not.
+    "  (if (i32.eq (i32.load8_u $guest (call $case-of (local.get $event))) (global.get $LIST)) (then"
+    "    (i32.store8 $guest (call $case-of (local.get $event)) (i32.const 255))))"
     "  (if (i32.eqz (call $is-binary (local.get $event))) (then (return)))"
     "  (local.set $body (i32.load $guest (call $body-of (local.get $event))))"
     "  (local.set $size (i32.load $guest offset=4 (call $body-of (local.get $event))))"
-    "  (if (i32.eqz (call $is-inside (local.get $body) (local.get $size))) (then (return)))"
-    "  (if (i32.and (i32.ne (local.get $size) (i32.const 0))"
-    "      (i32.eqz (call $has-high (local.get $body) (local.get $size))))"
-    "    (then (return)))"
-    "  (if (i32.le_u (local.get $size) (global.get $LIST_BYTES)) (then"
-    "    (global.set $case-at (call $case-of (local.get $event)))"
-    "    (i32.store8 $guest (global.get $case-at) (global.get $LIST))"
-    "    (return)))"
-    "  (call $split (local.get $body) (local.get $size))"
-    "  (global.set $size (local.get $size))"
-    "  (global.set $size-at (i32.add (call $body-of (local.get $event)) (i32.const 4)))"
-    "  (i32.store $guest (global.get $size-at) (i32.const 0)))"
+    "  (if (call $is-inside (local.get $body) (local.get $size)) (then"
+    "    (if (i32.and (i32.ne (local.get $size) (i32.const 0))"
+    "        (i32.eqz (call $has-high (local.get $body) (local.get $size))))"
+    "      (then (return)))"
+    "    (if (i32.gt_u (local.get $size) (global.get $LIST_BYTES)) (then"
+    "      (call $split (local.get $body) (local.get $size))"
+    "      (global.set $size (local.get $size))"
+    "      (global.set $size-at (i32.add (call $body-of (local.get $event)) (i32.const 4)))"
+    "      (i32.store $guest (global.get $size-at) (i32.const 0))"
+    "      (return)))))"
+    "  (global.set $case-at (call $case-of (local.get $event)))"
+    "  (i32.store8 $guest (global.get $case-at) (global.get $LIST)))"
     "(func $restore"
     "  (if (global.get $case-at) (then"
     "    (i32.store8 $guest (global.get $case-at) (global.get $BINARY))"

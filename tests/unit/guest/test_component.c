@@ -33,9 +33,12 @@
     "(export $failure \"failure\" (type $failure'))"
 // A core module with a handler of that body, which returns ok(none) from the zeros at 1024, and the
 // functions that it imports.
-#define CORE(imports, body, with)                                                     \
-    "(core module $C (import \"m\" \"memory\" (memory 2)) " imports                   \
-    " (func (export \"handle\") (param i32) (result i32) " body " (i32.const 1024)))" \
+#define CORE(imports, body, with) CORE_FROM(imports) body CORE_TO(with)
+#define CORE_FROM(imports)                                          \
+    "(core module $C (import \"m\" \"memory\" (memory 2)) " imports \
+    " (func (export \"handle\") (param i32) (result i32) "
+#define CORE_TO(with)     \
+    " (i32.const 1024)))" \
     "(core instance $c (instantiate $C (with \"m\" (instance $m)) " with "))"
 #define LIFT                                                                                     \
     "(canon lift (core func $c \"handle\") (memory (core memory $m \"memory\")) (realloc (core " \
@@ -95,6 +98,49 @@ static void a_component_says_by_its_type_that_a_handler_may_reject(void **state)
         "") HANDLER("on-order", "$failure") ")");
     assert_int_equal(verdict_of(guest).outcome, WEIR_REJECTED);
     weir_guest_unref(guest);
+}
+
+// A returned event with a binary body, whose address and size are those; nothing else is in it.
+#define RETURN_BODY(address, size)                                                               \
+    "(i32.store (i32.const 1028) (i32.const 1)) (i32.store (i32.const 1064) (i32.const 1))"      \
+    "(i32.store (i32.const 1068) (i32.const 1)) (i32.store (i32.const 1072) (i32.const " address \
+    ")) (i32.store (i32.const 1076) (i32.const " size "))"
+
+static void a_returned_body_that_is_not_in_memory_ends_the_call(void **state) {
+    (void)state;
+    static const struct {
+        const char *body, *part;
+    } rows[] = {
+        {RETURN_BODY("-16", "64"), "list pointer/length out of bounds"},
+        {RETURN_BODY("0", "-1"), "list pointer/length out of bounds"},
+        {RETURN_BODY("0x1ffff", "2"), "list pointer/length out of bounds"},
+        {RETURN_BODY("0", "1") "(i32.store (i32.const 1068) (i32.const 2))",
+         "discriminant"},
+        {RETURN_BODY("0", "1") "(i32.store (i32.const 1068) (i32.const 3))",
+         "discriminant"},
+        {"(return (i32.const -8))", "out of bounds"},
+        {"(return (i32.const 0x1fffc))", "out of bounds"},
+        {"(return (i32.const 1025))", "not aligned"},
+        // What is in its bounds is taken, and the event that says nothing refused.
+        {RETURN_BODY("0", "0x20000"), "specversion"},
+        {"(i32.store8 (i32.const 0x1ffff) (i32.const 0x80))" RETURN_BODY("0", "0x20000"),
+         "specversion"},
+        {"(i32.store8 (i32.const 0x1ffff) (i32.const 0x80))" RETURN_BODY("0x1ffff", "1"),
+         "specversion"},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        char *text;
+        assert_true(asprintf(&text, "(component %s%s%s%s%s)", MEMORY EVENT, CORE_FROM(""),
+                             rows[i].body, CORE_TO(""), HANDLER("handle-event", "string")) > 0);
+        struct weir_guest *guest = load(text);
+        struct weir_verdict verdict = verdict_of(guest);
+        assert_int_equal(verdict.outcome, WEIR_BROKEN);
+        if (!strstr(verdict.error.message, rows[i].part)) {
+            fail_msg("%zu: %s", i, verdict.error.message);
+        }
+        weir_guest_unref(guest);
+        free(text);
+    }
 }
 
 static void what_cannot_be_a_guest_is_refused_in_words(void **state) {
@@ -268,6 +314,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_smallest_one_is_handled),
         cmocka_unit_test(a_component_says_by_its_type_that_a_handler_may_reject),
+        cmocka_unit_test(a_returned_body_that_is_not_in_memory_ends_the_call),
         cmocka_unit_test(what_cannot_be_a_guest_is_refused_in_words),
         cmocka_unit_test(a_lane_that_cannot_be_is_refused_with_the_reason),
         cmocka_unit_test(wasi_as_it_is_not_ends_the_call),
