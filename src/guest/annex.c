@@ -535,6 +535,18 @@ static weir_status find_export(const struct weir_guest *guest, const char *name,
     return *ret_index ? WEIR_OK : weir_fail_no_memory(err, "an export's name");
 }
 
+const char *weir_guest_dear_bodies(const struct weir_guest *guest) {
+    bool is_dear = false;
+    for (uint32_t i = 0; i < guest->handler_count && !guest->is_in_core_lane; i++) {
+        is_dear = is_dear || !guest->handlers[i].is_by_annex;
+    }
+    if (!is_dear) {
+        return NULL;
+    }
+    return guest->annex_reason[0] ? guest->annex_reason
+                                  : "some handler of it is made in another way than the others";
+}
+
 weir_status weir_annex_use(struct weir_guest *guest, const struct weir_annex *annex,
                            struct weir_error *err) {
     weir_status status = find_export(guest, WEIR_ANNEX_HIGH, &guest->annex_high, err);

@@ -404,19 +404,30 @@ static weir_status try_core_lane(struct weir_guest *guest, struct weir_str wasm,
     return WEIR_OK;
 }
 
+static weir_status compile_with_annex(struct weir_guest *guest, struct weir_str wasm,
+                                      struct weir_annex **ret_annex, struct weir_error *err) {
+    weir_status status = weir_annex_make(wasm, ret_annex, err);
+    if (status != WEIR_OK) {
+        return status;
+    }
+    struct weir_str whole = {.data = (*ret_annex)->bytes, .size = (*ret_annex)->size};
+    return weir_compile_component(guest->engine, whole, &guest->component, err);
+}
+
 // Compiles it with what annex.h adds; as it is, where that cannot be added, or the engine refuses
 // the whole: of the component alone it says better what is wrong. *ret_annex is NULL then.
 static weir_status compile_component(struct weir_guest *guest, struct weir_str wasm,
                                      struct weir_annex **ret_annex, struct weir_error *err) {
-    weir_status status = weir_annex_make(wasm, ret_annex, err);
-    if (status == WEIR_OK) {
-        struct weir_str whole = {.data = (*ret_annex)->bytes, .size = (*ret_annex)->size};
-        status = weir_compile_component(guest->engine, whole, &guest->component, err);
-    }
+    struct weir_error why = {.status = WEIR_OK};
+    weir_status status = compile_with_annex(guest, wasm, ret_annex, &why);
     if (status == WEIR_UNSUPPORTED || status == WEIR_INVALID) {
+        snprintf(guest->annex_reason, sizeof guest->annex_reason, "%s", why.message);
         weir_annex_destroy(*ret_annex);
         *ret_annex = NULL;
-        status = weir_compile_component(guest->engine, wasm, &guest->component, err);
+        return weir_compile_component(guest->engine, wasm, &guest->component, err);
+    }
+    if (status != WEIR_OK && err) {
+        *err = why;
     }
     return status;
 }

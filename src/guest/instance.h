@@ -60,6 +60,7 @@ struct weir_guest {
     wasmtime_component_linker_t *component_linker;
     wasmtime_component_export_index_t *main_index;
     wasmtime_component_export_index_t *annex_high, *annex_body; // see annex.h; NULL: none
+    char annex_reason[WEIR_LANE_REASON_BYTES];                  // why there is none
     weir_spare_slot spare;                                      // for bytes in two planes
     // Both.
     struct weir_handler *handlers;

@@ -146,6 +146,7 @@ static void a_body_of_every_length_comes_back(void **state) {
         for (int instances = WEIR_INSTANCES_FRESH; instances <= WEIR_INSTANCES_REUSED;
              instances++) {
             struct weir_guest *guest = load(guests[i], (enum weir_guest_instances)instances);
+            assert_null(weir_guest_dear_bodies(guest));
             for (size_t j = 0; j < COUNT_OF(sizes) * COUNT_OF(fills); j++) {
                 size_t size = sizes[j / COUNT_OF(fills)];
                 fills[j % COUNT_OF(fills)](bytes, size);
@@ -198,6 +199,7 @@ static void where_weir_cannot_add_the_old_way_is_taken(void **state) {
     assert_message_has(&err, "keeps for itself");
     assert_null(annex);
     struct weir_guest *guest = load_bytes("echo", whole, WEIR_INSTANCES_FRESH);
+    assert_string_equal(weir_guest_dear_bodies(guest), err.message);
     char *bytes = malloc(TOO_MUCH_TO_PASS);
     fill_with_noise(bytes, TOO_MUCH_TO_PASS);
     assert_comes_back(guest, (struct weir_str){bytes, 64 * KIB});
