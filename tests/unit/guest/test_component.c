@@ -141,6 +141,44 @@ static void a_returned_body_that_is_not_in_memory_ends_the_call(void **state) {
     }
 }
 
+// Bodies that are no text go to them as they went before (annex.h).
+static void what_weir_cannot_add_to_runs_as_it_is(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *part; // NULL: weir adds to it
+    } rows[] = {
+        {GOOD, NULL},
+        {"(component (component $inner " MEMORY EVENT CORE("", "", "")
+             HANDLER("handle-event", "string") ") (instance $i (instantiate $inner))"
+                                               "(export \"my:own/handlers@1.0.0\" (instance $i)))",
+         "no handler of it is made in the component itself"},
+        {"(component " MEMORY EVENT CORE(
+             "", "",
+             "") "(func $f (param \"ev\" $event) (result (result (option $event) (error string)))"
+                 "  (canon lift (core func $c \"handle\") string-encoding=utf16"
+                 "    (memory (core memory $m \"memory\")) (realloc (core func $m \"realloc\"))))"
+                 "(export \"handle-event\" (func $f)))",
+         "no handler of it is made in the component itself"},
+        // Another function is taken for a handler, until the engine says that it is none.
+        {"(component " MEMORY EVENT CORE("", "", "")
+             HANDLER("handle-event", "string") "(type $failure' (variant (case \"no\" string)))"
+                                               "(export $failure \"failure\" (type $failure'))"
+                                               "(func $g (param \"ev\" $event) (result (result "
+                                               "(option $event) (error $failure)))" LIFT
+                                               ") (export \"other\" (func $g)))",
+         NULL},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct weir_guest *guest = load(rows[i].text);
+        const char *why = weir_guest_dear_bodies(guest);
+        if (!why != !rows[i].part || (why && !strstr(why, rows[i].part))) {
+            fail_msg("%zu: %s", i, why ? why : "nothing");
+        }
+        assert_int_equal(verdict_of(guest).outcome, WEIR_HANDLED);
+        weir_guest_unref(guest);
+    }
+}
+
 static void what_cannot_be_a_guest_is_refused_in_words(void **state) {
     (void)state;
     static const struct {
@@ -153,6 +191,13 @@ static void what_cannot_be_a_guest_is_refused_in_words(void **state) {
          "(func $f (param \"x\" u32) (result u32) (canon lift (core func $c \"f\")))"
          "(export \"handle-event\" (func $f)))",
          "\"handle-event\" is func(x: u32) -> u32"},
+        {"(component " MEMORY "(type $event' (record (field \"a\" string)))"
+         "(export $event \"event\" (type $event')) (core module $C (import \"m\" \"memory\" "
+         "(memory "
+         "2)) (func (export \"handle\") (param i32 i32) (result i32) (i32.const 1024)))"
+         "(core instance $c (instantiate $C (with \"m\" (instance $m))))" HANDLER("handle-event",
+                                                                                  "string") ")",
+         "\"handle-event\" is func(ev: a record) -> a result"},
         {"(component (core module $C (func (export \"f\"))) (core instance $c (instantiate $C))"
          "(func $f (canon lift (core func $c \"f\"))) (export \"run\" (func $f)))",
          "run as func(); it must be func() -> result<_, string>"},
@@ -313,6 +358,7 @@ int main(void) {
         cmocka_unit_test(the_smallest_one_is_handled),
         cmocka_unit_test(a_component_says_by_its_type_that_a_handler_may_reject),
         cmocka_unit_test(a_returned_body_that_is_not_in_memory_ends_the_call),
+        cmocka_unit_test(what_weir_cannot_add_to_runs_as_it_is),
         cmocka_unit_test(what_cannot_be_a_guest_is_refused_in_words),
         cmocka_unit_test(a_lane_that_cannot_be_is_refused_with_the_reason),
         cmocka_unit_test(wasi_as_it_is_not_ends_the_call),
