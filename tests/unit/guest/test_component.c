@@ -141,6 +141,33 @@ static void a_returned_body_that_is_not_in_memory_ends_the_call(void **state) {
     }
 }
 
+// It looks for that in its post-return, and traps where it is not so.
+#define RETURN_AND_LOOK(size)                                                                   \
+    "(component " MEMORY EVENT CORE(                                                            \
+        "(func (export \"post\") (param i32)"                                                   \
+        "  (if (i32.ne (i32.load8_u (i32.const 1068)) (i32.const 1)) (then unreachable))"       \
+        "  (if (i32.ne (i32.load (i32.const 1072)) (i32.const 4096)) (then unreachable))"       \
+        "  (if (i32.ne (i32.load8_u (i32.const 4096)) (i32.const 0x80)) (then unreachable))"    \
+        "  (if (i32.ne (i32.load (i32.const 1076)) (i32.const " size ")) (then unreachable)))", \
+        "(i32.store8 (i32.const 4096) (i32.const 0x80))" RETURN_BODY("4096", size),             \
+        "") "(func $f (param \"ev\" $event) (result (result (option $event) (error string)))"   \
+            "  (canon lift (core func $c \"handle\") (memory (core memory $m \"memory\"))"      \
+            "    (realloc (core func $m \"realloc\")) (post-return (core func $c \"post\"))))"  \
+            "(export \"handle-event\" (func $f)))"
+
+static void what_a_guest_returned_is_as_it_was_when_it_is_given_back(void **state) {
+    (void)state;
+    static const char *const rows[] = {RETURN_AND_LOOK("1"), RETURN_AND_LOOK("128"),
+                                       RETURN_AND_LOOK("129"), RETURN_AND_LOOK("5000")};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct weir_guest *guest = load(rows[i]);
+        assert_null(weir_guest_dear_bodies(guest));
+        struct weir_verdict verdict = verdict_of(guest);
+        assert_message_has(&verdict.error, "specversion"); // the event that says nothing
+        weir_guest_unref(guest);
+    }
+}
+
 // Bodies that are no text go to them as they went before (annex.h).
 static void what_weir_cannot_add_to_runs_as_it_is(void **state) {
     (void)state;
@@ -358,6 +385,7 @@ int main(void) {
         cmocka_unit_test(the_smallest_one_is_handled),
         cmocka_unit_test(a_component_says_by_its_type_that_a_handler_may_reject),
         cmocka_unit_test(a_returned_body_that_is_not_in_memory_ends_the_call),
+        cmocka_unit_test(what_a_guest_returned_is_as_it_was_when_it_is_given_back),
         cmocka_unit_test(what_weir_cannot_add_to_runs_as_it_is),
         cmocka_unit_test(what_cannot_be_a_guest_is_refused_in_words),
         cmocka_unit_test(a_lane_that_cannot_be_is_refused_with_the_reason),
