@@ -9,17 +9,17 @@
 //
 //   - a small core module (annex_text.c) that stands before the guest's handlers: it imports their
 //     core functions and the guest's memory, and has a memory of its own;
-//   - for each handler, its lifting with the types of the WIT except that `binary` has a string,
-//   and
-//     that there is a further case, `list`, with what it had. For a core module both are the same:
-//     an address and a size. So the guest is called by the same numbers in the same way, with the
-//     same allocations and copies and no others. A short body goes as a list: that is cheaper;
+//   - for each handler, its lifting with the types of the WIT, but with a string in `binary`, and a
+//     further case, `list`, that has what `binary` had. For a core module both are the same, an
+//     address and a size: the guest is called with the same numbers as without, and sees the same
+//     allocations and no others. A short body goes as a list, which is the cheaper way for it;
 //   - two functions of the module's own, by which weir hands over the high bits of a body before a
 //     call, and takes a returned body after it, by way of the module's memory. A body with no high
 //     bit set is a text already and needs neither.
 //
-// So an event passes through the added function whatever it carries, and costs what it costs
-// without.
+// So every event passes through the added function, whatever it carries: one that has no such body
+// costs there what it costs without, and what a handler is going to answer need not be guessed. A
+// fresh instance has one memory more, which takes 1 to 2 us.
 //
 // Considered, and not taken: to put the guest as a whole into a component of weir's own, which
 // decodes a body and hands it on. That passes what is composed of components, too, but copies each
@@ -51,9 +51,8 @@ struct weir_instance;
 
 enum {
     WEIR_ANNEX_EXPORTS_MAX = WEIR_OUTLINE_HANDLERS_MAX + 8,
-    // Up to which a body that is no text goes as a list of bytes: there the use of the module's own
-    // memory costs more. In between of what is best for instances that are kept, and for fresh
-    // ones.
+    // Up to which a body that is no text goes as a list of bytes, because using the module's own
+    // memory costs more: between what is best where instances are kept and where they are fresh.
     WEIR_ANNEX_LIST_BYTES = 128,
 };
 

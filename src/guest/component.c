@@ -574,6 +574,9 @@ weir_status weir_component_handle(struct weir_instance *instance, uint32_t handl
     }
     if (status == WEIR_OK && values.high.size > 0) {
         status = weir_annex_give(instance, values.high, err);
+        if (status != WEIR_OK) {
+            weir_error_prefix(err, status, "the event's body");
+        }
     }
     if (status == WEIR_OK) {
         wasmtime_error_t *error = wasmtime_component_func_call(
