@@ -39,6 +39,7 @@ readonly packages_build=(
     "libsqlite3-dev  pkg-config sqlite3"
     "libxxhash-dev   pkg-config libxxhash"
     "libssl-dev      pkg-config libcrypto"
+    "libcurl4-openssl-dev pkg-config libcurl"
     "uthash-dev      test -e /usr/include/uthash.h"
     "clang-19        command -v clang-19"
     "lld-19          command -v wasm-ld-19"

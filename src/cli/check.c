@@ -25,9 +25,9 @@ struct check {
     struct weir_config config;
     struct weir_problems problems;
     struct weir_engine *engine;
-    struct weir_program_output output; // of guests, none of which is called
-    struct weir_guest **guests;        // as config.guests; NULL: it cannot be loaded
-    struct weir_resource **resources;  // as config.resources; NULL: it cannot be opened
+    struct weir_program_host output;  // of guests, none of which is called
+    struct weir_guest **guests;       // as config.guests; NULL: it cannot be loaded
+    struct weir_resource **resources; // as config.resources; NULL: it cannot be opened
     bool *are_missing; // as config.resources: it is not there yet, and weir run makes it
 };
 
@@ -35,7 +35,7 @@ struct check {
 
 static void check_guest(struct check *check, size_t i) {
     const struct weir_guest_config *config = &check->config.guests[i];
-    static const struct weir_program_output output = {.fd = STDOUT_FILENO};
+    static const struct weir_program_host output = {.fd = STDOUT_FILENO};
     struct weir_error err;
     char key[KEY_BYTES];
     if (weir_program_guest(check->engine, &check->config, config, &output, &check->guests[i],
@@ -217,6 +217,27 @@ static void print_resources(const struct check *check) {
     }
 }
 
+// "store", or "store (get, list \"orders/*\")".
+static void print_grant(const struct weir_grant *grant, bool is_first) {
+    char shown[WEIR_SHOW_BYTES];
+    const char *joint = "";
+    printf("%s %s", is_first ? "" : ",", grant->resource);
+    if (grant->verbs == WEIR_VERBS_ALL && !grant->keys) {
+        return;
+    }
+    printf(" (");
+    for (uint32_t verb = 1; verb <= WEIR_VERBS_ALL; verb <<= 1) {
+        if (grant->verbs & verb) {
+            printf("%s%s", joint, weir_verb_name(verb));
+            joint = ", ";
+        }
+    }
+    if (grant->keys) {
+        printf(" \"%s\"", weir_show(weir_str_of(grant->keys), shown, sizeof shown));
+    }
+    printf(")");
+}
+
 static void print_guests(const struct check *check) {
     printf("guests:\n");
     for (size_t i = 0; i < check->config.guest_count; i++) {
@@ -239,10 +260,23 @@ static void print_guests(const struct check *check) {
         }
         printf("%s\n    grants:", weir_guest_handler_count(guest) ? "" : " none");
         for (size_t g = 0; g < config->grant_count; g++) {
-            printf("%s %s", g ? "," : "", config->grants[g]);
+            print_grant(&config->grants[g], g == 0);
         }
         printf("%s\n", config->grant_count ? "" : " none");
     }
+}
+
+// The handler that is meant, which is another one where a guest has no handle-event.
+static const char *handler_of(const struct check *check,
+                              const struct weir_subscription_config *subscription) {
+    const struct weir_guest_config *config =
+        weir_config_guest(&check->config, weir_str_of(subscription->guest));
+    const struct weir_guest *guest = check->guests[config - check->config.guests];
+    uint32_t handler;
+    return weir_guest_handler_find(guest, weir_str_of(subscription->handler), &handler, NULL) ==
+                   WEIR_OK
+               ? weir_guest_handler_name(guest, handler)
+               : subscription->handler;
 }
 
 static void print_subscriptions(const struct check *check) {
@@ -255,7 +289,7 @@ static void print_subscriptions(const struct check *check) {
         printf("  %s%s%s %s -> %s.%s, %s\n", subscription->name ? subscription->name : "",
                subscription->name ? ": " : "", subscription->resource,
                weir_show(weir_str_of(subscription->key), shown, sizeof shown), subscription->guest,
-               subscription->handler,
+               handler_of(check, subscription),
                is_open ? weir_strength_name(strength)
                        : "strength known when the resource is there");
     }
@@ -296,7 +330,7 @@ int weir_command_check(const struct weir_cli *cli, int argc, char **argv) {
         return weir_cli_failed(cli, "no memory for the check");
     }
     check->cli = cli;
-    check->output = (struct weir_program_output){.fd = STDOUT_FILENO, .log = cli->log};
+    check->output = (struct weir_program_host){.fd = STDOUT_FILENO, .log = cli->log};
     int exit_status = check_file(check, argv[optind]);
     finish(check);
     free(check);

@@ -63,6 +63,9 @@ void weir_help_config(FILE *out) {
     print_options(out, 2, &weir_guest_options);
     print_options(out, 2, &weir_delivery_options);
     print_sections(out, 2, &weir_guest_sections);
+    print_title(out, "grants: -", "of a guest: what it may do with a resource");
+    print_options(out, 2, &weir_grant_options);
+    print_sections(out, 2, &weir_grant_sections);
     print_title(out, "subscriptions: -", "whose changes go to which handler; a list");
     print_options(out, 2, &weir_subscription_options);
     print_options(out, 2, &weir_delivery_options);
@@ -82,7 +85,7 @@ static void print_capabilities(FILE *out, uint32_t capabilities) {
     } rows[] = {
         {WEIR_CAN_GET, "get"},         {WEIR_CAN_SET, "set"},         {WEIR_CAN_LIST, "list"},
         {WEIR_CAN_WATCH, "watch"},     {WEIR_CAN_REPLAY, "replay"},   {WEIR_CAN_COMPARE, "compare"},
-        {WEIR_CAN_ACK, "acknowledge"}, {WEIR_CAN_PUBLISH, "publish"},
+        {WEIR_CAN_ACK, "acknowledge"}, {WEIR_CAN_PUBLISH, "publish"}, {WEIR_CAN_UPDATE, "update"},
     };
     const char *joint = "";
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

@@ -55,7 +55,7 @@ static void print_guest(const char *path, const struct weir_guest *guest) {
 }
 
 static int inspect(const struct weir_cli *cli, const char *path, struct weir_config *config) {
-    struct weir_program_output output = {.fd = STDOUT_FILENO, .log = cli->log};
+    struct weir_program_host output = {.fd = STDOUT_FILENO, .log = cli->log};
     struct weir_engine *engine = NULL;
     struct weir_guest *guest = NULL;
     struct weir_error err;

@@ -4,11 +4,13 @@
 // run mains; it never enters a guest.
 #include "cli/program_private.h"
 
+#include "access/access.h"
 #include "base/clock.h"
 #include "base/thread.h"
 #include "control/control.h"
 #include "flow/flow.h"
 #include "guest/engine.h"
+#include "http/http.h"
 #include "observe/log.h"
 #include "provider/provider.h"
 #include "state/state.h"
@@ -82,19 +84,40 @@ weir_status weir_program_engine(const struct weir_config *config, struct weir_en
 }
 
 static bool print_line(void *context, const char *guest, struct weir_str line) {
-    const struct weir_program_output *output = context;
-    if (weir_output_line(output->fd, guest, line)) {
+    const struct weir_program_host *host = context;
+    if (weir_output_line(host->fd, guest, line)) {
         return true;
     }
-    weir_log(output->log, WEIR_LOG_WARN, "a guest's output was dropped because nobody reads it",
+    weir_log(host->log, WEIR_LOG_WARN, "a guest's output was dropped because nobody reads it",
              {"guest", weir_str_of(guest)});
     return false;
 }
 
+static weir_status publish(void *context, const struct weir_access_publication *publication,
+                           struct weir_error *err) {
+    const struct weir_program_host *host = context;
+    const struct weir_send_args args = {.guest = publication->guest,
+                                        .resource = publication->resource,
+                                        .event = publication->event,
+                                        .cause = publication->cause,
+                                        .ordinal = publication->ordinal};
+    return host->flow ? weir_flow_send(host->flow, &args, err)
+                      : weir_fail(err, WEIR_UNSUPPORTED, "nothing is published here");
+}
+
+struct weir_access *weir_program_access(const struct weir_guest *guest) {
+    return weir_guest_access_context(guest);
+}
+
+weir_status weir_program_bind(struct weir_guest *guest, struct weir_resource *const *resources,
+                              size_t count, struct weir_error *err) {
+    return weir_access_bind(weir_program_access(guest), resources, count, err);
+}
+
 weir_status weir_program_guest(struct weir_engine *engine, const struct weir_config *config,
                                const struct weir_guest_config *guest_config,
-                               const struct weir_program_output *output,
-                               struct weir_guest **ret_guest, struct weir_error *err) {
+                               const struct weir_program_host *host, struct weir_guest **ret_guest,
+                               struct weir_error *err) {
     static const enum weir_guest_lane lanes[] = {
         [WEIR_LANE_CHOICE_AUTO] = WEIR_GUEST_LANE_AUTO,
         [WEIR_LANE_CHOICE_CORE] = WEIR_GUEST_LANE_CORE,
@@ -113,10 +136,25 @@ weir_status weir_program_guest(struct weir_engine *engine, const struct weir_con
         .output_bytes = bounds->output_bytes,
         .module_bytes = bounds->module_bytes,
         .handles = (uint32_t)bounds->handles,
-        .output = {.line = print_line, .context = (void *)(uintptr_t)output},
+        .output = {.line = print_line, .context = (void *)(uintptr_t)host},
         .host = &weir_session_host,
+        .access = &weir_access_functions,
     };
-    return weir_guest_load(engine, &args, guest_config->wasm, ret_guest, err);
+    const struct weir_access_args access_args = {.guest = guest_config,
+                                                 .log = host->log,
+                                                 .publish = publish,
+                                                 .publish_context = (void *)(uintptr_t)host,
+                                                 .http = host->http};
+    struct weir_access *access;
+    *ret_guest = NULL;
+    weir_status status = weir_access_create(&access_args, &access, err);
+    if (status != WEIR_OK) {
+        return status;
+    }
+    args.access_context = access;
+    status = weir_guest_load(engine, &args, guest_config->wasm, ret_guest, err);
+    weir_access_unref(access); // the guest has a reference of its own
+    return status;
 }
 
 weir_status weir_program_resource(const struct weir_resource_config *resource_config,
@@ -169,7 +207,7 @@ static weir_status load_guests(struct weir_program *program, struct weir_error *
     const struct weir_config *config = program->parts.config;
     weir_status status = WEIR_OK;
     for (size_t i = 0; status == WEIR_OK && i < config->guest_count; i++) {
-        status = weir_program_guest(program->engine, config, &config->guests[i], &program->output,
+        status = weir_program_guest(program->engine, config, &config->guests[i], &program->host,
                                     &program->parts.guests[i], err);
     }
     return status;
@@ -181,6 +219,15 @@ static weir_status open_resources(struct weir_program *program, struct weir_erro
     for (size_t i = 0; status == WEIR_OK && i < config->resource_count; i++) {
         status = weir_program_resource(&config->resources[i], program->log,
                                        &program->parts.resources[i], err);
+    }
+    return status;
+}
+
+static weir_status bind_guests(const struct weir_parts *parts, struct weir_error *err) {
+    weir_status status = WEIR_OK;
+    for (size_t i = 0; status == WEIR_OK && i < parts->config->guest_count; i++) {
+        status = weir_program_bind(parts->guests[i], parts->resources,
+                                   parts->config->resource_count, err);
     }
     return status;
 }
@@ -254,31 +301,15 @@ static weir_status subscribe_all(struct weir_program *program, struct weir_error
 
 // ---- mains ----
 
-// The session of a guest's main, with the grants of its configuration.
+// The session of a guest's main.
 static weir_status prepare_main(struct weir_program *program, struct weir_runner *runner,
                                 const struct weir_guest_config *config, struct weir_error *err) {
-    size_t resource_count = program->parts.config->resource_count;
-    runner->is_granted = calloc(resource_count + 1, sizeof *runner->is_granted);
-    runner->resources = calloc(resource_count + 1, sizeof(struct weir_resource *));
-    if (!runner->is_granted || !runner->resources) {
-        return weir_fail_no_memory(err, "a guest's grants");
-    }
-    for (size_t j = 0; j < resource_count; j++) {
-        const char *name = program->parts.config->resources[j].name;
-        runner->resources[j] = program->parts.resources[j];
-        for (size_t i = 0; i < config->grant_count; i++) {
-            bool is_meant = strcmp(config->grants[i], name) == 0;
-            runner->is_granted[j] = runner->is_granted[j] || is_meant;
-        }
-    }
     const struct weir_delivery_policy *delivery = &config->delivery;
     struct weir_session_args args = {
         .flow = program->flow,
         .guest = runner->guest,
         .guest_name = runner->name,
-        .resources = runner->resources,
-        .is_granted = runner->is_granted,
-        .resource_count = resource_count,
+        .access = weir_program_access(runner->guest),
         .watches_max = config->bounds.watches,
         .event_bytes_max = config->bounds.event_bytes,
         .retry = config->retry,
@@ -369,6 +400,7 @@ static weir_status make_flow(struct weir_program *program, struct weir_error *er
     };
     weir_status status = weir_flow_create(&flow, &program->flow, err);
     struct weir_error failure;
+    program->host.flow = program->flow;
     if (status == WEIR_OK &&
         weir_control_start(program->control, program->flow, &failure) != WEIR_OK) {
         // Events flow without it, for example on a file system that has no sockets.
@@ -387,15 +419,17 @@ weir_status weir_program_create(const struct weir_program_args *args,
     }
     program->args = *args;
     program->log = args->log;
-    program->output = (struct weir_program_output){.fd = args->output_fd, .log = args->log};
+    program->host = (struct weir_program_host){.fd = args->output_fd, .log = args->log};
     program->ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     weir_status status = weir_parts_init(&program->parts, args->config, err);
     if (status == WEIR_OK && program->ended_fd < 0) {
         status = weir_fail_errno(err, errno, "making an eventfd");
     }
     status = status == WEIR_OK ? weir_program_engine(args->config, &program->engine, err) : status;
+    status = status == WEIR_OK ? weir_http_client_create(NULL, &program->host.http, err) : status;
     status = status == WEIR_OK ? load_guests(program, err) : status;
     status = status == WEIR_OK ? open_resources(program, err) : status;
+    status = status == WEIR_OK ? bind_guests(&program->parts, err) : status;
     status = status == WEIR_OK ? open_state(program, err) : status;
     status = status == WEIR_OK ? make_flow(program, err) : status;
     status = status == WEIR_OK ? subscribe_all(program, err) : status;
@@ -425,8 +459,6 @@ void weir_program_destroy(struct weir_program *program) {
         struct weir_runner *runner = &program->runners[i];
         weir_session_destroy(runner->session);
         weir_guest_unref(runner->guest);
-        free(runner->resources);
-        free(runner->is_granted);
         free(runner->name);
     }
     free(program->runners);
@@ -442,6 +474,7 @@ void weir_program_destroy(struct weir_program *program) {
         weir_config_finish(program->reread);
         free(program->reread);
     }
+    weir_http_client_destroy(program->host.http);
     weir_engine_destroy(program->engine);
     if (program->ended_fd >= 0) {
         close(program->ended_fd);

@@ -23,17 +23,25 @@ struct weir_program;
 weir_status weir_program_engine(const struct weir_config *config, struct weir_engine **ret_engine,
                                 struct weir_error *err);
 
-// Where guests print. Must outlive the guests.
-struct weir_program_output {
-    int fd;
-    struct weir_log *log; // told where nobody reads; may be NULL
+// What guests find around them. Must outlive them.
+struct weir_program_host {
+    int fd;                 // where they print
+    struct weir_log *log;   // may be NULL
+    struct weir_flow *flow; // by which they publish; NULL: they cannot, or it is not there yet
+    struct weir_http_client *http; // by which they ask others; NULL: they cannot
 };
 
-// Compiles one guest of the configuration.
+// Compiles one guest of the configuration, with its grants. It reaches no resource before
+// weir_program_bind.
 weir_status weir_program_guest(struct weir_engine *engine, const struct weir_config *config,
                                const struct weir_guest_config *guest_config,
-                               const struct weir_program_output *output,
+                               const struct weir_program_host *output,
                                struct weir_guest **ret_guest, struct weir_error *err);
+// What it may reach; as long as the guest.
+struct weir_access *weir_program_access(const struct weir_guest *guest);
+// Tells a guest which resources there are, before it is called. They must outlive it.
+weir_status weir_program_bind(struct weir_guest *guest, struct weir_resource *const *resources,
+                              size_t count, struct weir_error *err);
 
 // Opens one resource of the configuration.
 weir_status weir_program_resource(const struct weir_resource_config *resource_config,

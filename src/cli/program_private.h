@@ -28,8 +28,6 @@ struct weir_runner {
     struct weir_guest *guest; // a reference; NULL: the subscriptions
     struct weir_session *session;
     struct weir_call call;
-    struct weir_resource **resources; // all that there were when it began
-    bool *is_granted;                 // for each of them
     weir_status status;
 };
 
@@ -43,7 +41,7 @@ struct weir_parts {
 struct weir_program {
     struct weir_program_args args;
     struct weir_log *log;
-    struct weir_program_output output;
+    struct weir_program_host host;
     struct weir_engine *engine;
     struct weir_parts parts;
     struct weir_config *reread;     // owned; what parts.config is after a SIGHUP; NULL before

@@ -101,13 +101,42 @@ static weir_status take_resources(struct weir_program *program, struct weir_part
     return WEIR_OK;
 }
 
+static bool same_grants(const struct weir_guest_config *a, const struct weir_guest_config *b) {
+    bool is_same = a->grant_count == b->grant_count;
+    for (size_t i = 0; is_same && i < a->grant_count; i++) {
+        is_same = a->grants[i].verbs == b->grants[i].verbs &&
+                  same_text(a->grants[i].resource, b->grants[i].resource) &&
+                  same_text(a->grants[i].keys, b->grants[i].keys);
+    }
+    return is_same;
+}
+
+static bool same_texts(const struct weir_texts *a, const struct weir_texts *b) {
+    bool is_same = a->count == b->count;
+    for (size_t i = 0; is_same && i < a->count; i++) {
+        is_same = same_text(a->items[i], b->items[i]);
+    }
+    return is_same;
+}
+
+static bool same_access(const struct weir_guest_config *a, const struct weir_guest_config *b) {
+    bool is_same = a->config.count == b->config.count;
+    for (size_t i = 0; is_same && i < a->config.count; i++) {
+        is_same = same_text(a->config.items[i].name, b->config.items[i].name) &&
+                  same_text(a->config.items[i].value, b->config.items[i].value);
+    }
+    return is_same && same_grants(a, b) && same_texts(&a->env, &b->env) &&
+           same_texts(&a->hosts, &b->hosts);
+}
+
 // The guest that runs and is what the configuration wants, its file included; NULL: there is none.
 static struct weir_guest *find_same_guest(const struct weir_program *program,
                                           const struct weir_guest_config *wanted) {
     const struct weir_guest_config *before =
         weir_config_guest(program->parts.config, weir_str_of(wanted->name));
-    if (!before || before->instance != wanted->instance ||
-        !same_options(&weir_bounds_options, &before->bounds, &wanted->bounds)) {
+    if (!before || before->instance != wanted->instance || before->lane != wanted->lane ||
+        !same_options(&weir_bounds_options, &before->bounds, &wanted->bounds) ||
+        !same_access(before, wanted)) {
         return NULL;
     }
     struct weir_guest *running = weir_parts_guest(&program->parts, wanted->name);
@@ -123,8 +152,11 @@ static weir_status take_guests(struct weir_program *program, struct weir_parts *
         const struct weir_guest_config *wanted = &config->guests[i];
         parts->guests[i] = weir_guest_ref(find_same_guest(program, wanted));
         if (!parts->guests[i]) {
-            status = weir_program_guest(program->engine, config, wanted, &program->output,
+            status = weir_program_guest(program->engine, config, wanted, &program->host,
                                         &parts->guests[i], err);
+            status = status == WEIR_OK ? weir_program_bind(parts->guests[i], parts->resources,
+                                                           config->resource_count, err)
+                                       : status;
         }
     }
     return status;

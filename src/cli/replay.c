@@ -251,7 +251,7 @@ static int handle(const struct weir_cli *cli, struct weir_guest *guest, const ch
 
 static int run_guest(const struct weir_cli *cli, const struct weir_config *config,
                      struct choice *choice, const struct search *search) {
-    struct weir_program_output output = {.fd = STDOUT_FILENO, .log = cli->log};
+    struct weir_program_host output = {.fd = STDOUT_FILENO, .log = cli->log};
     struct weir_guest_config fresh = *choice->guest; // owns nothing
     struct weir_engine *engine = NULL;
     struct weir_guest *guest = NULL;

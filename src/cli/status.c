@@ -68,12 +68,23 @@ static json_t *text_or_null(struct weir_str text) {
 // What only a weir that runs can tell of a subscription: null, so that the names are always there.
 static bool set_unknown(json_t *subscription) {
     static const char *const names[] = {
-        "guest",          "handler",       "to",
-        "queued_events",  "queued_bytes",  "in_flight_events",
-        "oldest_age_ms",  "retrying_keys", "settled_per_second",
-        "received_total", "handled_total", "failed_attempts_total",
-        "dead_total",     "dropped_total", "derived_total",
+        "guest",
+        "handler",
+        "to",
+        "queued_events",
+        "queued_bytes",
+        "in_flight_events",
+        "oldest_age_ms",
+        "retrying_keys",
+        "settled_per_second",
+        "received_total",
+        "handled_total",
+        "failed_attempts_total",
+        "dead_total",
+        "dropped_total",
+        "derived_total",
         "last_error",
+        "guest_refused_total",
     };
     bool is_set = subscription != NULL;
     for (size_t i = 0; i < sizeof names / sizeof names[0] && is_set; i++) {

@@ -101,6 +101,10 @@ static void print_subscription(const json_t *subscription) {
         printf("    last error, %s: %s\n", text(error, "time"),
                shown(text(error, "message"), buffer));
     }
+    if (number(subscription, "guest_refused_total") > 0) {
+        printf("    its guest was refused what it has no grant for: %lld times\n",
+               (long long)number(subscription, "guest_refused_total"));
+    }
     if (number(subscription, "dropped_total") > 0) {
         printf("    dropped: %lld\n", (long long)number(subscription, "dropped_total"));
     }

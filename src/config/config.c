@@ -92,12 +92,26 @@ static void finish_resource(struct weir_resource_config *resource) {
     *resource = (struct weir_resource_config){0};
 }
 
+static void finish_texts(struct weir_texts *texts) {
+    for (size_t i = 0; i < texts->count; i++) {
+        free(texts->items[i]);
+    }
+    free(texts->items);
+}
+
 static void finish_guest(struct weir_guest_config *guest) {
     free(guest->name);
     for (size_t i = 0; i < guest->grant_count; i++) {
-        free(guest->grants[i]);
+        weir_options_finish(&weir_grant_options, &guest->grants[i]);
     }
     free(guest->grants);
+    finish_texts(&guest->hosts);
+    finish_texts(&guest->env);
+    for (size_t i = 0; i < guest->config.count; i++) {
+        free(guest->config.items[i].name);
+        free(guest->config.items[i].value);
+    }
+    free(guest->config.items);
     weir_options_finish(&weir_guest_options, guest);
     weir_options_finish(&weir_delivery_options, &guest->delivery);
     *guest = (struct weir_guest_config){0};
@@ -237,10 +251,11 @@ bool weir_name_valid(struct weir_str name) {
     return name.size > 0 && name.size <= WEIR_NAME_BYTES_MAX;
 }
 
-static weir_status add_grant(struct weir_guest_config *guest, const char *resource,
+static weir_status add_grant(struct weir_guest_config *guest, const char *resource, uint32_t verbs,
                              struct weir_error *err) {
     for (size_t i = 0; i < guest->grant_count; i++) {
-        if (strcmp(guest->grants[i], resource) == 0) {
+        if (strcmp(guest->grants[i].resource, resource) == 0 && !guest->grants[i].keys) {
+            guest->grants[i].verbs |= verbs;
             return WEIR_OK;
         }
     }
@@ -249,7 +264,7 @@ static weir_status add_grant(struct weir_guest_config *guest, const char *resour
                          WEIR_CONFIG_GRANTS_MAX);
     }
     char *copy = strdup(resource);
-    char **grants = realloc(guest->grants, (guest->grant_count + 1) * sizeof *grants);
+    struct weir_grant *grants = realloc(guest->grants, (guest->grant_count + 1) * sizeof *grants);
     if (grants) {
         guest->grants = grants;
     }
@@ -257,17 +272,17 @@ static weir_status add_grant(struct weir_guest_config *guest, const char *resour
         free(copy);
         return weir_fail_no_memory(err, "a grant");
     }
-    grants[guest->grant_count++] = copy;
+    grants[guest->grant_count++] = (struct weir_grant){.resource = copy, .verbs = verbs};
     return WEIR_OK;
 }
 
 weir_status weir_config_grant(struct weir_config *config, const char *guest, const char *resource,
-                              struct weir_error *err) {
+                              uint32_t verbs, struct weir_error *err) {
     size_t i = guest_index(config, weir_str_of(guest));
     if (i == config->guest_count) {
         return weir_fail(err, WEIR_NOT_FOUND, "there is no guest %s", guest);
     }
-    return add_grant(&config->guests[i], resource, err);
+    return add_grant(&config->guests[i], resource, verbs, err);
 }
 
 // "file:./data" to a resource without a name.
@@ -340,7 +355,8 @@ static weir_status put_resource(struct weir_config *config, struct weir_resource
     config->resources[i] = *resource;
     *resource = (struct weir_resource_config){0};
     for (size_t g = 0; g < config->guest_count; g++) {
-        weir_status status = add_grant(&config->guests[g], config->resources[i].name, err);
+        weir_status status =
+            add_grant(&config->guests[g], config->resources[i].name, WEIR_VERBS_ALL, err);
         if (status != WEIR_OK) {
             return status;
         }
@@ -428,7 +444,7 @@ static weir_status make_guest(struct weir_config *config, const char *wasm,
     }
     guest->run = true;
     for (size_t i = 0; i < config->resource_count && status == WEIR_OK; i++) {
-        status = add_grant(guest, config->resources[i].name, err);
+        status = add_grant(guest, config->resources[i].name, WEIR_VERBS_ALL, err);
     }
     return status;
 }

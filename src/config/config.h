@@ -20,7 +20,8 @@ enum {
     WEIR_CONFIG_RESOURCES_MAX = 1024,
     WEIR_CONFIG_GUESTS_MAX = 1024,
     WEIR_CONFIG_SUBSCRIPTIONS_MAX = 65536,
-    WEIR_CONFIG_GRANTS_MAX = 1024, // of one guest
+    WEIR_CONFIG_GRANTS_MAX = 1024, // of one guest; likewise hosts and env
+    WEIR_CONFIG_VALUES_MAX = 256,  // of one guest's `config`
     WEIR_CONFIG_PROBLEMS_MAX = 100,
 };
 
@@ -142,14 +143,52 @@ enum weir_lane_choice {
     WEIR_LANE_CHOICE_COMPONENT,
 };
 
+// What a guest may do with a resource.
+enum {
+    WEIR_VERB_GET = 1 << 0,
+    WEIR_VERB_SET = 1 << 1,
+    WEIR_VERB_DELETE = 1 << 2,
+    WEIR_VERB_LIST = 1 << 3,
+    WEIR_VERB_WATCH = 1 << 4,
+    WEIR_VERB_PUBLISH = 1 << 5,
+    WEIR_VERBS_READ = WEIR_VERB_GET | WEIR_VERB_LIST | WEIR_VERB_WATCH,
+    WEIR_VERBS_ALL = (1 << 6) - 1,
+};
+// "get", as the configuration writes it.
+const char *weir_verb_name(uint32_t verb);
+
+// Described by weir_grant_options, but for the verbs.
+struct weir_grant {
+    char *resource;
+    char *keys;     // a key, or with a final "*" every key that begins so; NULL: all
+    uint32_t verbs; // WEIR_VERB_...
+};
+extern const struct weir_option_table weir_grant_options;
+
+struct weir_texts {
+    char **items;
+    size_t count;
+};
+
+struct weir_named_text {
+    char *name, *value;
+};
+
 struct weir_guest_config {
     char *name;
-    char *wasm;    // path
-    bool run;      // call its main
-    int instance;  // enum weir_instance_policy
-    int lane;      // enum weir_lane_choice
-    char **grants; // names of resources; default: those of its own subscriptions
+    char *wasm;   // path
+    bool run;     // call its main
+    int instance; // enum weir_instance_policy
+    int lane;     // enum weir_lane_choice
+    // What it may reach. `grants`: default: to read the resources of its own subscriptions.
+    struct weir_grant *grants;
     size_t grant_count;
+    struct weir_texts hosts; // `hosts`: that it may ask by HTTP; see weir_http_grant_check
+    struct weir_texts env;   // `env`: names of environment variables that it is given
+    struct {
+        struct weir_named_text *items;
+        size_t count;
+    } config; // `config`: what it is told when it asks
     struct weir_bounds bounds;
     // Of the subscriptions that its main makes; the default of those in the configuration.
     struct weir_retry retry;
@@ -214,10 +253,10 @@ const struct weir_guest_config *weir_config_guest(const struct weir_config *conf
 // not empty, at most WEIR_NAME_BYTES_MAX.
 bool weir_name_valid(struct weir_str name);
 
-// Grants a resource to a guest; nothing happens where it is granted already. WEIR_NOT_FOUND: there
-// is no such guest.
+// Grants verbs on all keys of a resource to a guest, in addition to what is granted.
+// WEIR_NOT_FOUND: there is no such guest.
 weir_status weir_config_grant(struct weir_config *config, const char *guest, const char *resource,
-                              struct weir_error *err);
+                              uint32_t verbs, struct weir_error *err);
 
 // Adds what the command line says. `definition`: "NAME=KIND:VALUE", where VALUE is the value of the
 // provider's first option, as in "my-container=file:./data", and may be left out with its colon

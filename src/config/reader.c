@@ -13,11 +13,10 @@
 // showing it.
 //
 // Any thread; nothing is shared.
-#include "config/config.h"
+#include "config/reader.h"
 
 #include "base/nearest.h"
 #include "base/show.h"
-#include "config/document.h"
 #include "config/tables.h"
 #include "provider/provider.h"
 
@@ -26,33 +25,14 @@
 
 enum {
     VISITS_MAX = 2 * WEIR_DOCUMENT_NODES_MAX, // entries looked at; only aliases unfold to so many
-    PATH_BYTES = 512,                         // of a key path in a message; longer ones are cut
-    EXPANDED_BYTES_MAX = 64 * 1024,           // of a value with ${NAME} replaced
     VARIABLE_BYTES_MAX = 256,                 // of the name in ${NAME}
     LIST_BYTES = 512,                         // of a list of names in a message
-};
-
-struct reader {
-    struct weir_config *config;
-    struct weir_problems *problems;
-    struct weir_error *err;
-    struct weir_document document;
-    weir_status status; // WEIR_OK, or what made the reader give up
-    size_t visits;
-    char path[PATH_BYTES]; // of what is being read: "guests.hello.bounds"
-    struct weir_bounds bounds;
-    const struct weir_node *resources; // the mapping; NULL: none
-    const struct weir_node *guests;    // the mapping; NULL: none
-    char expanded[EXPANDED_BYTES_MAX]; // the value that is being read
 };
 
 // ---- places and problems ----
 
 // Goes one level down. Returns what path_leave needs.
-static size_t path_enter(struct reader *reader, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static size_t path_enter(struct reader *reader, const char *format, ...) {
+size_t weir_reader_enter(struct weir_reader *reader, const char *format, ...) {
     size_t before = strlen(reader->path);
     va_list args;
     va_start(args, format);
@@ -61,20 +41,18 @@ static size_t path_enter(struct reader *reader, const char *format, ...) {
     return before;
 }
 
-static size_t path_enter_key(struct reader *reader, struct weir_str key) {
+size_t weir_reader_enter_key(struct weir_reader *reader, struct weir_str key) {
     char shown[WEIR_SHOW_BYTES];
-    return path_enter(reader, "%s%s", reader->path[0] ? "." : "",
-                      weir_show(key, shown, sizeof shown));
+    return weir_reader_enter(reader, "%s%s", reader->path[0] ? "." : "",
+                             weir_show(key, shown, sizeof shown));
 }
 
-static void path_leave(struct reader *reader, size_t before) {
+void weir_reader_leave(struct weir_reader *reader, size_t before) {
     reader->path[before] = '\0';
 }
 
-static void problem(struct reader *reader, struct weir_place place, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static void problem(struct reader *reader, struct weir_place place, const char *format, ...) {
+void weir_reader_problem(struct weir_reader *reader, struct weir_place place, const char *format,
+                         ...) {
     va_list args;
     va_start(args, format);
     weir_problems_add_v(reader->problems, place, reader->path, format, args);
@@ -82,21 +60,21 @@ static void problem(struct reader *reader, struct weir_place place, const char *
 }
 
 // Whether a further problem would only be counted, so that there is no use in finding words for it.
-static bool is_full(const struct reader *reader) {
+static bool is_full(const struct weir_reader *reader) {
     return reader->problems->count == WEIR_CONFIG_PROBLEMS_MAX;
 }
 
-static void give_up(struct reader *reader, weir_status status) {
+static void give_up(struct weir_reader *reader, weir_status status) {
     if (reader->status == WEIR_OK) {
         reader->status = status;
     }
 }
 
-static void give_up_no_memory(struct reader *reader) {
+void weir_reader_no_memory(struct weir_reader *reader) {
     give_up(reader, weir_fail_no_memory(reader->err, "the configuration"));
 }
 
-static const char *kind_phrase(enum weir_node_kind kind) {
+const char *weir_reader_kind(enum weir_node_kind kind) {
     return kind == WEIR_NODE_LIST      ? "a list"
            : kind == WEIR_NODE_MAPPING ? "a mapping"
                                        : "a single value";
@@ -121,13 +99,6 @@ static void list_name(struct name_list *list, struct weir_str name) {
     }
 }
 
-// The keys that a mapping may have.
-struct known_keys {
-    const struct weir_option_table *options; // may be NULL
-    const struct weir_option_table *more;    // likewise
-    const struct weir_sections *sections;    // may be NULL
-};
-
 static const struct weir_section *find_section(const struct weir_sections *sections,
                                                struct weir_str name) {
     for (size_t i = 0; sections && i < sections->count; i++) {
@@ -138,14 +109,14 @@ static const struct weir_section *find_section(const struct weir_sections *secti
     return NULL;
 }
 
-static bool is_known(const struct known_keys *known, struct weir_str key) {
+static bool is_known(const struct weir_known_keys *known, struct weir_str key) {
     return (known->options && weir_option_find(known->options, key)) ||
            (known->more && weir_option_find(known->more, key)) ||
            find_section(known->sections, key);
 }
 
-static void unknown_key(struct reader *reader, const struct weir_node *key,
-                        const struct known_keys *known) {
+static void unknown_key(struct weir_reader *reader, const struct weir_node *key,
+                        const struct weir_known_keys *known) {
     if (is_full(reader)) {
         reader->problems->left_out++;
         return;
@@ -164,21 +135,22 @@ static void unknown_key(struct reader *reader, const struct weir_node *key,
         weir_nearest_offer(&nearest, known->sections->rows[i].name);
         list_name(&all, weir_str_of(known->sections->rows[i].name));
     }
-    size_t before = path_enter_key(reader, key->text);
+    size_t before = weir_reader_enter_key(reader, key->text);
     if (weir_str_equal(key->text, WEIR_STR("<<"))) {
-        problem(reader, key->place, "merge keys are not read; repeat what is to be the same");
+        weir_reader_problem(reader, key->place,
+                            "merge keys are not read; repeat what is to be the same");
     } else if (nearest.best) {
-        problem(reader, key->place, "no such key; did you mean \"%s\"? Known here: %s",
-                nearest.best, all.text);
+        weir_reader_problem(reader, key->place, "no such key; did you mean \"%s\"? Known here: %s",
+                            nearest.best, all.text);
     } else {
-        problem(reader, key->place, "no such key; known here: %s", all.text);
+        weir_reader_problem(reader, key->place, "no such key; known here: %s", all.text);
     }
-    path_leave(reader, before);
+    weir_reader_leave(reader, before);
 }
 
 // ---- mappings ----
 
-static const struct weir_node *find(const struct weir_node *mapping, struct weir_str key) {
+const struct weir_node *weir_reader_find(const struct weir_node *mapping, struct weir_str key) {
     if (mapping && mapping->kind == WEIR_NODE_MAPPING) {
         for (const struct weir_entry *entry = mapping->first; entry; entry = entry->next) {
             if (weir_str_equal(entry->key->text, key)) {
@@ -190,11 +162,11 @@ static const struct weir_node *find(const struct weir_node *mapping, struct weir
 }
 
 // Counts entries about to be looked at. Returns false where the file unfolds to too many.
-static bool may_visit(struct reader *reader, const struct weir_node *node) {
+bool weir_reader_may_visit(struct weir_reader *reader, const struct weir_node *node) {
     reader->visits += node->count;
     if (reader->status == WEIR_OK && reader->visits > VISITS_MAX) {
-        problem(reader, node->place, "the aliases of this file unfold to more than %d values",
-                VISITS_MAX);
+        weir_reader_problem(reader, node->place,
+                            "the aliases of this file unfold to more than %d values", VISITS_MAX);
         give_up(reader, WEIR_INVALID);
     }
     return reader->status == WEIR_OK;
@@ -214,13 +186,13 @@ static int compare_keys(const void *a, const void *b) {
                : (one->place.line > other->place.line) - (one->place.line < other->place.line);
 }
 
-static void check_duplicates(struct reader *reader, const struct weir_node *mapping) {
+static void check_duplicates(struct weir_reader *reader, const struct weir_node *mapping) {
     if (mapping->count < 2) {
         return;
     }
     const struct weir_node **keys = calloc(mapping->count, sizeof *keys);
     if (!keys) {
-        give_up_no_memory(reader);
+        weir_reader_no_memory(reader);
         return;
     }
     size_t count = 0;
@@ -230,10 +202,10 @@ static void check_duplicates(struct reader *reader, const struct weir_node *mapp
     qsort(keys, count, sizeof *keys, compare_keys);
     for (size_t i = 1; i < count; i++) {
         if (weir_str_equal(keys[i]->text, keys[i - 1]->text)) {
-            size_t before = path_enter_key(reader, keys[i]->text);
-            problem(reader, keys[i]->place, "the key is given twice, first on line %u",
-                    keys[i - 1]->place.line);
-            path_leave(reader, before);
+            size_t before = weir_reader_enter_key(reader, keys[i]->text);
+            weir_reader_problem(reader, keys[i]->place, "the key is given twice, first on line %u",
+                                keys[i - 1]->place.line);
+            weir_reader_leave(reader, before);
         }
     }
     free(keys);
@@ -241,23 +213,25 @@ static void check_duplicates(struct reader *reader, const struct weir_node *mapp
 
 // Whether there is a mapping to be read here; tells where there is something else, or where keys
 // come twice. NULL and an empty value count as an empty mapping.
-static bool enter_mapping(struct reader *reader, const struct weir_node *node, const char *what) {
+bool weir_reader_mapping(struct weir_reader *reader, const struct weir_node *node,
+                         const char *what) {
     if (!node || node->is_nothing) {
         return false;
     }
     if (node->kind != WEIR_NODE_MAPPING) {
-        problem(reader, node->place, "this is %s; write %s", kind_phrase(node->kind), what);
+        weir_reader_problem(reader, node->place, "this is %s; write %s",
+                            weir_reader_kind(node->kind), what);
         return false;
     }
-    if (!may_visit(reader, node)) {
+    if (!weir_reader_may_visit(reader, node)) {
         return false;
     }
     check_duplicates(reader, node);
     return reader->status == WEIR_OK;
 }
 
-static void check_known(struct reader *reader, const struct weir_node *mapping,
-                        const struct known_keys *known) {
+void weir_reader_known(struct weir_reader *reader, const struct weir_node *mapping,
+                       const struct weir_known_keys *known) {
     for (const struct weir_entry *entry = mapping->first; entry; entry = entry->next) {
         if (!is_known(known, entry->key->text)) {
             unknown_key(reader, entry->key, known);
@@ -272,7 +246,7 @@ static bool is_variable_letter(char letter, bool is_first) {
     return is_letter || letter == '_' || (!is_first && letter >= '0' && letter <= '9');
 }
 
-// A text that grows to at most EXPANDED_BYTES_MAX.
+// A text that grows to at most WEIR_EXPANDED_BYTES_MAX.
 struct expansion {
     char *bytes; // of the reader
     size_t size;
@@ -280,7 +254,7 @@ struct expansion {
 };
 
 static void append(struct expansion *expansion, struct weir_str text) {
-    if (text.size > EXPANDED_BYTES_MAX - expansion->size) {
+    if (text.size > WEIR_EXPANDED_BYTES_MAX - expansion->size) {
         expansion->is_too_long = true;
     } else if (text.size > 0) {
         memcpy(expansion->bytes + expansion->size, text.data, text.size);
@@ -302,7 +276,7 @@ static size_t parse_variable(struct weir_str text, char ret_name[static VARIABLE
 }
 
 // Replaces each ${NAME}, and each $${ by ${. Returns false where a mistake was told.
-static bool expand_into(struct reader *reader, const struct weir_node *node,
+static bool expand_into(struct weir_reader *reader, const struct weir_node *node,
                         struct expansion *expansion, bool *ret_is_foreign) {
     struct weir_str text = node->text;
     for (size_t at = 0; at < text.size && !expansion->is_too_long;) {
@@ -315,13 +289,15 @@ static bool expand_into(struct reader *reader, const struct weir_node *node,
             size_t size = parse_variable(rest, name);
             const char *value = size ? getenv(name) : NULL;
             if (size == 0) {
-                problem(reader, node->place,
-                        "\"${\" begins no name of a variable; write ${NAME}, or $${ for the "
-                        "characters themselves");
+                weir_reader_problem(
+                    reader, node->place,
+                    "\"${\" begins no name of a variable; write ${NAME}, or $${ for the "
+                    "characters themselves");
                 return false;
             }
             if (!value) {
-                problem(reader, node->place, "the environment has no variable %s; set it", name);
+                weir_reader_problem(reader, node->place,
+                                    "the environment has no variable %s; set it", name);
                 return false;
             }
             append(expansion, weir_str_of(value));
@@ -333,15 +309,16 @@ static bool expand_into(struct reader *reader, const struct weir_node *node,
         }
     }
     if (expansion->is_too_long) {
-        problem(reader, node->place, "the value is longer than %d bytes", EXPANDED_BYTES_MAX);
+        weir_reader_problem(reader, node->place, "the value is longer than %d bytes",
+                            WEIR_EXPANDED_BYTES_MAX);
     }
     return !expansion->is_too_long;
 }
 
 // A scalar's text as it is meant, valid until the next one is expanded. `ret_is_foreign`: a part of
 // it comes from the environment.
-static bool expand(struct reader *reader, const struct weir_node *node, struct weir_str *ret_text,
-                   bool *ret_is_foreign) {
+bool weir_reader_expand(struct weir_reader *reader, const struct weir_node *node,
+                        struct weir_str *ret_text, bool *ret_is_foreign) {
     *ret_is_foreign = false;
     *ret_text = node->text;
     if (!memmem(node->text.data, node->text.size, "${", 2)) {
@@ -353,95 +330,99 @@ static bool expand(struct reader *reader, const struct weir_node *node, struct w
     return is_good;
 }
 
-static void read_option(struct reader *reader, const struct weir_node *node,
+static void read_option(struct weir_reader *reader, const struct weir_node *node,
                         const struct weir_option *option, void *base) {
     char expected[WEIR_OPTION_EXPECTED_BYTES];
     weir_option_expected(option, expected, sizeof expected);
     if (node->kind != WEIR_NODE_SCALAR || node->is_nothing) {
-        problem(reader, node->place, "this is %s; write %s",
-                node->is_nothing ? "empty" : kind_phrase(node->kind), expected);
+        weir_reader_problem(reader, node->place, "this is %s; write %s",
+                            node->is_nothing ? "empty" : weir_reader_kind(node->kind), expected);
         return;
     }
     struct weir_str text;
     bool is_foreign;
     struct weir_error err;
-    if (!expand(reader, node, &text, &is_foreign)) {
+    if (!weir_reader_expand(reader, node, &text, &is_foreign)) {
         return;
     }
     weir_status status = weir_option_set(option, base, text, reader->config->folder, &err);
     if (status == WEIR_NO_MEMORY) {
-        give_up_no_memory(reader);
+        weir_reader_no_memory(reader);
     } else if (status != WEIR_OK && is_foreign) {
         char shown[WEIR_SHOW_BYTES];
-        problem(reader, node->place, "what the environment gives for \"%s\" is not right; write %s",
-                weir_show(node->text, shown, sizeof shown), expected);
+        weir_reader_problem(reader, node->place,
+                            "what the environment gives for \"%s\" is not right; write %s",
+                            weir_show(node->text, shown, sizeof shown), expected);
     } else if (status != WEIR_OK) {
-        problem(reader, node->place, "%s", err.message);
+        weir_reader_problem(reader, node->place, "%s", err.message);
     }
 }
 
 // Reads the mapping's options; what is not in the table is left to others.
-static void read_options(struct reader *reader, const struct weir_node *mapping,
+void weir_reader_options(struct weir_reader *reader, const struct weir_node *mapping,
                          const struct weir_option_table *table, void *base) {
     for (size_t i = 0; i < table->count; i++) {
         const struct weir_option *option = &table->rows[i];
-        const struct weir_node *value = find(mapping, weir_str_of(option->name));
+        const struct weir_node *value = weir_reader_find(mapping, weir_str_of(option->name));
         if (value) {
-            size_t before = path_enter_key(reader, weir_str_of(option->name));
+            size_t before = weir_reader_enter_key(reader, weir_str_of(option->name));
             read_option(reader, value, option, base);
-            path_leave(reader, before);
+            weir_reader_leave(reader, before);
         } else if (option->is_required) {
-            problem(reader, mapping->place, "\"%s\" is missing: %s", option->name, option->help);
+            weir_reader_problem(reader, mapping->place, "\"%s\" is missing: %s", option->name,
+                                option->help);
         }
     }
 }
 
 // Reads a mapping that holds nothing but the table's options.
-static void read_table(struct reader *reader, const struct weir_node *parent, const char *key,
+static void read_table(struct weir_reader *reader, const struct weir_node *parent, const char *key,
                        const struct weir_option_table *table, void *base) {
-    const struct weir_node *node = find(parent, weir_str_of(key));
-    size_t before = path_enter_key(reader, weir_str_of(key));
-    if (enter_mapping(reader, node, "a mapping of options, such as {key: value}")) {
-        check_known(reader, node, &(struct known_keys){.options = table});
-        read_options(reader, node, table, base);
+    const struct weir_node *node = weir_reader_find(parent, weir_str_of(key));
+    size_t before = weir_reader_enter_key(reader, weir_str_of(key));
+    if (weir_reader_mapping(reader, node, "a mapping of options, such as {key: value}")) {
+        weir_reader_known(reader, node, &(struct weir_known_keys){.options = table});
+        weir_reader_options(reader, node, table, base);
     }
-    path_leave(reader, before);
+    weir_reader_leave(reader, before);
 }
 
-static void read_retry(struct reader *reader, const struct weir_node *parent,
+static void read_retry(struct weir_reader *reader, const struct weir_node *parent,
                        struct weir_retry *retry) {
-    const struct weir_node *node = find(parent, WEIR_STR("retry"));
+    const struct weir_node *node = weir_reader_find(parent, WEIR_STR("retry"));
     read_table(reader, parent, "retry", &weir_retry_options, retry);
     if (node && retry->backoff_max_ns < retry->backoff_ns) {
-        size_t before = path_enter_key(reader, WEIR_STR("retry"));
-        problem(reader, node->place,
-                "backoff_max, the longest wait, is less than backoff; make it at least as long");
-        path_leave(reader, before);
+        size_t before = weir_reader_enter_key(reader, WEIR_STR("retry"));
+        weir_reader_problem(
+            reader, node->place,
+            "backoff_max, the longest wait, is less than backoff; make it at least as long");
+        weir_reader_leave(reader, before);
     }
 }
 
-static void check_name(struct reader *reader, struct weir_place place, struct weir_str name) {
+static void check_name(struct weir_reader *reader, struct weir_place place, struct weir_str name) {
     char shown[WEIR_SHOW_BYTES];
     if (!weir_name_valid(name)) {
-        problem(reader, place,
-                "\"%s\" is not a name; write letters, digits, \".\", \"_\" and \"-\", at most %d "
-                "bytes",
-                weir_show(name, shown, sizeof shown), WEIR_NAME_BYTES_MAX);
+        weir_reader_problem(
+            reader, place,
+            "\"%s\" is not a name; write letters, digits, \".\", \"_\" and \"-\", at most %d "
+            "bytes",
+            weir_show(name, shown, sizeof shown), WEIR_NAME_BYTES_MAX);
     }
 }
 
-static char *copy_of(struct reader *reader, struct weir_str text) {
+char *weir_reader_copy(struct weir_reader *reader, struct weir_str text) {
     char *copy = strndup(text.data, text.size);
     if (!copy) {
-        give_up_no_memory(reader);
+        weir_reader_no_memory(reader);
     }
     return copy;
 }
 
 // Tells where a text names nothing of the mapping (`resources` or `guests`). NULL: there are none.
-static void check_reference(struct reader *reader, struct weir_place place,
-                            const struct weir_node *mapping, const char *what, const char *name) {
-    if (find(mapping, weir_str_of(name))) {
+void weir_reader_reference(struct weir_reader *reader, struct weir_place place,
+                           const struct weir_node *mapping, const char *what, const char *name) {
+    if (weir_reader_find(mapping, weir_str_of(name))) {
         return;
     }
     if (is_full(reader)) {
@@ -460,26 +441,28 @@ static void check_reference(struct reader *reader, struct weir_place place,
     char shown[WEIR_SHOW_BYTES];
     weir_show(weir_str_of(name), shown, sizeof shown);
     if (all.size == 0) {
-        problem(reader, place, "there is no %s \"%s\"; the file has no %ss", what, shown, what);
+        weir_reader_problem(reader, place, "there is no %s \"%s\"; the file has no %ss", what,
+                            shown, what);
     } else if (nearest.best) {
-        problem(reader, place, "there is no %s \"%s\"; did you mean \"%s\"?", what, shown,
-                nearest.best);
+        weir_reader_problem(reader, place, "there is no %s \"%s\"; did you mean \"%s\"?", what,
+                            shown, nearest.best);
     } else {
-        problem(reader, place, "there is no %s \"%s\"; the %ss are: %s", what, shown, what,
-                all.text);
+        weir_reader_problem(reader, place, "there is no %s \"%s\"; the %ss are: %s", what, shown,
+                            what, all.text);
     }
 }
 
 // ---- resources ----
 
-static const struct weir_provider *read_kind(struct reader *reader,
+static const struct weir_provider *read_kind(struct weir_reader *reader,
                                              const struct weir_node *mapping) {
     struct weir_nearest nearest;
     struct name_list kinds = {.size = 0};
-    const struct weir_node *node = find(mapping, WEIR_STR("kind"));
+    const struct weir_node *node = weir_reader_find(mapping, WEIR_STR("kind"));
     struct weir_str kind = {0};
     bool is_foreign = false;
-    if (node && node->kind == WEIR_NODE_SCALAR && !expand(reader, node, &kind, &is_foreign)) {
+    if (node && node->kind == WEIR_NODE_SCALAR &&
+        !weir_reader_expand(reader, node, &kind, &is_foreign)) {
         return NULL;
     }
     const struct weir_provider *found = weir_provider_find(kind);
@@ -492,28 +475,32 @@ static const struct weir_provider *read_kind(struct reader *reader,
         return found;
     }
     if (!node) {
-        problem(reader, mapping->place, "\"kind\" is missing; the kinds are: %s", kinds.text);
+        weir_reader_problem(reader, mapping->place, "\"kind\" is missing; the kinds are: %s",
+                            kinds.text);
         return NULL;
     }
-    size_t before = path_enter_key(reader, WEIR_STR("kind"));
+    size_t before = weir_reader_enter_key(reader, WEIR_STR("kind"));
     char shown[WEIR_SHOW_BYTES];
     weir_show(is_foreign ? node->text : kind, shown, sizeof shown);
     if (nearest.best) {
-        problem(reader, node->place, "\"%s\" is no kind; did you mean \"%s\"?", shown,
-                nearest.best);
+        weir_reader_problem(reader, node->place, "\"%s\" is no kind; did you mean \"%s\"?", shown,
+                            nearest.best);
     } else {
-        problem(reader, node->place, "\"%s\" is no kind; the kinds are: %s", shown, kinds.text);
+        weir_reader_problem(reader, node->place, "\"%s\" is no kind; the kinds are: %s", shown,
+                            kinds.text);
     }
-    path_leave(reader, before);
+    weir_reader_leave(reader, before);
     return NULL;
 }
 
-static void read_resource(struct reader *reader, const struct weir_entry *entry) {
+static void read_resource(struct weir_reader *reader, const struct weir_entry *entry) {
     check_name(reader, entry->key->place, entry->key->text);
-    if (!enter_mapping(reader, entry->value, "a mapping, such as {kind: file, path: ./data}")) {
+    if (!weir_reader_mapping(reader, entry->value,
+                             "a mapping, such as {kind: file, path: ./data}")) {
         if (entry->value->is_nothing) {
-            problem(reader, entry->value->place,
-                    "the resource is empty; write a mapping, such as {kind: file, path: ./data}");
+            weir_reader_problem(
+                reader, entry->value->place,
+                "the resource is empty; write a mapping, such as {kind: file, path: ./data}");
         }
         return;
     }
@@ -524,7 +511,7 @@ static void read_resource(struct reader *reader, const struct weir_entry *entry)
     struct weir_resource_config *resource =
         &reader->config->resources[reader->config->resource_count];
     *resource = (struct weir_resource_config){
-        .name = copy_of(reader, entry->key->text),
+        .name = weir_reader_copy(reader, entry->key->text),
         .provider = provider,
         .options = calloc(1, provider->options_bytes),
         .place = entry->key->place,
@@ -532,137 +519,82 @@ static void read_resource(struct reader *reader, const struct weir_entry *entry)
     reader->config->resource_count++;
     if (!resource->name || !resource->options ||
         weir_options_init(&provider->options, resource->options, reader->err) != WEIR_OK) {
-        give_up_no_memory(reader);
+        weir_reader_no_memory(reader);
         return;
     }
-    struct known_keys known = {.options = &provider->options, .sections = &weir_resource_sections};
-    check_known(reader, entry->value, &known);
-    read_options(reader, entry->value, &provider->options, resource->options);
+    struct weir_known_keys known = {.options = &provider->options,
+                                    .sections = &weir_resource_sections};
+    weir_reader_known(reader, entry->value, &known);
+    weir_reader_options(reader, entry->value, &provider->options, resource->options);
 }
 
 // Makes room for the entries of a mapping or list. Returns NULL where there is nothing to read.
-static void *make_room(struct reader *reader, const struct weir_node *node, size_t max,
+void *weir_reader_room(struct weir_reader *reader, const struct weir_node *node, size_t max,
                        size_t item_bytes) {
     if (node->count > max) {
-        problem(reader, node->place, "%zu entries; at most %zu are allowed", node->count, max);
+        weir_reader_problem(reader, node->place, "%zu entries; at most %zu are allowed",
+                            node->count, max);
         give_up(reader, WEIR_INVALID);
         return NULL;
     }
     void *items = node->count ? calloc(node->count, item_bytes) : NULL;
     if (!items && node->count) {
-        give_up_no_memory(reader);
+        weir_reader_no_memory(reader);
     }
     return items;
 }
 
-static void read_resources(struct reader *reader, const struct weir_node *root) {
-    const struct weir_node *node = find(root, WEIR_STR("resources"));
-    size_t before = path_enter_key(reader, WEIR_STR("resources"));
-    if (enter_mapping(reader, node, "a mapping of names, such as my-data: {kind: file, ...}")) {
+static void read_resources(struct weir_reader *reader, const struct weir_node *root) {
+    const struct weir_node *node = weir_reader_find(root, WEIR_STR("resources"));
+    size_t before = weir_reader_enter_key(reader, WEIR_STR("resources"));
+    if (weir_reader_mapping(reader, node,
+                            "a mapping of names, such as my-data: {kind: file, ...}")) {
         reader->resources = node;
-        reader->config->resources =
-            make_room(reader, node, WEIR_CONFIG_RESOURCES_MAX, sizeof *reader->config->resources);
+        reader->config->resources = weir_reader_room(reader, node, WEIR_CONFIG_RESOURCES_MAX,
+                                                     sizeof *reader->config->resources);
         for (const struct weir_entry *entry = node->first; entry && reader->status == WEIR_OK;
              entry = entry->next) {
-            size_t name_before = path_enter_key(reader, entry->key->text);
+            size_t name_before = weir_reader_enter_key(reader, entry->key->text);
             read_resource(reader, entry);
-            path_leave(reader, name_before);
+            weir_reader_leave(reader, name_before);
         }
     }
-    path_leave(reader, before);
+    weir_reader_leave(reader, before);
 }
 
 // ---- guests ----
 
 // A guest is read before a resource's mistakes are known, so that the name alone is looked at.
-static void read_delivery(struct reader *reader, const struct weir_node *mapping,
+static void read_delivery(struct weir_reader *reader, const struct weir_node *mapping,
                           struct weir_delivery_policy *policy) {
-    read_options(reader, mapping, &weir_delivery_options, policy);
-    const struct weir_node *to = find(mapping, WEIR_STR("to"));
+    weir_reader_options(reader, mapping, &weir_delivery_options, policy);
+    const struct weir_node *to = weir_reader_find(mapping, WEIR_STR("to"));
     if (!to || !policy->to) {
         return;
     }
-    size_t before = path_enter_key(reader, WEIR_STR("to"));
-    check_reference(reader, to->place, reader->resources, "resource", policy->to);
+    size_t before = weir_reader_enter_key(reader, WEIR_STR("to"));
+    weir_reader_reference(reader, to->place, reader->resources, "resource", policy->to);
     const struct weir_resource_config *resource =
         weir_config_resource(reader->config, weir_str_of(policy->to));
     if (resource && !(resource->provider->capabilities & WEIR_CAN_PUBLISH)) {
-        problem(reader, to->place, "\"%s\" is of kind %s, to which nothing can be published",
-                policy->to, resource->provider->kind);
+        weir_reader_problem(reader, to->place,
+                            "\"%s\" is of kind %s, to which nothing can be published", policy->to,
+                            resource->provider->kind);
     }
-    path_leave(reader, before);
+    weir_reader_leave(reader, before);
 }
 
-static void inherit_delivery(struct reader *reader, const struct weir_delivery_policy *from,
+static void inherit_delivery(struct weir_reader *reader, const struct weir_delivery_policy *from,
                              struct weir_delivery_policy *policy) {
     weir_options_finish(&weir_delivery_options, policy);
     *policy = *from;
-    policy->to = from->to ? copy_of(reader, weir_str_of(from->to)) : NULL;
+    policy->to = from->to ? weir_reader_copy(reader, weir_str_of(from->to)) : NULL;
 }
 
-static bool has_grant(const struct weir_guest_config *guest, const char *resource) {
-    for (size_t i = 0; i < guest->grant_count; i++) {
-        if (strcmp(guest->grants[i], resource) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void read_grant(struct reader *reader, const struct weir_node *node,
-                       struct weir_guest_config *guest) {
-    struct weir_str text;
-    bool is_foreign;
-    if (node->kind != WEIR_NODE_SCALAR || node->is_nothing) {
-        problem(reader, node->place, "this is %s; write the name of a resource",
-                node->is_nothing ? "empty" : kind_phrase(node->kind));
-        return;
-    }
-    if (!expand(reader, node, &text, &is_foreign)) {
-        return;
-    }
-    char *name = copy_of(reader, text);
-    if (!name) {
-        return;
-    }
-    check_reference(reader, node->place, reader->resources, "resource", name);
-    if (has_grant(guest, name)) {
-        char shown[WEIR_SHOW_BYTES];
-        problem(reader, node->place, "\"%s\" is granted twice",
-                weir_show(text, shown, sizeof shown));
-        free(name);
-    } else {
-        guest->grants[guest->grant_count++] = name;
-    }
-}
-
-static void read_grants(struct reader *reader, const struct weir_node *node,
-                        struct weir_guest_config *guest) {
-    if (!node || node->is_nothing) {
-        return;
-    }
-    if (node->kind != WEIR_NODE_LIST) {
-        problem(reader, node->place, "this is %s; write a list of resources, such as [my-data]",
-                kind_phrase(node->kind));
-        return;
-    }
-    if (!may_visit(reader, node)) {
-        return;
-    }
-    guest->grants = make_room(reader, node, WEIR_CONFIG_GRANTS_MAX, sizeof *guest->grants);
-    size_t index = 0;
-    for (const struct weir_entry *entry = node->first; entry && reader->status == WEIR_OK;
-         entry = entry->next) {
-        size_t before = path_enter(reader, "[%zu]", index++);
-        read_grant(reader, entry->value, guest);
-        path_leave(reader, before);
-    }
-}
-
-static void read_guest(struct reader *reader, const struct weir_entry *entry) {
+static void read_guest(struct weir_reader *reader, const struct weir_entry *entry) {
     struct weir_guest_config *guest = &reader->config->guests[reader->config->guest_count];
     *guest = (struct weir_guest_config){
-        .name = copy_of(reader, entry->key->text),
+        .name = weir_reader_copy(reader, entry->key->text),
         .bounds = reader->bounds,
         .place = entry->key->place,
     };
@@ -672,88 +604,87 @@ static void read_guest(struct reader *reader, const struct weir_entry *entry) {
         weir_options_init(&weir_queue_options, &guest->queue, reader->err) != WEIR_OK ||
         weir_options_init(&weir_journal_options, &guest->journal, reader->err) != WEIR_OK ||
         weir_options_init(&weir_delivery_options, &guest->delivery, reader->err) != WEIR_OK) {
-        give_up_no_memory(reader);
+        weir_reader_no_memory(reader);
         return;
     }
     check_name(reader, entry->key->place, entry->key->text);
-    if (!enter_mapping(reader, entry->value, "a mapping, such as {wasm: hello.wasm}")) {
+    if (!weir_reader_mapping(reader, entry->value, "a mapping, such as {wasm: hello.wasm}")) {
         if (entry->value->is_nothing) {
-            problem(reader, entry->value->place,
-                    "the guest is empty; write a mapping, such as {wasm: hello.wasm}");
+            weir_reader_problem(reader, entry->value->place,
+                                "the guest is empty; write a mapping, such as {wasm: hello.wasm}");
         }
         return;
     }
-    struct known_keys known = {.options = &weir_guest_options,
-                               .more = &weir_delivery_options,
-                               .sections = &weir_guest_sections};
-    check_known(reader, entry->value, &known);
-    read_options(reader, entry->value, &weir_guest_options, guest);
+    struct weir_known_keys known = {.options = &weir_guest_options,
+                                    .more = &weir_delivery_options,
+                                    .sections = &weir_guest_sections};
+    weir_reader_known(reader, entry->value, &known);
+    weir_reader_options(reader, entry->value, &weir_guest_options, guest);
     read_delivery(reader, entry->value, &guest->delivery);
-    size_t before = path_enter_key(reader, WEIR_STR("grants"));
-    read_grants(reader, find(entry->value, WEIR_STR("grants")), guest);
-    path_leave(reader, before);
+    weir_reader_access(reader, entry->value, guest);
     read_table(reader, entry->value, "bounds", &weir_bounds_options, &guest->bounds);
     read_retry(reader, entry->value, &guest->retry);
     read_table(reader, entry->value, "queue", &weir_queue_options, &guest->queue);
     read_table(reader, entry->value, "journal", &weir_journal_options, &guest->journal);
 }
 
-static void read_guests(struct reader *reader, const struct weir_node *root) {
-    const struct weir_node *node = find(root, WEIR_STR("guests"));
-    size_t before = path_enter_key(reader, WEIR_STR("guests"));
-    if (enter_mapping(reader, node, "a mapping of names, such as hello: {wasm: hello.wasm}")) {
+static void read_guests(struct weir_reader *reader, const struct weir_node *root) {
+    const struct weir_node *node = weir_reader_find(root, WEIR_STR("guests"));
+    size_t before = weir_reader_enter_key(reader, WEIR_STR("guests"));
+    if (weir_reader_mapping(reader, node,
+                            "a mapping of names, such as hello: {wasm: hello.wasm}")) {
         reader->guests = node;
         reader->config->guests =
-            make_room(reader, node, WEIR_CONFIG_GUESTS_MAX, sizeof *reader->config->guests);
+            weir_reader_room(reader, node, WEIR_CONFIG_GUESTS_MAX, sizeof *reader->config->guests);
         for (const struct weir_entry *entry = node->first; entry && reader->status == WEIR_OK;
              entry = entry->next) {
-            size_t name_before = path_enter_key(reader, entry->key->text);
+            size_t name_before = weir_reader_enter_key(reader, entry->key->text);
             read_guest(reader, entry);
-            path_leave(reader, name_before);
+            weir_reader_leave(reader, name_before);
         }
     }
-    path_leave(reader, before);
+    weir_reader_leave(reader, before);
 }
 
 // ---- subscriptions ----
 
 static struct weir_place place_of_key(const struct weir_node *mapping, const char *key) {
-    const struct weir_node *node = find(mapping, weir_str_of(key));
+    const struct weir_node *node = weir_reader_find(mapping, weir_str_of(key));
     return node ? node->place : mapping->place;
 }
 
-static void check_watched(struct reader *reader, struct weir_place place, const char *name) {
-    check_reference(reader, place, reader->resources, "resource", name);
+static void check_watched(struct weir_reader *reader, struct weir_place place, const char *name) {
+    weir_reader_reference(reader, place, reader->resources, "resource", name);
     const struct weir_resource_config *resource =
         weir_config_resource(reader->config, weir_str_of(name));
     if (resource &&
         (!resource->provider->watch || !(resource->provider->capabilities & WEIR_CAN_WATCH))) {
-        problem(reader, place, "\"%s\" is of kind %s, which cannot be watched", name,
-                resource->provider->kind);
+        weir_reader_problem(reader, place, "\"%s\" is of kind %s, which cannot be watched", name,
+                            resource->provider->kind);
     }
 }
 
-static void check_subscription(struct reader *reader, const struct weir_node *mapping,
+static void check_subscription(struct weir_reader *reader, const struct weir_node *mapping,
                                const struct weir_subscription_config *subscription) {
     if (subscription->name) {
-        size_t before = path_enter_key(reader, WEIR_STR("name"));
+        size_t before = weir_reader_enter_key(reader, WEIR_STR("name"));
         check_name(reader, place_of_key(mapping, "name"), weir_str_of(subscription->name));
-        path_leave(reader, before);
+        weir_reader_leave(reader, before);
     }
     if (subscription->resource) {
-        size_t before = path_enter_key(reader, WEIR_STR("watch"));
+        size_t before = weir_reader_enter_key(reader, WEIR_STR("watch"));
         check_watched(reader, place_of_key(mapping, "watch"), subscription->resource);
-        path_leave(reader, before);
+        weir_reader_leave(reader, before);
     }
     if (subscription->guest) {
-        size_t before = path_enter_key(reader, WEIR_STR("guest"));
-        check_reference(reader, place_of_key(mapping, "guest"), reader->guests, "guest",
-                        subscription->guest);
-        path_leave(reader, before);
+        size_t before = weir_reader_enter_key(reader, WEIR_STR("guest"));
+        weir_reader_reference(reader, place_of_key(mapping, "guest"), reader->guests, "guest",
+                              subscription->guest);
+        weir_reader_leave(reader, before);
     }
 }
 
-static void read_subscription(struct reader *reader, const struct weir_node *node) {
+static void read_subscription(struct weir_reader *reader, const struct weir_node *node) {
     struct weir_config *config = reader->config;
     struct weir_subscription_config *subscription =
         &config->subscriptions[config->subscription_count];
@@ -765,22 +696,22 @@ static void read_subscription(struct reader *reader, const struct weir_node *nod
         weir_options_init(&weir_journal_options, &subscription->journal, reader->err) != WEIR_OK ||
         weir_options_init(&weir_delivery_options, &subscription->delivery, reader->err) !=
             WEIR_OK) {
-        give_up_no_memory(reader);
+        weir_reader_no_memory(reader);
         return;
     }
     static const char shape[] =
         "a mapping, such as {watch: my-data, key: \"orders/*\", guest: hello}";
-    if (!enter_mapping(reader, node, shape)) {
+    if (!weir_reader_mapping(reader, node, shape)) {
         if (node->is_nothing) {
-            problem(reader, node->place, "the subscription is empty; write %s", shape);
+            weir_reader_problem(reader, node->place, "the subscription is empty; write %s", shape);
         }
         return;
     }
-    struct known_keys known = {.options = &weir_subscription_options,
-                               .more = &weir_delivery_options,
-                               .sections = &weir_subscription_sections};
-    check_known(reader, node, &known);
-    read_options(reader, node, &weir_subscription_options, subscription);
+    struct weir_known_keys known = {.options = &weir_subscription_options,
+                                    .more = &weir_delivery_options,
+                                    .sections = &weir_subscription_sections};
+    weir_reader_known(reader, node, &known);
+    weir_reader_options(reader, node, &weir_subscription_options, subscription);
     const struct weir_guest_config *guest =
         subscription->guest ? weir_config_guest(config, weir_str_of(subscription->guest)) : NULL;
     if (guest) {
@@ -796,27 +727,28 @@ static void read_subscription(struct reader *reader, const struct weir_node *nod
     check_subscription(reader, node, subscription);
 }
 
-static void read_subscriptions(struct reader *reader, const struct weir_node *root) {
-    const struct weir_node *node = find(root, WEIR_STR("subscriptions"));
+static void read_subscriptions(struct weir_reader *reader, const struct weir_node *root) {
+    const struct weir_node *node = weir_reader_find(root, WEIR_STR("subscriptions"));
     if (!node || node->is_nothing) {
         return;
     }
-    size_t before = path_enter_key(reader, WEIR_STR("subscriptions"));
+    size_t before = weir_reader_enter_key(reader, WEIR_STR("subscriptions"));
     if (node->kind != WEIR_NODE_LIST) {
-        problem(reader, node->place, "this is %s; write a list, each item after a \"- \"",
-                kind_phrase(node->kind));
-    } else if (may_visit(reader, node)) {
-        reader->config->subscriptions = make_room(reader, node, WEIR_CONFIG_SUBSCRIPTIONS_MAX,
-                                                  sizeof *reader->config->subscriptions);
+        weir_reader_problem(reader, node->place,
+                            "this is %s; write a list, each item after a \"- \"",
+                            weir_reader_kind(node->kind));
+    } else if (weir_reader_may_visit(reader, node)) {
+        reader->config->subscriptions = weir_reader_room(
+            reader, node, WEIR_CONFIG_SUBSCRIPTIONS_MAX, sizeof *reader->config->subscriptions);
         size_t index = 0;
         for (const struct weir_entry *entry = node->first; entry && reader->status == WEIR_OK;
              entry = entry->next) {
-            size_t item_before = path_enter(reader, "[%zu]", index++);
+            size_t item_before = weir_reader_enter(reader, "[%zu]", index++);
             read_subscription(reader, entry->value);
-            path_leave(reader, item_before);
+            weir_reader_leave(reader, item_before);
         }
     }
-    path_leave(reader, before);
+    weir_reader_leave(reader, before);
 }
 
 static int compare_subscriptions(const void *a, const void *b) {
@@ -829,7 +761,7 @@ static int compare_subscriptions(const void *a, const void *b) {
                : (one->place.line > other->place.line) - (one->place.line < other->place.line);
 }
 
-static void check_subscription_names(struct reader *reader) {
+static void check_subscription_names(struct weir_reader *reader) {
     const struct weir_config *config = reader->config;
     if (config->subscription_count == 0) {
         return;
@@ -837,7 +769,7 @@ static void check_subscription_names(struct reader *reader) {
     const struct weir_subscription_config **named =
         calloc(config->subscription_count, sizeof *named);
     if (!named) {
-        give_up_no_memory(reader);
+        weir_reader_no_memory(reader);
         return;
     }
     size_t count = 0;
@@ -850,45 +782,48 @@ static void check_subscription_names(struct reader *reader) {
     for (size_t i = 1; i < count; i++) {
         if (strcmp(named[i]->name, named[i - 1]->name) == 0) {
             size_t index = (size_t)(named[i] - config->subscriptions);
-            size_t before = path_enter(reader, "subscriptions[%zu].name", index);
-            problem(reader, named[i]->place, "\"%s\" is also the name of the one on line %u",
-                    named[i]->name, named[i - 1]->place.line);
-            path_leave(reader, before);
+            size_t before = weir_reader_enter(reader, "subscriptions[%zu].name", index);
+            weir_reader_problem(reader, named[i]->place,
+                                "\"%s\" is also the name of the one on line %u", named[i]->name,
+                                named[i - 1]->place.line);
+            weir_reader_leave(reader, before);
         }
     }
     free(named);
 }
 
 // A guest that is granted nothing in the file is granted what its subscriptions watch.
-static void grant_watched(struct reader *reader, const struct weir_node *root) {
+static void grant_watched(struct weir_reader *reader, const struct weir_node *root) {
     struct weir_config *config = reader->config;
-    const struct weir_node *guests = find(root, WEIR_STR("guests"));
+    const struct weir_node *guests = weir_reader_find(root, WEIR_STR("guests"));
     for (size_t i = 0; i < config->subscription_count && reader->status == WEIR_OK; i++) {
         const struct weir_subscription_config *subscription = &config->subscriptions[i];
         if (!subscription->guest || !subscription->resource) {
             continue;
         }
-        const struct weir_node *mapping = find(guests, weir_str_of(subscription->guest));
-        if (mapping && !find(mapping, WEIR_STR("grants"))) {
+        const struct weir_node *mapping =
+            weir_reader_find(guests, weir_str_of(subscription->guest));
+        if (mapping && !weir_reader_find(mapping, WEIR_STR("grants"))) {
             give_up(reader, weir_config_grant(config, subscription->guest, subscription->resource,
-                                              reader->err));
+                                              WEIR_VERBS_READ, reader->err));
         }
     }
 }
 
 // ---- the whole ----
 
-static void read_root(struct reader *reader) {
+static void read_root(struct weir_reader *reader) {
     const struct weir_node *root = reader->document.root;
     if (!root || root->is_nothing) {
-        problem(reader, (struct weir_place){.line = 1, .column = 1},
-                "the file holds nothing; begin with \"resources:\" or \"guests:\"");
+        weir_reader_problem(reader, (struct weir_place){.line = 1, .column = 1},
+                            "the file holds nothing; begin with \"resources:\" or \"guests:\"");
         return;
     }
-    if (!enter_mapping(reader, root, "a mapping with \"resources:\", \"guests:\" and so on")) {
+    if (!weir_reader_mapping(reader, root,
+                             "a mapping with \"resources:\", \"guests:\" and so on")) {
         return;
     }
-    check_known(reader, root, &(struct known_keys){.sections = &weir_config_sections});
+    weir_reader_known(reader, root, &(struct weir_known_keys){.sections = &weir_config_sections});
     read_table(reader, root, "host", &weir_host_options, &reader->config->host);
     read_table(reader, root, "state", &weir_state_options, &reader->config->state);
     read_table(reader, root, "bounds", &weir_bounds_options, &reader->bounds);
@@ -926,7 +861,7 @@ weir_status weir_config_parse(struct weir_str text, const char *path,
         return weir_fail(err, WEIR_LIMIT, "%s has %zu bytes; a configuration has at most %d", path,
                          text.size, WEIR_CONFIG_FILE_BYTES_MAX);
     }
-    struct reader *reader = calloc(1, sizeof *reader);
+    struct weir_reader *reader = calloc(1, sizeof *reader);
     if (!reader) {
         return weir_fail_no_memory(err, "the configuration");
     }

@@ -443,11 +443,46 @@ static const struct weir_section resource_rows[] = {
 };
 const struct weir_sections weir_resource_sections = TABLE_OF(resource_rows);
 
+static const struct weir_option grant_rows[] = {
+    {
+        .name = "resource",
+        .type = WEIR_OPTION_TEXT,
+        .offset = offsetof(struct weir_grant, resource),
+        .is_required = true,
+        .min = 1,
+        .max = WEIR_NAME_BYTES_MAX,
+        .help = "the resource that is granted",
+    },
+    {
+        .name = "keys",
+        .type = WEIR_OPTION_TEXT,
+        .offset = offsetof(struct weir_grant, keys),
+        .min = 1,
+        .max = WEIR_KEY_BYTES_MAX,
+        .help = "a key, or with a final * every key that begins so; default: all",
+    },
+};
+const struct weir_option_table weir_grant_options = TABLE_OF(grant_rows);
+
+static const struct weir_section grant_section_rows[] = {
+    {.name = "verbs", .help = "a list of get, set, delete, list, watch, publish; default: all"},
+};
+const struct weir_sections weir_grant_sections = TABLE_OF(grant_section_rows);
+
 static const struct weir_section guest_section_rows[] = {
     {
         .name = "grants",
-        .help = "a list: the resources it may open; default: those of its subscriptions",
+        .help =
+            "a list: resources by name, or what it may do with them, as below; default: to get, "
+            "list and watch those of its subscriptions",
     },
+    {
+        .name = "hosts",
+        .help = "a list: hosts that it may ask by HTTP, such as api.example.com, *.example.com or "
+                "127.0.0.1:8080; without a port: 80 and 443",
+    },
+    {.name = "env", .help = "a list: environment variables that it is given"},
+    {.name = "config", .help = "a mapping: texts that it is told by wasi:config"},
     {.name = "bounds", .help = "what it may use", .table = &weir_bounds_options},
     {
         .name = "retry",

@@ -24,6 +24,7 @@ extern const struct weir_sections weir_config_sections; // the top level
 extern const struct weir_sections
     weir_resource_sections; // of a resource, besides its provider's options
 extern const struct weir_sections weir_guest_sections; // of a guest, besides weir_guest_options
+extern const struct weir_sections weir_grant_sections; // of a grant, besides weir_grant_options
 extern const struct weir_sections weir_subscription_sections; // likewise
 
 #endif

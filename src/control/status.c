@@ -165,22 +165,23 @@ static json_t *numbers_json(const struct weir_control_rates *rates,
                             const struct weir_subscription_status *status) {
     const struct weir_subscription_counts *counts = &status->counts;
     return json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", //
-        "lag_events", (json_int_t)counts->queued + (json_int_t)counts->behind,              //
-        "queued_events", (json_int_t)counts->queued,                                        //
-        "queued_bytes", (json_int_t)counts->queued_bytes,                                   //
-        "behind_events", (json_int_t)counts->behind,                                        //
-        "in_flight_events", (json_int_t)counts->in_flight,                                  //
-        "oldest_age_ms", (json_int_t)(status->oldest_ns / WEIR_NS_PER_MS),                  //
-        "retrying_keys", (json_int_t)status->retrying,                                      //
-        "settled_per_second", rate_of(rates, status),                                       //
-        "received_total", (json_int_t)counts->received,                                     //
-        "handled_total", (json_int_t)counts->handled,                                       //
-        "failed_attempts_total", (json_int_t)counts->failed,                                //
-        "dead_total", (json_int_t)counts->dead,                                             //
-        "dropped_total", (json_int_t)counts->dropped,                                       //
-        "derived_total", (json_int_t)counts->derived,                                       //
-        "next_seq", (json_int_t)status->next_seq,                                           //
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", //
+        "lag_events", (json_int_t)counts->queued + (json_int_t)counts->behind,                   //
+        "queued_events", (json_int_t)counts->queued,                                             //
+        "queued_bytes", (json_int_t)counts->queued_bytes,                                        //
+        "behind_events", (json_int_t)counts->behind,                                             //
+        "in_flight_events", (json_int_t)counts->in_flight,                                       //
+        "oldest_age_ms", (json_int_t)(status->oldest_ns / WEIR_NS_PER_MS),                       //
+        "retrying_keys", (json_int_t)status->retrying,                                           //
+        "settled_per_second", rate_of(rates, status),                                            //
+        "received_total", (json_int_t)counts->received,                                          //
+        "handled_total", (json_int_t)counts->handled,                                            //
+        "failed_attempts_total", (json_int_t)counts->failed,                                     //
+        "dead_total", (json_int_t)counts->dead,                                                  //
+        "dropped_total", (json_int_t)counts->dropped,                                            //
+        "derived_total", (json_int_t)counts->derived,                                            //
+        "guest_refused_total", (json_int_t)status->refused,                                      //
+        "next_seq", (json_int_t)status->next_seq,                                                //
         "last_error", error_json(status));
 }
 

@@ -19,6 +19,8 @@
 // Event types of key-value sources.
 #define WEIR_TYPE_KEYVALUE_SET     "dev.weir.keyvalue.set"
 #define WEIR_TYPE_KEYVALUE_DELETED "dev.weir.keyvalue.deleted"
+// Of a message that a guest sent by wasi:messaging without saying more.
+#define WEIR_TYPE_MESSAGE "dev.weir.message"
 // A source's history is gone: changes between two positions will never be told one by one.
 #define WEIR_TYPE_GAP "dev.weir.watch.gap"
 

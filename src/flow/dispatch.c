@@ -32,6 +32,11 @@ enum {
 // The event as the handler gets it: from the second attempt on, with the attempt's number.
 static void call_handler(struct weir_worker *worker, const struct weir_delivery *delivery) {
     const struct weir_event_fields *fields = &delivery->entry.event->fields;
+    const struct weir_subscription *subscription = worker->lane->subscription;
+    worker->cause = (struct weir_cause){.subscription = subscription->name,
+                                        .resource = subscription->resource->name,
+                                        .event = delivery->entry.event};
+    worker->call.cause = &worker->cause;
     if (delivery->attempts == 0 || fields->extensions.count == WEIR_EXTENSIONS_MAX) {
         weir_guest_handle(worker->guest, worker->handler, fields, &worker->call, &worker->verdict);
         return;

@@ -24,6 +24,8 @@
 
 #include <stdint.h>
 
+struct weir_access;
+struct weir_cause;
 struct weir_flow;
 struct weir_guest;
 struct weir_guest_host;
@@ -171,6 +173,7 @@ struct weir_subscription_status {
     int64_t oldest_ns; // age of the oldest event in memory that is not settled; 0: none
     uint64_t retrying; // keys that wait for another attempt
     uint64_t next_seq; // of the next event
+    uint64_t refused;  // what its guest asked for without a grant, in its main and all its handlers
     const char *error; // the last one; "" for none
     int64_t error_wall_ns;
 };
@@ -205,14 +208,28 @@ weir_status weir_flow_look(struct weir_flow *flow, const struct weir_status_call
 weir_status weir_flow_undead(struct weir_flow *flow, uint64_t id, bool again,
                              struct weir_error *err);
 
+// An event that a guest publishes itself.
+struct weir_send_args {
+    const char *guest;
+    struct weir_resource *resource;        // must outlive the flow
+    const struct weir_event_fields *event; // what it has of specversion, source and id is not kept
+    const struct weir_cause *cause;        // of the handler's call; NULL: it is main's
+    uint32_t ordinal;                      // of those of one call, from 1
+};
+
+// Keeps an event to be published: durable with the next commit, in any case not later than the end
+// of the handler that sent it. WEIR_INVALID: it is no CloudEvent; WEIR_LIMIT: too many handlers
+// have passed it on; WEIR_UNAVAILABLE: too many wait to be published there; WEIR_UNSUPPORTED;
+// WEIR_NO_MEMORY. Any thread that runs a guest, workers among them.
+weir_status weir_flow_send(struct weir_flow *flow, const struct weir_send_args *args,
+                           struct weir_error *err);
+
 // What a guest's main may reach.
 struct weir_session_args {
     struct weir_flow *flow;
     struct weir_guest *guest;
     const char *guest_name;
-    struct weir_resource *const *resources; // all there are; must outlive the session
-    const bool *is_granted;                 // for each of them, as long-lived; NULL: all are
-    size_t resource_count;
+    struct weir_access *access; // bound to its resources; must outlive the session
     uint64_t watches_max;
     uint64_t event_bytes_max;
     struct weir_retry retry;

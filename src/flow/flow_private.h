@@ -228,6 +228,7 @@ struct weir_worker {
     struct weir_guest *retired;      // the one before it; given back outside of the lock
     uint32_t handler;
     struct weir_call call;
+    struct weir_cause cause; // of the call
     struct weir_verdict verdict;
     int64_t took_ns;          // of the last call, while somebody looks on
     unsigned short random[3]; // its own state, for jitter
@@ -501,6 +502,10 @@ void weir_out_append(struct weir_flow *flow, struct weir_out *out, struct weir_t
 weir_status weir_target_load(struct weir_flow *flow, struct weir_error *err);
 
 // derive.c
+
+// What a guest sends, as an event of the flow's own.
+weir_status weir_derive_sent(const struct weir_flow *flow, const struct weir_send_args *args,
+                             struct weir_event **ret_event, struct weir_error *err);
 
 // What becomes of an event that a handler returned: *ret_out, or *ret_dead where the chain is too
 // long. The event gets its id, source and place in the chain. Without the lock.

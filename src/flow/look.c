@@ -4,6 +4,7 @@
 // moment and nobody is called while the lock is held; then it is told.
 #include "flow/flow_private.h"
 
+#include "access/access.h"
 #include "base/clock.h"
 
 #include <stdio.h>
@@ -55,6 +56,11 @@ static const char *state_of(const struct weir_subscription *subscription) {
                                              : "running";
 }
 
+static uint64_t refused_of(const struct weir_guest *guest) {
+    const struct weir_access *access = weir_guest_access_context(guest);
+    return access ? weir_access_refused(access) : 0;
+}
+
 // Under lock. NULL: no memory.
 static struct seen *see(const struct weir_subscription *subscription) {
     const char *guest = weir_guest_name(subscription->guest);
@@ -88,6 +94,7 @@ static struct seen *see(const struct weir_subscription *subscription) {
         .counts = subscription->counts,
         .oldest_ns = oldest_ns(subscription, &retrying),
         .next_seq = subscription->kept ? subscription->kept->record.next_seq : 0,
+        .refused = refused_of(subscription->guest),
         .error_wall_ns = subscription->error_wall_ns,
     };
     seen->status.retrying = retrying;

@@ -9,8 +9,8 @@
 // starts a capture of its own, from that moment.
 #include "flow/flow_private.h"
 
+#include "access/access.h"
 #include "base/clock.h"
-#include "base/show.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -29,7 +29,7 @@ struct pending_watch {
 
 struct weir_session {
     struct weir_session_args args;
-    bool *is_open;                 // for each resource: open was called
+    bool *is_open;                 // for each resource of the access: open was called
     struct pending_watch *pending; // oldest first
     uint64_t watch_count;          // ever made by this session and not ended with it
 };
@@ -37,7 +37,7 @@ struct weir_session {
 weir_status weir_session_create(const struct weir_session_args *args,
                                 struct weir_session **ret_session, struct weir_error *err) {
     struct weir_session *session = calloc(1, sizeof *session);
-    bool *is_open = calloc(args->resource_count + 1, sizeof *is_open);
+    bool *is_open = calloc(weir_access_count(args->access) + 1, sizeof *is_open);
     *ret_session = session;
     if (!session || !is_open) {
         free(session);
@@ -68,55 +68,10 @@ void weir_session_destroy(struct weir_session *session) {
     free(session);
 }
 
-enum { NAME_LIST_BYTES = 512 };
-
-static bool is_granted(const struct weir_session *session, size_t index) {
-    return !session->args.is_granted || session->args.is_granted[index];
-}
-
-// "a, b", or "none".
-static const char *list_granted(const struct weir_session *session, char buffer[NAME_LIST_BYTES]) {
-    size_t used = 0;
-    for (size_t i = 0; i < session->args.resource_count; i++) {
-        if (!is_granted(session, i)) {
-            continue;
-        }
-        int written = snprintf(buffer + used, NAME_LIST_BYTES - used, "%s%s", used ? ", " : "",
-                               session->args.resources[i]->name);
-        if (written < 0 || (size_t)written >= NAME_LIST_BYTES - used) {
-            memcpy(buffer + NAME_LIST_BYTES - 4, "...", 4);
-            return buffer;
-        }
-        used += (size_t)written;
-    }
-    return used > 0 ? buffer : "none";
-}
-
-static weir_status find_resource(const struct weir_session *session, struct weir_str name,
-                                 size_t *ret_index, struct weir_error *err) {
-    char list[NAME_LIST_BYTES], shown[WEIR_SHOW_BYTES];
-    for (size_t i = 0; i < session->args.resource_count; i++) {
-        if (!weir_str_equal(name, weir_str_of(session->args.resources[i]->name))) {
-            continue;
-        }
-        *ret_index = i;
-        return is_granted(session, i)
-                   ? WEIR_OK
-                   : weir_fail(err, WEIR_DENIED,
-                               "guest %s has no grant for resource %s; it has grants for: %s",
-                               session->args.guest_name, session->args.resources[i]->name,
-                               list_granted(session, list));
-    }
-    return weir_fail(err, WEIR_NOT_FOUND,
-                     "there is no resource \"%s\"; guest %s has grants for: %s",
-                     weir_show(name, shown, sizeof shown), session->args.guest_name,
-                     list_granted(session, list));
-}
-
 static weir_status session_open(void *context, struct weir_str name, struct weir_error *err) {
     struct weir_session *session = context;
     size_t index;
-    weir_status status = find_resource(session, name, &index, err);
+    weir_status status = weir_access_find(session->args.access, name, &index, err);
     if (status == WEIR_OK) {
         session->is_open[index] = true;
     }
@@ -127,13 +82,18 @@ static weir_status start_watch(struct weir_session *session, struct weir_str rd,
                                struct weir_str key, struct weir_subscription **ret_subscription,
                                struct weir_error *err) {
     size_t index;
-    weir_status status = find_resource(session, rd, &index, err);
+    weir_status status = weir_access_find(session->args.access, rd, &index, err);
     if (status != WEIR_OK) {
         return status;
     }
+    struct weir_resource *resource = weir_access_resource(session->args.access, index);
     if (!session->is_open[index]) {
         return weir_fail(err, WEIR_INVALID, "\"%s\" is no descriptor: open the resource first",
-                         session->args.resources[index]->name);
+                         resource->name);
+    }
+    status = weir_access_check(session->args.access, index, WEIR_VERB_WATCH, key, err);
+    if (status != WEIR_OK) {
+        return status;
     }
     if (session->watch_count >= session->args.watches_max) {
         return weir_fail(err, WEIR_LIMIT,
@@ -141,7 +101,7 @@ static weir_status start_watch(struct weir_session *session, struct weir_str rd,
                          session->watch_count);
     }
     struct weir_subscription_args args = {
-        .resource = session->args.resources[index],
+        .resource = resource,
         .key = key,
         .event_bytes_max = session->args.event_bytes_max,
         .guest = session->args.guest,

@@ -13,6 +13,7 @@
 #include "guest/canon.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 // WebAssembly is little-endian, and so is every machine that the engine's prebuilt library runs on.
@@ -58,11 +59,12 @@ static inline weir_status spend(struct allowance *allowance, uint64_t bytes,
     return WEIR_OK;
 }
 
-static weir_status check_count(uint64_t count, struct weir_error *err) {
-    return count <= WEIR_CANON_ITEMS_MAX
+static weir_status check_count(uint64_t count, const struct weir_wit_type *type,
+                               struct weir_error *err) {
+    return count <= type->items_max
                ? WEIR_OK
-               : weir_fail(err, WEIR_LIMIT, "the list has %" PRIu64 " items, the most is %d", count,
-                           WEIR_CANON_ITEMS_MAX);
+               : weir_fail(err, WEIR_LIMIT, "the list has %" PRIu64 " items, the most is %" PRIu32,
+                           count, type->items_max);
 }
 
 // Every list of the host has this shape: a pointer and a count.
@@ -81,9 +83,36 @@ static const unsigned char *item_of(const struct weir_attributes *list,
 // value's own.
 struct plan {
     struct allowance allowance;
-    size_t count;
-    struct weir_block blocks[WEIR_CANON_BLOCKS_MAX];
+    size_t count, capacity;
+    struct weir_block *blocks; // room, or on the heap where that is too small
+    struct weir_block room[WEIR_CANON_ROOM_BLOCKS];
 };
+
+// An event never comes here: the room is enough for all that it may have.
+static __attribute__((cold)) weir_status grow_plan(struct plan *plan, struct weir_error *err) {
+    if (plan->capacity >= WEIR_CANON_BLOCKS_MAX) {
+        return weir_fail(err, WEIR_LIMIT, "it has more than %d texts and lists",
+                         WEIR_CANON_BLOCKS_MAX);
+    }
+    bool is_own = plan->blocks != plan->room;
+    size_t capacity = plan->capacity * 2;
+    struct weir_block *blocks = realloc(is_own ? plan->blocks : NULL, capacity * sizeof *blocks);
+    if (!blocks) {
+        return weir_fail_no_memory(err, "a list of blocks");
+    }
+    if (!is_own) {
+        memcpy(blocks, plan->room, sizeof plan->room);
+    }
+    plan->blocks = blocks;
+    plan->capacity = capacity;
+    return WEIR_OK;
+}
+
+static void plan_finish(struct plan *plan) {
+    if (plan->blocks != plan->room) {
+        free(plan->blocks);
+    }
+}
 
 static weir_status plan_block(struct plan *plan, size_t size, uint32_t align,
                               struct weir_error *err) {
@@ -91,9 +120,8 @@ static weir_status plan_block(struct plan *plan, size_t size, uint32_t align,
     if (status != WEIR_OK) {
         return status;
     }
-    if (plan->count == WEIR_CANON_BLOCKS_MAX) {
-        return weir_fail(err, WEIR_LIMIT, "it has more than %d texts and lists",
-                         WEIR_CANON_BLOCKS_MAX);
+    if (plan->count == plan->capacity && (status = grow_plan(plan, err)) != WEIR_OK) {
+        return status;
     }
     plan->blocks[plan->count++] = (struct weir_block){.size = (uint32_t)size, .align = align};
     return WEIR_OK;
@@ -113,7 +141,7 @@ static weir_status plan_list(struct plan *plan, const struct weir_wit_type *type
                              const unsigned char *host, struct weir_error *err) {
     const struct weir_wit_type *element = type->element;
     struct weir_attributes list = load_list(host);
-    weir_status status = check_count(list.count, err);
+    weir_status status = check_count(list.count, type, err);
     if (status == WEIR_OK && list.count > 0) {
         status = plan_block(plan, list.count * element->guest_size, element->guest_align, err);
     }
@@ -152,13 +180,9 @@ static weir_status plan_value(struct plan *plan, const struct weir_wit_type *typ
         return plan_bytes(plan, host, err);
     case WEIR_WIT_LIST:
         return plan_list(plan, type, host, err);
-    case WEIR_WIT_U8:
-    case WEIR_WIT_U64:
-    case WEIR_WIT_OWN:
-    case WEIR_WIT_BORROW:
-        return WEIR_OK;
+    default:
+        return WEIR_OK; // is stored in place
     }
-    return status;
 }
 
 // Where values are stored: checked blocks, taken one after the other as they were planned.
@@ -238,10 +262,7 @@ static void store_value(struct target *target, const struct weir_wit_type *type,
     case WEIR_WIT_LIST:
         store_list(target, type, host, address);
         return;
-    case WEIR_WIT_U8:
-    case WEIR_WIT_U64:
-    case WEIR_WIT_OWN:
-    case WEIR_WIT_BORROW:
+    default:
         memcpy(target->base + address, host, type->guest_size);
     }
 }
@@ -269,35 +290,82 @@ static weir_status check_blocks(const struct weir_linear_memory *memory,
     return WEIR_OK;
 }
 
+static void plan_begin(struct plan *plan, struct weir_linear_memory *memory) {
+    plan->allowance = allowance_of(memory, NULL);
+    plan->blocks = plan->room;
+    plan->capacity = WEIR_CANON_ROOM_BLOCKS;
+    plan->count = 0;
+}
+
+// Has the guest allocate what was planned, from the block of that number on, and checks what it
+// answers.
+static weir_status allocate(struct plan *plan, size_t first, struct weir_error *err) {
+    struct weir_linear_memory *memory = plan->allowance.memory;
+    size_t count = plan->count - first;
+    weir_status status = memory->allocate(memory, plan->blocks + first, count, err);
+    return status == WEIR_OK ? check_blocks(memory, plan->blocks + first, count, err) : status;
+}
+
 // Stores a value at *address, which the guest gave and which was checked, or else in a new block,
 // whose address it becomes.
 static weir_status lower(struct weir_linear_memory *memory, const struct weir_wit_type *type,
                          const void *host, bool is_given, uint32_t *address,
                          struct weir_error *err) {
     struct plan plan;
-    plan.allowance = allowance_of(memory, NULL);
+    plan_begin(&plan, memory);
     // The value's own size is its type's, and does not count.
     plan.blocks[0] = (struct weir_block){.size = type->guest_size, .align = type->guest_align};
     plan.count = 1;
     weir_status status = plan_value(&plan, type, host, err);
-    if (status != WEIR_OK) {
-        return status;
-    }
-    struct weir_block *wanted = plan.blocks + is_given;
-    size_t count = plan.count - is_given;
-    status = memory->allocate(memory, wanted, count, err);
     if (status == WEIR_OK) {
-        status = check_blocks(memory, wanted, count, err);
+        status = allocate(&plan, is_given, err);
     }
-    if (status != WEIR_OK) {
-        return status;
+    if (status == WEIR_OK) {
+        *address = is_given ? *address : plan.blocks[0].address;
+        struct target target = {.base = memory->base, .next = plan.blocks + 1};
+        store_value(&target, type, host, *address);
     }
-    if (!is_given) {
-        *address = plan.blocks[0].address;
+    plan_finish(&plan);
+    return status;
+}
+
+// One parameter of weir_canon_lower_params, as core values.
+static uint64_t *lower_flat(struct target *target, const struct weir_wit_type *type,
+                            const unsigned char *host, uint64_t *flat) {
+    if (type->kind != WEIR_WIT_STRING && type->kind != WEIR_WIT_BYTES) {
+        *flat = 0;
+        memcpy(flat, host, type->host_size);
+        return flat + 1;
     }
-    struct target target = {.base = memory->base, .next = plan.blocks + 1};
-    store_value(&target, type, host, *address);
-    return WEIR_OK;
+    struct weir_str bytes;
+    memcpy(&bytes, host, sizeof bytes);
+    flat[0] = bytes.size > 0 ? target->next++->address : 1;
+    flat[1] = bytes.size;
+    if (bytes.size > 0) {
+        memmove(target->base + flat[0], bytes.data, bytes.size);
+    }
+    return flat + 2;
+}
+
+weir_status weir_canon_lower_params(struct weir_linear_memory *memory,
+                                    const struct weir_wit_field *params, uint32_t param_count,
+                                    const void *host, uint64_t *ret_flat, struct weir_error *err) {
+    struct plan plan;
+    plan_begin(&plan, memory);
+    weir_status status = WEIR_OK;
+    for (uint32_t i = 0; status == WEIR_OK && i < param_count; i++) {
+        status = plan_member(&plan, &params[i], host, err);
+    }
+    if (status == WEIR_OK) {
+        status = allocate(&plan, 0, err);
+    }
+    struct target target = {.base = memory->base, .next = plan.blocks};
+    for (uint32_t i = 0; status == WEIR_OK && i < param_count; i++) {
+        ret_flat = lower_flat(&target, params[i].type,
+                              (const unsigned char *)host + params[i].host_offset, ret_flat);
+    }
+    plan_finish(&plan);
+    return status;
 }
 
 weir_status weir_canon_lower_new(struct weir_linear_memory *memory,
@@ -360,14 +428,42 @@ static inline weir_status lift_bytes(struct allowance *allowance, bool is_text, 
 static weir_status lift(struct allowance *allowance, const struct weir_wit_type *type,
                         uint32_t address, unsigned char *ret_host, struct weir_error *err);
 
+struct scratch_block {
+    struct scratch_block *next;
+    _Alignas(16) unsigned char bytes[];
+};
+
+// Room for the items of a list; NULL: no memory. An event's lists fit the scratch's own.
+static unsigned char *take_scratch(struct weir_scratch *scratch, size_t bytes) {
+    if (bytes <= sizeof scratch->bytes - scratch->used) {
+        unsigned char *room = scratch->bytes + scratch->used;
+        scratch->used += (bytes + 15) & ~(size_t)15;
+        return room;
+    }
+    struct scratch_block *block = malloc(sizeof *block + bytes);
+    if (!block) {
+        return NULL;
+    }
+    block->next = scratch->blocks;
+    scratch->blocks = block;
+    return block->bytes;
+}
+
+void weir_canon_scratch_finish(struct weir_scratch *scratch) {
+    while (scratch->blocks) {
+        struct scratch_block *block = scratch->blocks;
+        scratch->blocks = block->next;
+        free(block);
+    }
+}
+
 static weir_status lift_list(struct allowance *allowance, const struct weir_wit_type *type,
                              uint32_t pointer, uint32_t count, unsigned char *ret_host,
                              struct weir_error *err) {
     const struct weir_wit_type *element = type->element;
-    struct weir_scratch *scratch = allowance->scratch;
     uint64_t guest_bytes = (uint64_t)count * element->guest_size;
     size_t host_bytes = (size_t)count * element->host_size;
-    weir_status status = check_count(count, err);
+    weir_status status = check_count(count, type, err);
     if (status == WEIR_OK) {
         status = check_address(allowance->memory, "the list at", pointer, guest_bytes,
                                element->guest_align, err);
@@ -378,12 +474,10 @@ static weir_status lift_list(struct allowance *allowance, const struct weir_wit_
     if (status != WEIR_OK) {
         return status;
     }
-    if (host_bytes > sizeof scratch->bytes - scratch->used) {
-        return weir_fail(err, WEIR_LIMIT, "its lists need more than %d bytes of the host",
-                         WEIR_CANON_SCRATCH_BYTES);
+    unsigned char *items = take_scratch(allowance->scratch, host_bytes);
+    if (!items) {
+        return weir_fail_no_memory(err, "a list");
     }
-    unsigned char *items = scratch->bytes + scratch->used;
-    scratch->used += (host_bytes + 15) & ~(size_t)15;
     for (uint32_t i = 0; status == WEIR_OK && i < count; i++) {
         status = lift(allowance, element, pointer + i * element->guest_size,
                       items + (size_t)i * element->host_size, err);
@@ -419,6 +513,17 @@ static weir_status lift_fields(struct allowance *allowance, const struct weir_wi
     return WEIR_OK;
 }
 
+// The number of a case.
+static weir_status lift_number(const struct weir_wit_type *type, uint32_t number,
+                               unsigned char *ret_host, struct weir_error *err) {
+    *ret_host = (unsigned char)number;
+    return number < type->field_count
+               ? WEIR_OK
+               : weir_fail(err, WEIR_TRAPPED,
+                           "the discriminant is %" PRIu32 ", there are %" PRIu32 " cases", number,
+                           type->field_count);
+}
+
 static weir_status lift_variant(struct allowance *allowance, const struct weir_wit_type *type,
                                 uint32_t address, unsigned char *ret_host, struct weir_error *err) {
     uint8_t number = allowance->memory->base[address];
@@ -427,8 +532,8 @@ static weir_status lift_variant(struct allowance *allowance, const struct weir_w
                          "the discriminant at 0x%" PRIx32 " is %u, there are %" PRIu32 " cases",
                          address, (unsigned)number, type->field_count);
     }
-    const struct weir_wit_field *chosen = &type->fields[number];
     ret_host[0] = number;
+    const struct weir_wit_field *chosen = &type->fields[number];
     return chosen->type ? lift_member(allowance, chosen, address, ret_host, err) : WEIR_OK;
 }
 
@@ -450,14 +555,15 @@ static weir_status lift(struct allowance *allowance, const struct weir_wit_type 
                           ret_host, err);
     case WEIR_WIT_LIST:
         return lift_list(allowance, type, load_u32(at), load_u32(at + 4), ret_host, err);
-    case WEIR_WIT_U8:
-    case WEIR_WIT_U64:
-    case WEIR_WIT_OWN:
-    case WEIR_WIT_BORROW:
+    case WEIR_WIT_BOOL:
+        *ret_host = *at != 0;
+        return WEIR_OK;
+    case WEIR_WIT_ENUM:
+        return lift_number(type, *at, ret_host, err);
+    default:
         memcpy(ret_host, at, type->guest_size);
         return WEIR_OK;
     }
-    return weir_fail(err, WEIR_OTHER, "a WIT type of unknown kind %d", (int)type->kind);
 }
 
 static weir_status lift_result(struct allowance *allowance, const struct weir_wit_type *type,
@@ -487,44 +593,98 @@ weir_status weir_canon_lift_unread(struct weir_linear_memory *memory,
     return lift_result(&allowance, type, address, ret_host, err);
 }
 
+// The longest of the cases; those that carry something carry values of the same widths, place by
+// place, which a unit test sees to.
+static const struct weir_wit_type *longest_case(const struct weir_wit_type *type,
+                                                uint32_t *ret_count) {
+    const struct weir_wit_type *longest = NULL;
+    *ret_count = 0;
+    for (uint32_t i = 0; i < type->field_count; i++) {
+        uint32_t count = type->fields[i].type ? weir_canon_flat_count(type->fields[i].type) : 0;
+        if (count > *ret_count) {
+            *ret_count = count;
+            longest = type->fields[i].type;
+        }
+    }
+    return longest;
+}
+
 uint32_t weir_canon_flat_count(const struct weir_wit_type *type) {
+    uint32_t count = 0;
     switch (type->kind) {
-    case WEIR_WIT_U8:
-    case WEIR_WIT_U64:
-    case WEIR_WIT_OWN:
-    case WEIR_WIT_BORROW:
-        return 1;
     case WEIR_WIT_STRING:
     case WEIR_WIT_BYTES:
     case WEIR_WIT_LIST:
         return 2;
     case WEIR_WIT_RECORD:
-    case WEIR_WIT_TUPLE: {
-        uint32_t count = 0;
+    case WEIR_WIT_TUPLE:
         for (uint32_t i = 0; i < type->field_count; i++) {
             count += weir_canon_flat_count(type->fields[i].type);
         }
         return count;
-    }
     case WEIR_WIT_VARIANT:
     case WEIR_WIT_OPTION:
     case WEIR_WIT_RESULT:
-        return WEIR_WIT_FLAT_PARAMS_MAX + 1; // never passed flat; a unit test keeps it so
+        longest_case(type, &count);
+        return 1 + count;
+    default:
+        return 1;
     }
-    return 0;
 }
 
 bool weir_canon_flat_is_64(const struct weir_wit_type *type, uint32_t index) {
-    if (type->kind == WEIR_WIT_RECORD || type->kind == WEIR_WIT_TUPLE) {
+    uint32_t count;
+    switch (type->kind) {
+    case WEIR_WIT_RECORD:
+    case WEIR_WIT_TUPLE:
         for (uint32_t i = 0; i < type->field_count; i++) {
-            uint32_t count = weir_canon_flat_count(type->fields[i].type);
+            count = weir_canon_flat_count(type->fields[i].type);
             if (index < count) {
                 return weir_canon_flat_is_64(type->fields[i].type, index);
             }
             index -= count;
         }
+        return false;
+    case WEIR_WIT_VARIANT:
+    case WEIR_WIT_OPTION:
+    case WEIR_WIT_RESULT: {
+        const struct weir_wit_type *longest = longest_case(type, &count);
+        return index > 0 && longest && weir_canon_flat_is_64(longest, index - 1);
     }
-    return type->kind == WEIR_WIT_U64;
+    default:
+        return type->kind == WEIR_WIT_U64 || type->kind == WEIR_WIT_S64;
+    }
+}
+
+static weir_status lift_flat(struct allowance *allowance, const struct weir_wit_type *type,
+                             const uint64_t **flat, unsigned char *ret_host,
+                             struct weir_error *err);
+
+static weir_status lift_flat_fields(struct allowance *allowance, const struct weir_wit_type *type,
+                                    const uint64_t **flat, unsigned char *ret_host,
+                                    struct weir_error *err) {
+    for (uint32_t i = 0; i < type->field_count; i++) {
+        const struct weir_wit_field *field = &type->fields[i];
+        weir_status status =
+            lift_flat(allowance, field->type, flat, ret_host + field->host_offset, err);
+        if (status != WEIR_OK) {
+            return weir_error_prefix(err, status, "%s", field->name);
+        }
+    }
+    return WEIR_OK;
+}
+
+static weir_status lift_flat_case(struct allowance *allowance, const struct weir_wit_type *type,
+                                  const uint64_t **flat, unsigned char *ret_host,
+                                  struct weir_error *err) {
+    const uint64_t *carried = *flat + 1, number = **flat & UINT32_MAX;
+    *flat += weir_canon_flat_count(type);
+    weir_status status = lift_number(type, (uint32_t)number, ret_host, err);
+    if (status != WEIR_OK || !type->fields[number].type) {
+        return status;
+    }
+    const struct weir_wit_field *chosen = &type->fields[number];
+    return lift_flat(allowance, chosen->type, &carried, ret_host + chosen->host_offset, err);
 }
 
 // Loads one value from core values and moves *flat behind them.
@@ -532,13 +692,6 @@ static weir_status lift_flat(struct allowance *allowance, const struct weir_wit_
                              const uint64_t **flat, unsigned char *ret_host,
                              struct weir_error *err) {
     switch (type->kind) {
-    case WEIR_WIT_U8:
-    case WEIR_WIT_U64:
-    case WEIR_WIT_OWN:
-    case WEIR_WIT_BORROW:
-        memcpy(ret_host, *flat, type->host_size);
-        *flat += 1;
-        return WEIR_OK;
     case WEIR_WIT_STRING:
     case WEIR_WIT_BYTES:
     case WEIR_WIT_LIST: {
@@ -551,21 +704,22 @@ static weir_status lift_flat(struct allowance *allowance, const struct weir_wit_
     }
     case WEIR_WIT_RECORD:
     case WEIR_WIT_TUPLE:
-        for (uint32_t i = 0; i < type->field_count; i++) {
-            const struct weir_wit_field *field = &type->fields[i];
-            weir_status status =
-                lift_flat(allowance, field->type, flat, ret_host + field->host_offset, err);
-            if (status != WEIR_OK) {
-                return weir_error_prefix(err, status, "%s", field->name);
-            }
-        }
-        return WEIR_OK;
+        return lift_flat_fields(allowance, type, flat, ret_host, err);
     case WEIR_WIT_VARIANT:
     case WEIR_WIT_OPTION:
     case WEIR_WIT_RESULT:
-        break;
+        return lift_flat_case(allowance, type, flat, ret_host, err);
+    case WEIR_WIT_BOOL:
+        *ret_host = (uint32_t)**flat != 0;
+        *flat += 1;
+        return WEIR_OK;
+    case WEIR_WIT_ENUM:
+        return lift_number(type, (uint32_t)*(*flat)++, ret_host, err);
+    default:
+        memcpy(ret_host, *flat, type->host_size);
+        *flat += 1;
+        return WEIR_OK;
     }
-    return weir_fail(err, WEIR_OTHER, "a variant is not passed in core values");
 }
 
 weir_status weir_canon_lift_params(struct weir_linear_memory *memory,

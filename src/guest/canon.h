@@ -17,10 +17,11 @@
 #include <stdint.h>
 
 enum {
-    WEIR_CANON_ITEMS_MAX = WEIR_EXTENSIONS_MAX, // items of one list
-    WEIR_CANON_SCRATCH_BYTES = 4096,            // room for the lists of one value
-    // Blocks of one value that is lowered: twenty, and two texts for each item of a list.
-    WEIR_CANON_BLOCKS_MAX = 20 + 2 * WEIR_CANON_ITEMS_MAX,
+    WEIR_CANON_SCRATCH_BYTES = 4096, // room for the lists of one value, enough for an event's
+    // Blocks of one value that is lowered. Those of an event find room on the stack: twenty, and
+    // two texts for each extension.
+    WEIR_CANON_ROOM_BLOCKS = 20 + 2 * WEIR_EXTENSIONS_MAX,
+    WEIR_CANON_BLOCKS_MAX = 64 * 1024,
 };
 
 // A new block of a guest's memory.
@@ -48,12 +49,18 @@ static inline bool weir_linear_memory_holds(const struct weir_linear_memory *mem
     return (address & (align - 1)) == 0 && bytes <= memory->size && address <= memory->size - bytes;
 }
 
-// Where lifted lists are put. Set `used` to 0; the bytes need no initialisation, and should get
-// none.
+// Where lifted lists are put. Use weir_canon_scratch_init and weir_canon_scratch_finish; the bytes
+// need no initialisation, and should get none.
 struct weir_scratch {
     size_t used;
+    struct scratch_block *blocks; // what does not fit
     _Alignas(16) unsigned char bytes[WEIR_CANON_SCRATCH_BYTES];
 };
+static inline void weir_canon_scratch_init(struct weir_scratch *scratch) {
+    scratch->used = 0;
+    scratch->blocks = NULL;
+}
+void weir_canon_scratch_finish(struct weir_scratch *scratch);
 
 // Allocates room for a value of `type` in the guest and stores `host` there; ret_address is the
 // pointer to pass. WEIR_LIMIT where the value is larger than bytes_max; WEIR_TRAPPED where the
@@ -66,6 +73,12 @@ weir_status weir_canon_lower_new(struct weir_linear_memory *memory,
 // Stores `host` at an address that the guest gave (a return pointer), which is checked.
 weir_status weir_canon_lower_at(struct weir_linear_memory *memory, const struct weir_wit_type *type,
                                 const void *host, uint32_t address, struct weir_error *err);
+
+// Lowers a function's parameters, which are scalars, handles, texts and lists of bytes, as core
+// values, each in the low bits of an element of `ret_flat`. As weir_canon_lower_new otherwise.
+weir_status weir_canon_lower_params(struct weir_linear_memory *memory,
+                                    const struct weir_wit_field *params, uint32_t param_count,
+                                    const void *host, uint64_t *ret_flat, struct weir_error *err);
 
 // Loads the value of `type` at `address` into `ret_host` (host_size bytes). Texts are views into
 // the guest's memory and lists views into `scratch`: they are valid until the guest runs again.
@@ -82,8 +95,8 @@ weir_status weir_canon_lift_unread(struct weir_linear_memory *memory,
                                    void *ret_host, struct weir_scratch *scratch,
                                    struct weir_error *err);
 
-// How many core values a value of `type` is passed as. Variants are not flattened here: no imported
-// function takes one.
+// How many core values a value of `type` is passed as. The cases of a variant have to be passed as
+// values of the same widths: no imported function takes another one.
 uint32_t weir_canon_flat_count(const struct weir_wit_type *type);
 
 // Whether a type's flat values are i64 at `index`, else i32.

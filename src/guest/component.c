@@ -18,6 +18,7 @@
 #include "base/show.h"
 #include "guest/annex.h"
 #include "guest/compile.h"
+#include "guest/handlers.h"
 #include "guest/sections.h"
 #include "guest/values.h"
 
@@ -115,8 +116,6 @@ static const struct weir_wit_field plain_result_cases[] = {{.name = "ok"}, {.nam
 static const struct weir_wit_type plain_result = {
     .kind = WEIR_WIT_RESULT, .host_size = 1, .fields = plain_result_cases, .field_count = 2};
 
-static const struct weir_wit_field handler_params[] = {{.name = "ev", .type = &weir_wit_event}};
-
 static weir_status set_main(struct weir_guest *guest, enum weir_main_kind kind,
                             struct weir_str export,
                             const wasmtime_component_export_index_t *interface,
@@ -136,8 +135,9 @@ static weir_status set_main(struct weir_guest *guest, enum weir_main_kind kind,
 
 static weir_status add_handler(struct weir_guest *guest, struct weir_str export,
                                const wasmtime_component_export_index_t *interface,
-                               struct weir_str name, bool may_reject, struct weir_error *err) {
-    weir_status status = weir_guest_add_handler(guest, export, name, may_reject, err);
+                               struct weir_str name, enum weir_handler_kind kind,
+                               struct weir_error *err) {
+    weir_status status = weir_guest_add_handler(guest, export, name, kind, err);
     if (status != WEIR_OK) {
         return status;
     }
@@ -145,6 +145,22 @@ static weir_status add_handler(struct weir_guest *guest, struct weir_str export,
     handler->index =
         wasmtime_component_get_export_index(guest->component, interface, name.data, name.size);
     return handler->index ? WEIR_OK : weir_fail_no_memory(err, "an export's name");
+}
+
+static bool has_type_of(enum weir_handler_kind kind, const wasmtime_component_func_type_t *type) {
+    const struct weir_handler_type *expected = &weir_handler_types[kind];
+    return weir_values_match_function(expected->params, expected->param_count, expected->result,
+                                      type);
+}
+
+static bool is_handler(struct weir_str export, const wasmtime_component_func_type_t *type,
+                       enum weir_handler_kind *ret_kind) {
+    if (weir_handler_is_standard(export, ret_kind)) {
+        return has_type_of(*ret_kind, type);
+    }
+    *ret_kind = has_type_of(WEIR_HANDLER_KIND_EVENT, type) ? WEIR_HANDLER_KIND_EVENT
+                                                           : WEIR_HANDLER_KIND_OR_REJECT;
+    return has_type_of(*ret_kind, type);
 }
 
 // One exported function. `export` is its whole name, `name` its own; `interface` is NULL in the
@@ -161,12 +177,9 @@ static weir_status inspect_function(struct weir_guest *guest,
         return set_main(guest, is_cli_run ? WEIR_MAIN_CLI_RUN : WEIR_MAIN_RUN, export, interface,
                         name, err);
     }
-    if (!is_run && weir_values_match_function(handler_params, 1, &weir_wit_handled, type)) {
-        return add_handler(guest, export, interface, name, false, err);
-    }
-    if (!is_run &&
-        weir_values_match_function(handler_params, 1, &weir_wit_handled_or_rejected, type)) {
-        return add_handler(guest, export, interface, name, true, err);
+    enum weir_handler_kind kind;
+    if (!is_run && is_handler(export, type, &kind)) {
+        return add_handler(guest, export, interface, name, kind, err);
     }
     char text[WEIR_ODD_TYPE_BYTES];
     describe_function(type, text);
@@ -258,6 +271,9 @@ static weir_status inspect_exports(struct weir_guest *guest, const wasmtime_comp
         wasmtime_component_item_delete(&item);
         wasmtime_component_extern_delete(export);
     }
+    if (status == WEIR_OK) {
+        status = weir_guest_add_watcher(guest, err);
+    }
     if (status != WEIR_OK || guest->handler_count > 0 || weir_guest_has_main(guest)) {
         return status;
     }
@@ -313,8 +329,8 @@ static weir_status define_import(struct weir_guest *guest,
     }
     char shown[WEIR_SHOW_BYTES];
     return weir_fail(err, WEIR_INVALID,
-                     "it imports \"%s\", which weir does not give; weir gives " WEIR_WIT_RESOURCES
-                     ", " WEIR_WIT_EVENTS " and WASI 0.2",
+                     "it imports \"%s\", which weir does not give; weir "
+                     "gives " WEIR_IMPORTS_GIVEN " and WASI 0.2",
                      weir_show(interface, shown, sizeof shown));
 }
 
@@ -529,16 +545,15 @@ static weir_status bind_handler(struct weir_instance *instance, uint32_t index,
 }
 
 // Reads what a handler returned, which goes with the call.
-static weir_status read_result(struct weir_instance *instance, struct weir_values *values,
-                               uint32_t handler, const wasmtime_component_val_t *returned,
+static weir_status read_result(struct weir_values *values, enum weir_handler_kind kind,
+                               const wasmtime_component_val_t *returned,
                                struct weir_verdict *verdict) {
-    bool may_reject = instance->guest->handlers[handler].may_reject;
-    struct weir_wit_handled result;
+    const struct weir_wit_type *type = weir_handler_types[kind].result;
+    union weir_handler_result result;
     weir_status status =
-        weir_values_lift(values, may_reject ? &weir_wit_handled_or_rejected : &weir_wit_handled,
-                         returned, &result, &verdict->error);
+        type ? weir_values_lift(values, type, returned, &result, &verdict->error) : WEIR_OK;
     if (status == WEIR_OK) {
-        status = weir_instance_judge(&result, may_reject, true, verdict);
+        status = weir_handler_judge(kind, &result, true, verdict);
     }
     return status == WEIR_OK ? status : weir_error_prefix(&verdict->error, status, "its result");
 }
@@ -557,20 +572,33 @@ static weir_status end_of_call(struct weir_instance *instance, wasmtime_error_t 
                      "bound)");
 }
 
+enum { PARAMS_MAX = 3 }; // of a handler
+
+static weir_status pass(struct weir_values *values, const struct weir_handler_type *type,
+                        const void *params, wasmtime_component_val_t passed[static PARAMS_MAX],
+                        struct weir_error *err) {
+    weir_status status = WEIR_OK;
+    for (uint32_t i = 0; status == WEIR_OK && i < type->param_count; i++) {
+        const struct weir_wit_field *param = &type->params[i];
+        status = weir_values_pass(values, param->type, (const char *)params + param->host_offset,
+                                  &passed[i], err);
+    }
+    return status == WEIR_OK ? status : weir_error_prefix(err, status, "the event");
+}
+
 weir_status weir_component_handle(struct weir_instance *instance, uint32_t handler,
-                                  const struct weir_event_fields *event,
-                                  struct weir_verdict *verdict, bool *ret_is_sound) {
+                                  const void *params, struct weir_verdict *verdict,
+                                  bool *ret_is_sound) {
     struct weir_error *err = &verdict->error;
+    enum weir_handler_kind kind = instance->guest->handlers[handler].kind;
+    const struct weir_handler_type *type = &weir_handler_types[kind];
     struct weir_values values;
     weir_values_begin(&values, instance, instance->guest->args.event_bytes, "bounds.event");
     values.is_by_annex = instance->guest->handlers[handler].is_by_annex;
-    wasmtime_component_val_t passed, returned = {.kind = WASMTIME_COMPONENT_BOOL};
+    wasmtime_component_val_t passed[PARAMS_MAX], returned = {.kind = WASMTIME_COMPONENT_BOOL};
     weir_status status = bind_handler(instance, handler, err);
     if (status == WEIR_OK) {
-        status = weir_values_pass(&values, &weir_wit_event, event, &passed, err);
-        if (status != WEIR_OK) {
-            weir_error_prefix(err, status, "the event");
-        }
+        status = pass(&values, type, params, passed, err);
     }
     if (status == WEIR_OK && values.high.size > 0) {
         status = weir_annex_give(instance, values.high, err);
@@ -579,12 +607,13 @@ weir_status weir_component_handle(struct weir_instance *instance, uint32_t handl
         }
     }
     if (status == WEIR_OK) {
-        wasmtime_error_t *error = wasmtime_component_func_call(
-            &instance->component_handle, instance->context, &passed, 1, &returned, 1);
+        wasmtime_error_t *error =
+            wasmtime_component_func_call(&instance->component_handle, instance->context, passed,
+                                         type->param_count, &returned, type->result ? 1 : 0);
         status = error ? end_of_call(instance, error, err) : WEIR_OK;
     }
     if (status == WEIR_OK) {
-        status = read_result(instance, &values, handler, &returned, verdict);
+        status = read_result(&values, kind, &returned, verdict);
         *ret_is_sound = status == WEIR_OK;
     }
     wasmtime_component_val_delete(&returned);

@@ -2,9 +2,10 @@
 //
 // The core lane: calls into an instance of a core module by the canonical ABI, whose values canon.c
 // moves. Runs on the thread that runs the instance.
-#include "guest/instance.h"
+#include "guest/handlers.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 // The engine gives a memory that one instance has left to another under a lock of its own, which
 // ThreadSanitizer does not see: it is told.
@@ -61,13 +62,35 @@ static weir_status allocate(struct weir_linear_memory *memory, struct weir_block
     return status == WEIR_OK ? status : weir_error_prefix(err, status, "cabi_realloc");
 }
 
+static bool set_environment(const struct weir_guest *guest, wasi_config_t *wasi) {
+    const struct weir_guest_args *args = &guest->args;
+    struct weir_attributes all = args->access ? args->access->environment(args->access_context)
+                                              : (struct weir_attributes){0};
+    if (all.count == 0) {
+        return true;
+    }
+    const char **names = calloc(2 * all.count, sizeof *names);
+    for (size_t i = 0; names && i < all.count; i++) { // which end in a NUL
+        names[i] = all.items[i].name.data;
+        names[all.count + i] = all.items[i].value.data;
+    }
+    bool is_done =
+        names && wasi_config_set_env(wasi, all.count, (const char **)names, names + all.count);
+    free(names);
+    return is_done;
+}
+
 static weir_status add_wasi(struct weir_instance *instance, struct weir_error *err) {
     wasi_config_t *wasi = wasi_config_new();
     if (!wasi) {
         return weir_fail_no_memory(err, "a guest's WASI context");
     }
-    // Nothing is given: no arguments, no environment, no files, no network, an empty standard
-    // input. What the guest prints is taken by write.c.
+    // Nothing is given but the environment that is granted: no arguments, no files, no network, an
+    // empty standard input. What the guest prints is taken by write.c.
+    if (!set_environment(instance->guest, wasi)) {
+        wasi_config_delete(wasi);
+        return weir_fail_no_memory(err, "a guest's environment");
+    }
     wasmtime_error_t *error = wasmtime_context_set_wasi(instance->context, wasi);
     return error ? weir_engine_fail(error, NULL, WEIR_OTHER, err) : WEIR_OK;
 }
@@ -159,19 +182,20 @@ static weir_status bind_handler(struct weir_instance *instance, uint32_t index,
     return status;
 }
 
-static weir_status read_result(struct weir_instance *instance, uint32_t handler, uint32_t address,
-                               struct weir_verdict *verdict) {
+static weir_status read_result(struct weir_instance *instance, enum weir_handler_kind kind,
+                               uint32_t address, struct weir_verdict *verdict) {
+    const struct weir_wit_type *type = weir_handler_types[kind].result;
     struct weir_scratch scratch;
-    scratch.used = 0;
-    struct weir_wit_handled result;
-    bool may_reject = instance->guest->handlers[handler].may_reject;
+    union weir_handler_result result;
+    weir_canon_scratch_init(&scratch);
     refresh_size(instance);
-    weir_status status = weir_canon_lift_unread(
-        &instance->linear, may_reject ? &weir_wit_handled_or_rejected : &weir_wit_handled, address,
-        &result, &scratch, &verdict->error);
+    weir_status status = type ? weir_canon_lift_unread(&instance->linear, type, address, &result,
+                                                       &scratch, &verdict->error)
+                              : WEIR_OK;
     if (status == WEIR_OK) {
-        status = weir_instance_judge(&result, may_reject, false, verdict);
+        status = weir_handler_judge(kind, &result, false, verdict);
     }
+    weir_canon_scratch_finish(&scratch);
     return status == WEIR_OK ? status : weir_error_prefix(&verdict->error, status, "its result");
 }
 
@@ -190,32 +214,50 @@ static weir_status call_post(struct weir_instance *instance, const wasmtime_func
     return status;
 }
 
-weir_status weir_core_handle(struct weir_instance *instance, uint32_t index,
-                             const struct weir_event_fields *event, struct weir_verdict *verdict,
-                             bool *ret_is_sound) {
+enum { CORE_PARAMS_MAX = 8 }; // of a handler
+
+// Hands the parameters over, as core values. An event is more than the ABI passes so, and goes by
+// its address.
+static weir_status pass(struct weir_instance *instance, enum weir_handler_kind kind,
+                        const void *params, wasmtime_val_raw_t values[static CORE_PARAMS_MAX],
+                        struct weir_error *err) {
+    uint64_t flat[CORE_PARAMS_MAX] = {0};
+    weir_status status;
+    if (kind <= WEIR_HANDLER_KIND_OR_REJECT) {
+        uint32_t address = 0;
+        status = weir_canon_lower_new(&instance->linear, &weir_wit_event, params, &address, err);
+        flat[0] = address;
+    } else {
+        const struct weir_handler_type *type = &weir_handler_types[kind];
+        status = weir_canon_lower_params(&instance->linear, type->params, type->param_count, params,
+                                         flat, err);
+    }
+    for (size_t i = 0; i < CORE_PARAMS_MAX; i++) {
+        values[i].i64 = (int64_t)flat[i];
+    }
+    return status == WEIR_OK ? status : weir_error_prefix(err, status, "the event");
+}
+
+weir_status weir_core_handle(struct weir_instance *instance, uint32_t index, const void *params,
+                             struct weir_verdict *verdict, bool *ret_is_sound) {
     struct weir_error *err = &verdict->error;
-    uint32_t address;
+    const struct weir_handler *handler = &instance->guest->handlers[index];
+    wasmtime_val_raw_t values[CORE_PARAMS_MAX];
     weir_status status = bind_handler(instance, index, err);
     if (status == WEIR_OK) {
-        status = weir_canon_lower_new(&instance->linear, &weir_wit_event, event, &address, err);
-        if (status != WEIR_OK) {
-            return weir_error_prefix(err, status, "the event");
-        }
+        status = pass(instance, handler->kind, params, values, err);
+    }
+    if (status == WEIR_OK) {
+        status = weir_instance_call(instance, &instance->handle, values, CORE_PARAMS_MAX, err);
     }
     if (status != WEIR_OK) {
         return status;
     }
-    wasmtime_val_raw_t value[1] = {{.i32 = (int32_t)address}};
-    status = weir_instance_call(instance, &instance->handle, value, 1, err);
-    if (status != WEIR_OK) {
-        return status;
-    }
-    int32_t result = value[0].i32;
-    status = read_result(instance, index, (uint32_t)result, verdict);
-    if (status == WEIR_OK && instance->guest->handlers[index].post) {
-        value[0].i32 = result;
-        status =
-            call_post(instance, &instance->post, instance->guest->handlers[index].post, value, err);
+    int32_t result = values[0].i32;
+    status = read_result(instance, handler->kind, (uint32_t)result, verdict);
+    if (status == WEIR_OK && handler->post) {
+        values[0].i32 = result;
+        status = call_post(instance, &instance->post, handler->post, values, err);
     }
     *ret_is_sound = status == WEIR_OK;
     return status;
@@ -225,11 +267,12 @@ weir_status weir_core_handle(struct weir_instance *instance, uint32_t index,
 static weir_status read_ran(struct weir_instance *instance, uint32_t address,
                             struct weir_error *err) {
     struct weir_scratch scratch;
-    scratch.used = 0;
     struct weir_wit_ran result;
+    weir_canon_scratch_init(&scratch);
     refresh_size(instance);
     weir_status status =
         weir_canon_lift(&instance->linear, &weir_wit_ran, address, &result, &scratch, err);
+    weir_canon_scratch_finish(&scratch); // which has nothing of a text
     if (status != WEIR_OK) {
         return weir_error_prefix(err, WEIR_TRAPPED, "its result");
     }

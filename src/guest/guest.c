@@ -9,6 +9,7 @@
 #include "guest/instance.h"
 
 #include "base/show.h"
+#include "guest/handlers.h"
 #include "guest/sections.h"
 
 #include <errno.h>
@@ -33,6 +34,10 @@ const char *weir_guest_hash(const struct weir_guest *guest) {
 
 const char *weir_guest_name(const struct weir_guest *guest) {
     return guest->args.name;
+}
+
+void *weir_guest_access_context(const struct weir_guest *guest) {
+    return guest->args.access_context;
 }
 
 uint32_t weir_guest_handler_count(const struct weir_guest *guest) {
@@ -156,8 +161,12 @@ weir_status weir_guest_handler_find(const struct weir_guest *guest, struct weir_
     const struct weir_handler *handler = handler_named(guest, name);
     const struct weir_odd_export *odd = handler ? NULL : odd_named(guest, name);
     // A handle-event of another type is a mistake to be told of, not to be passed over.
-    if (!handler && !odd && weir_str_equal(name, WEIR_STR(WEIR_HANDLER_DEFAULT))) {
-        handler = handler_named(guest, WEIR_STR(WEIR_HANDLER_DEFAULT_OR_REJECT));
+    if (!odd && weir_str_equal(name, WEIR_STR(WEIR_HANDLER_DEFAULT))) {
+        static const char *const names[] = {WEIR_HANDLER_DEFAULT_OR_REJECT, WEIR_HANDLER_WATCHER,
+                                            WEIR_HANDLER_MESSAGE};
+        for (size_t i = 0; !handler && i < sizeof names / sizeof names[0]; i++) {
+            handler = handler_named(guest, weir_str_of(names[i]));
+        }
     }
     if (handler) {
         *ret_handler = (uint32_t)(handler - guest->handlers);
@@ -228,7 +237,8 @@ static weir_status claim_name(struct weir_guest *guest, struct weir_str export,
 }
 
 weir_status weir_guest_add_handler(struct weir_guest *guest, struct weir_str export,
-                                   struct weir_str name, bool may_reject, struct weir_error *err) {
+                                   struct weir_str name, enum weir_handler_kind kind,
+                                   struct weir_error *err) {
     weir_status status = check_count(guest, err);
     if (status != WEIR_OK) {
         return status;
@@ -247,10 +257,39 @@ weir_status weir_guest_add_handler(struct weir_guest *guest, struct weir_str exp
     struct weir_handler *handler = &guest->handlers[guest->handler_count];
     *handler = (struct weir_handler){.name = weir_str_copy(is_free ? name : export),
                                      .export = weir_str_copy(export),
-                                     .may_reject = may_reject};
+                                     .kind = kind};
     guest->handler_count++; // from here on it is freed with the guest
     return handler->name && handler->export ? WEIR_OK
                                             : weir_fail_no_memory(err, "a handler's name");
+}
+
+static const struct weir_handler *handler_of_kind(const struct weir_guest *guest,
+                                                  enum weir_handler_kind kind) {
+    for (uint32_t i = 0; i < guest->handler_count; i++) {
+        if (guest->handlers[i].kind == kind) {
+            return &guest->handlers[i];
+        }
+    }
+    return NULL;
+}
+
+weir_status weir_guest_add_watcher(struct weir_guest *guest, struct weir_error *err) {
+    const struct weir_handler *set = handler_of_kind(guest, WEIR_HANDLER_KIND_ON_SET);
+    const struct weir_handler *deletion = handler_of_kind(guest, WEIR_HANDLER_KIND_ON_DELETE);
+    if (!set || !deletion) {
+        return WEIR_OK;
+    }
+    uint32_t on_set = (uint32_t)(set - guest->handlers);
+    uint32_t on_delete = (uint32_t)(deletion - guest->handlers);
+    struct weir_str export = weir_str_of(weir_handler_types[WEIR_HANDLER_KIND_WATCHER].export);
+    weir_status status = weir_guest_add_handler(guest, export, WEIR_STR(WEIR_HANDLER_WATCHER),
+                                                WEIR_HANDLER_KIND_WATCHER, err);
+    if (status == WEIR_OK) {
+        struct weir_handler *watcher = &guest->handlers[guest->handler_count - 1];
+        watcher->on_set = on_set;
+        watcher->on_delete = on_delete;
+    }
+    return status;
 }
 
 static weir_status compile(struct weir_guest *guest, struct weir_str wasm, struct weir_error *err) {
@@ -295,6 +334,9 @@ static weir_status prepare(struct weir_engine *engine, const struct weir_guest_a
     guest->args.name = name;
     pthread_mutex_init(&idle->lock, NULL);
     guest->idle = idle;
+    if (guest->args.access) {
+        guest->args.access->ref(guest->args.access_context);
+    }
     *ret_guest = guest;
     return WEIR_OK;
 }
@@ -417,6 +459,9 @@ static void destroy(struct weir_guest *guest) {
     for (uint32_t i = 0; i < guest->odd_count; i++) {
         free(guest->odd[i].name);
     }
+    if (guest->args.access) {
+        guest->args.access->unref(guest->args.access_context);
+    }
     free(guest->handlers);
     free(guest->odd);
     free(guest->main_export);
@@ -460,11 +505,16 @@ void weir_guest_handle(struct weir_guest *guest, uint32_t handler,
                        const struct weir_event_fields *event, struct weir_call *call,
                        struct weir_verdict *ret_verdict) {
     bool is_reused = guest->args.instances == WEIR_INSTANCES_REUSED, is_sound = false;
-    struct weir_instance *instance = is_reused ? take_idle(guest) : NULL;
     ret_verdict->outcome = WEIR_BROKEN;
     ret_verdict->derived = NULL;
     ret_verdict->error.status = WEIR_OK;
     call->output_tail_size = 0; // what its instance prints while it is made is the call's, too
+    call->sent = 0;
+    if (!weir_handler_resolve(guest, &handler, event)) {
+        ret_verdict->outcome = WEIR_HANDLED;
+        return;
+    }
+    struct weir_instance *instance = is_reused ? take_idle(guest) : NULL;
     if (!instance &&
         weir_instance_new(guest, NULL, call, &instance, &ret_verdict->error) != WEIR_OK) {
         return;
@@ -487,6 +537,7 @@ weir_status weir_guest_run(struct weir_guest *guest, void *session, struct weir_
     }
     struct weir_instance *instance;
     call->output_tail_size = 0;
+    call->sent = 0;
     weir_status status = weir_instance_new(guest, session, call, &instance, err);
     if (status != WEIR_OK) {
         return status;

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/str.h"
+#include "base/value.h"
 #include "event/event.h"
 
 #include <stdatomic.h>
@@ -27,12 +28,20 @@ enum {
     WEIR_GUEST_HASH_BYTES = 40,    // "xxh128:", 32 digits and the terminator
     WEIR_CALL_TAIL_BYTES = 2048,   // of what a call printed last
     WEIR_LANE_REASON_BYTES = WEIR_ERROR_MESSAGE_BYTES,
+    WEIR_GUEST_CONFIG_MAX = 256, // values of the configuration for one guest
 };
 
 // The handler that `listen` means, and so does a subscription that names none; and the one that
 // they mean where a guest has no such.
 #define WEIR_HANDLER_DEFAULT           "handle-event"
 #define WEIR_HANDLER_DEFAULT_OR_REJECT "handle-event-or-reject"
+
+// Handlers by the standard interfaces. A watcher has three names: WEIR_HANDLER_WATCHER is told all
+// changes, the others those that their name says, and handle the rest by doing nothing.
+#define WEIR_HANDLER_WATCHER   "watcher"   // wasi:keyvalue/watcher
+#define WEIR_HANDLER_ON_SET    "on-set"    // of it
+#define WEIR_HANDLER_ON_DELETE "on-delete" // of it
+#define WEIR_HANDLER_MESSAGE   "handle"    // wasi:messaging/incoming-handler
 
 // What a guest's main can ask of its host; implemented by whoever runs it. `session` is what
 // weir_guest_run was given. Every function is called on the thread of that weir_guest_run. Statuses
@@ -52,6 +61,79 @@ struct weir_guest_host {
                               uint32_t handler, struct weir_error *err);
     // events.exec: returns when `duration_s` seconds are over (0: when the host stops).
     weir_status (*set_exec)(void *session, void *set, uint64_t duration_s, struct weir_error *err);
+};
+
+// What a resource is opened for.
+enum weir_guest_use { WEIR_GUEST_USE_STORE, WEIR_GUEST_USE_TOPIC };
+
+struct weir_call;
+
+// One request of weir:http, and its response.
+struct weir_guest_http_request {
+    struct weir_str method, url;
+    struct weir_attributes headers;
+    struct weir_optional_payload body;
+    int64_t until_ns; // monotonic
+    uint64_t response_bytes_max;
+    bool (*is_cut)(const void *context); // asked while it lasts
+    const void *cut_context;
+};
+struct weir_guest_http_response {
+    uint16_t status;
+    struct weir_attributes headers; // beyond WEIR_EXTENSIONS_MAX
+    struct weir_str body;
+    bool is_timeout; // where it failed: because its time was over
+    void *held;      // what the views point to
+};
+
+// What a guest asks of its host in its main and in handlers alike: resources, by the numbers that
+// `open` gave, its configuration, the log. Implemented by src/access/, which also decides what is
+// granted. Called on the thread of the guest's call, by any number of threads at once. Statuses
+// from WEIR_NOT_FOUND to WEIR_OTHER reach the guest, in the form that its interface has for them;
+// the rest trap it.
+struct weir_guest_access {
+    // WEIR_NOT_FOUND; WEIR_DENIED: the guest has no grant for it; WEIR_UNSUPPORTED: it is nothing
+    // that can be used so.
+    weir_status (*open)(void *context, struct weir_str name, enum weir_guest_use use,
+                        uint32_t *ret_resource, struct weir_error *err);
+    // The resource of that name as a store, whatever is granted: what is done with it is what
+    // counts. WEIR_NOT_FOUND.
+    weir_status (*find)(void *context, struct weir_str name, uint32_t *ret_resource,
+                        struct weir_error *err);
+    // Each of these is granted or WEIR_DENIED, with a message that names the missing grant; the
+    // rest is the provider's, see provider.h. The caller frees a value.
+    weir_status (*get)(void *context, uint32_t resource, struct weir_str key,
+                       uint64_t value_bytes_max, struct weir_value *ret_value,
+                       struct weir_error *err);
+    weir_status (*set)(void *context, uint32_t resource, struct weir_str key, struct weir_str value,
+                       struct weir_error *err);
+    weir_status (*remove)(void *context, uint32_t resource, struct weir_str key,
+                          struct weir_error *err);
+    // Calls `each` for the keys that the guest may list and that come behind `after` (empty: all),
+    // in the order of their bytes, until it returns false.
+    weir_status (*list)(void *context, uint32_t resource, struct weir_str after,
+                        bool (*each)(void *each_context, struct weir_str key), void *each_context,
+                        struct weir_error *err);
+    weir_status (*update)(void *context, uint32_t resource, struct weir_str key,
+                          uint64_t value_bytes_max, const struct weir_change *change,
+                          struct weir_error *err);
+    // The event's type, data, datacontenttype, subject and extensions; the rest is the host's. Kept
+    // to be published when it returns, in any case before what the call was made for is settled.
+    weir_status (*publish)(void *context, uint32_t resource, struct weir_call *call,
+                           const struct weir_event_fields *event, struct weir_error *err);
+    // What the configuration says to the guest; lives as long as it.
+    struct weir_attributes (*config)(void *context);
+    // Environment variables that it is given, likewise.
+    struct weir_attributes (*environment)(void *context);
+    // Waits for the response, which is to be given back by http_finish if it is WEIR_OK.
+    weir_status (*http_send)(void *context, const struct weir_guest_http_request *request,
+                             struct weir_guest_http_response *ret_response, struct weir_error *err);
+    void (*http_finish)(struct weir_guest_http_response *response);
+    // level: 0 trace, 1 debug, 2 info, 3 warn, 4 error, 5 critical.
+    void (*log)(void *context, uint8_t level, struct weir_str log_context, struct weir_str message);
+    // A guest holds a reference of its own as long as it lives.
+    void (*ref)(void *context);
+    void (*unref)(void *context);
 };
 
 // Where a guest's output goes, a line at a time without its end. Called on the thread of the call
@@ -85,6 +167,15 @@ struct weir_guest_args {
     uint32_t handles;      // bounds.handles
     struct weir_guest_output output;
     const struct weir_guest_host *host;
+    const struct weir_guest_access *access; // NULL: there is nothing to reach
+    void *access_context;
+};
+
+// What a handler is called for.
+struct weir_cause {
+    const char *subscription;
+    const char *resource; // that the event is of
+    const struct weir_event *event;
 };
 
 // A running call that another thread may cut. Zero is_cut before use.
@@ -94,6 +185,8 @@ struct weir_call {
     // that alone is longer. Until the next call with it, on the thread of the call.
     size_t output_tail_size;
     char output_tail[WEIR_CALL_TAIL_BYTES];
+    const struct weir_cause *cause; // set by whoever has a handler called; NULL: nobody says
+    uint32_t sent;                  // events that the call has published itself
 };
 
 enum weir_outcome {
@@ -130,6 +223,9 @@ const char *weir_guest_name(const struct weir_guest *guest);
 // Of the guest's file: "xxh128:" and 32 hexadecimal digits.
 const char *weir_guest_hash(const struct weir_guest *guest);
 
+// args.access_context, as it was loaded.
+void *weir_guest_access_context(const struct weir_guest *guest);
+
 // Which lane it is in (never WEIR_GUEST_LANE_AUTO), and why, in a sentence's end for a person:
 // "it is a core module". As long as the guest.
 enum weir_guest_lane weir_guest_lane(const struct weir_guest *guest, const char **ret_reason);
@@ -150,8 +246,8 @@ const char *weir_guest_main_name(const struct weir_guest *guest);
 uint32_t weir_guest_handler_count(const struct weir_guest *guest);
 const char *weir_guest_handler_name(const struct weir_guest *guest, uint32_t handler);
 // Finds a handler. WEIR_HANDLER_DEFAULT stands for WEIR_HANDLER_DEFAULT_OR_REJECT where the guest
-// exports no such function. WEIR_NOT_FOUND lists those there are; WEIR_INVALID: exported with
-// another signature.
+// exports no such function, then for WEIR_HANDLER_WATCHER, then for WEIR_HANDLER_MESSAGE.
+// WEIR_NOT_FOUND lists those there are; WEIR_INVALID: exported with another signature.
 weir_status weir_guest_handler_find(const struct weir_guest *guest, struct weir_str name,
                                     uint32_t *ret_handler, struct weir_error *err);
 

@@ -13,11 +13,11 @@ void weir_handles_init(struct weir_handles *handles, uint32_t count_max) {
                                                                                : WEIR_HANDLES_MAX};
 }
 
-void weir_handles_finish(struct weir_handles *handles, void (*drop)(void *context, void *thing),
-                         void *context) {
+void weir_handles_finish(struct weir_handles *handles,
+                         void (*drop)(void *context, uint8_t kind, void *thing), void *context) {
     for (uint32_t i = 0; i < handles->capacity; i++) {
-        if (drop && handles->slots[i].is_used) {
-            drop(context, handles->slots[i].thing);
+        if (drop && handles->slots[i].kind != 0) {
+            drop(context, handles->slots[i].kind, handles->slots[i].thing);
         }
     }
     free(handles->slots);
@@ -42,8 +42,8 @@ static weir_status grow(struct weir_handles *handles, struct weir_error *err) {
     return WEIR_OK;
 }
 
-weir_status weir_handles_add(struct weir_handles *handles, void *thing, uint32_t *ret_handle,
-                             struct weir_error *err) {
+weir_status weir_handles_add(struct weir_handles *handles, uint8_t kind, void *thing,
+                             uint32_t *ret_handle, struct weir_error *err) {
     if (handles->count == handles->count_max) {
         return weir_fail(err, WEIR_LIMIT, "%u handles are alive, bounds.handles allows no more",
                          handles->count);
@@ -58,46 +58,49 @@ weir_status weir_handles_add(struct weir_handles *handles, void *thing, uint32_t
     struct weir_handle_slot *slot = &handles->slots[index];
     handles->first_free = slot->next_free;
     slot->generation = (slot->generation + 1) & GENERATION_MASK;
-    slot->is_used = true;
+    slot->kind = kind;
     slot->thing = thing;
     handles->count++;
     *ret_handle = (uint32_t)slot->generation << 16 | (index + 1);
     return WEIR_OK;
 }
 
-static weir_status find(const struct weir_handles *handles, uint32_t handle, uint32_t *ret_index,
-                        struct weir_error *err) {
+static weir_status find(const struct weir_handles *handles, uint8_t kind, uint32_t handle,
+                        uint32_t *ret_index, struct weir_error *err) {
     uint32_t index = (handle & 0xFFFF) - 1; // 0 wraps to what no table has
-    if (index >= handles->capacity || !handles->slots[index].is_used ||
+    if (index >= handles->capacity || handles->slots[index].kind == 0 ||
         handles->slots[index].generation != handle >> 16) {
         return weir_fail(
             err, WEIR_TRAPPED,
             "handle %u is not one of this instance's: it was never given, or has been dropped",
             handle);
     }
+    if (handles->slots[index].kind != kind) {
+        return weir_fail(err, WEIR_TRAPPED, "handle %u is of another kind of resource", handle);
+    }
     *ret_index = index;
     return WEIR_OK;
 }
 
-weir_status weir_handles_get(const struct weir_handles *handles, uint32_t handle, void **ret_thing,
-                             struct weir_error *err) {
+weir_status weir_handles_get(const struct weir_handles *handles, uint8_t kind, uint32_t handle,
+                             void **ret_thing, struct weir_error *err) {
     uint32_t index = 0;
-    weir_status status = find(handles, handle, &index, err);
+    weir_status status = find(handles, kind, handle, &index, err);
     *ret_thing = status == WEIR_OK ? handles->slots[index].thing : NULL;
     return status;
 }
 
-weir_status weir_handles_remove(struct weir_handles *handles, uint32_t handle, void **ret_thing,
-                                struct weir_error *err) {
+weir_status weir_handles_remove(struct weir_handles *handles, uint8_t kind, uint32_t handle,
+                                void **ret_thing, struct weir_error *err) {
     uint32_t index = 0;
-    weir_status status = find(handles, handle, &index, err);
+    weir_status status = find(handles, kind, handle, &index, err);
     if (status != WEIR_OK) {
         *ret_thing = NULL;
         return status;
     }
     struct weir_handle_slot *slot = &handles->slots[index];
     *ret_thing = slot->thing;
-    slot->is_used = false;
+    slot->kind = 0;
     slot->thing = NULL;
     slot->next_free = handles->first_free;
     handles->first_free = (uint16_t)(index + 1);

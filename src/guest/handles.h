@@ -9,7 +9,6 @@
 
 #include "base/error.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 
 enum { WEIR_HANDLES_MAX = 65535 };
@@ -18,7 +17,7 @@ struct weir_handle_slot {
     void *thing;         // what the handle stands for; not owned
     uint16_t generation; // 15 bits, so that a handle is positive as an i32
     uint16_t next_free;  // index + 1; 0: none
-    bool is_used;
+    uint8_t kind;        // of thing; 0: the slot is free
 };
 
 struct weir_handles {
@@ -31,19 +30,20 @@ struct weir_handles {
 void weir_handles_init(struct weir_handles *handles, uint32_t count_max);
 
 // Calls `drop` (NULL: nothing) for each thing that still has a handle, then frees the table.
-void weir_handles_finish(struct weir_handles *handles, void (*drop)(void *context, void *thing),
-                         void *context);
+void weir_handles_finish(struct weir_handles *handles,
+                         void (*drop)(void *context, uint8_t kind, void *thing), void *context);
 
-// A new handle for a thing. WEIR_LIMIT beyond count_max, WEIR_NO_MEMORY.
-weir_status weir_handles_add(struct weir_handles *handles, void *thing, uint32_t *ret_handle,
-                             struct weir_error *err);
+// A new handle for a thing of some kind, not 0. WEIR_LIMIT beyond count_max, WEIR_NO_MEMORY.
+weir_status weir_handles_add(struct weir_handles *handles, uint8_t kind, void *thing,
+                             uint32_t *ret_handle, struct weir_error *err);
 
-// What a handle stands for. WEIR_TRAPPED where it was never given or has been dropped.
-weir_status weir_handles_get(const struct weir_handles *handles, uint32_t handle, void **ret_thing,
-                             struct weir_error *err);
+// What a handle stands for. WEIR_TRAPPED where it was never given, has been dropped, or is of
+// another kind.
+weir_status weir_handles_get(const struct weir_handles *handles, uint8_t kind, uint32_t handle,
+                             void **ret_thing, struct weir_error *err);
 
 // Ends a handle and returns what it stood for. As weir_handles_get.
-weir_status weir_handles_remove(struct weir_handles *handles, uint32_t handle, void **ret_thing,
-                                struct weir_error *err);
+weir_status weir_handles_remove(struct weir_handles *handles, uint8_t kind, uint32_t handle,
+                                void **ret_thing, struct weir_error *err);
 
 #endif

@@ -13,7 +13,7 @@
 // Memory is the engine's to bound, and it tells a guest by a failed memory.grow, not by a trap:
 // what the guest does then is its own affair, mostly `unreachable`. describe_trap therefore adds
 // how full the memory was.
-#include "guest/instance.h"
+#include "guest/handlers.h"
 
 #include "base/clock.h"
 
@@ -162,6 +162,7 @@ weir_status weir_instance_new(struct weir_guest *guest, void *session, struct we
     instance->next_idle = NULL;
     instance->stopped.status = WEIR_OK;
     instance->has_exited = false;
+    instance->held_bytes = 0;
     weir_handles_init(&instance->handles, guest->args.handles);
     weir_handles_init(&instance->pollables, guest->args.handles);
     instance->output.to = guest->args.output;
@@ -261,13 +262,23 @@ weir_status weir_instance_judge(const struct weir_wit_handled *result, bool may_
 void weir_instance_handle(struct weir_instance *instance, uint32_t handler,
                           const struct weir_event_fields *event, struct weir_verdict *ret_verdict,
                           bool *ret_is_sound) {
+    enum weir_handler_kind kind = instance->guest->handlers[handler].kind;
+    struct weir_handler_params room;
+    const void *params;
+    bool is_rejected;
     *ret_is_sound = false;
-    weir_status status =
-        instance->guest->is_in_core_lane
-            ? weir_core_handle(instance, handler, event, ret_verdict, ret_is_sound)
-            : weir_component_handle(instance, handler, event, ret_verdict, ret_is_sound);
+    weir_status status = weir_handler_prepare(instance, kind, event, &room, &params, &is_rejected,
+                                              &ret_verdict->error);
+    if (status == WEIR_OK) {
+        status = instance->guest->is_in_core_lane
+                     ? weir_core_handle(instance, handler, params, ret_verdict, ret_is_sound)
+                     : weir_component_handle(instance, handler, params, ret_verdict, ret_is_sound);
+    }
     status = weir_instance_end(instance, status, &ret_verdict->error);
-    if (status != WEIR_OK) {
+    if (status != WEIR_OK && is_rejected) {
+        ret_verdict->outcome = WEIR_REJECTED;
+        *ret_is_sound = true; // it was not even called
+    } else if (status != WEIR_OK) {
         weir_event_unref(ret_verdict->derived);
         ret_verdict->derived = NULL;
         ret_verdict->outcome = WEIR_BROKEN;

@@ -20,14 +20,26 @@
 
 enum { WEIR_ODD_TYPE_BYTES = 128 };
 
+// What a handler is called with, and what it answers.
+enum weir_handler_kind {
+    WEIR_HANDLER_KIND_EVENT,
+    WEIR_HANDLER_KIND_OR_REJECT, // its error is the variant `failure`
+    WEIR_HANDLER_KIND_ON_SET,    // wasi:keyvalue/watcher's
+    WEIR_HANDLER_KIND_ON_DELETE,
+    WEIR_HANDLER_KIND_WATCHER, // both of them: exports nothing itself
+    WEIR_HANDLER_KIND_MESSAGE, // wasi:messaging/incoming-handler's
+};
+
 // A handler as the guest exports it.
 struct weir_handler {
     char *name;   // as a person calls it: "handle-event", "on-order"
     char *export; // as a module calls it: "weir:reactive/event-handler@0.1.0#handle-event"
     char *post;   // core lane: the export to call after the result was read; NULL: none
     wasmtime_component_export_index_t *index; // component lane
-    bool may_reject;                          // its error is the variant `failure`
     bool is_by_annex;                         // component lane: called by way of annex.h
+    enum weir_handler_kind kind;
+    // WEIR_HANDLER_KIND_WATCHER: those that are called in its place.
+    uint32_t on_set, on_delete;
 };
 
 // A function that could be a handler by its name, but not by its type.
@@ -99,6 +111,7 @@ struct weir_instance {
     // Both.
     uint32_t bound_handler; // whose functions are looked up; WEIR_HANDLERS_MAX: nobody's
     struct weir_handles handles;
+    uint64_t held_bytes; // that weir keeps for things of its handles
     struct weir_print_stream output;
     struct weir_call *call;    // the one that runs, NULL between calls
     int64_t deadline_ns;       // of it, monotonic
@@ -142,14 +155,18 @@ struct weir_str weir_guest_function_name(struct weir_str export);
 // One more handler; `name` is the function's, `export` the whole of it. WEIR_LIMIT beyond
 // WEIR_HANDLERS_MAX functions of whatever type.
 weir_status weir_guest_add_handler(struct weir_guest *guest, struct weir_str export,
-                                   struct weir_str name, bool may_reject, struct weir_error *err);
+                                   struct weir_str name, enum weir_handler_kind kind,
+                                   struct weir_error *err);
+// Where the guest exports a watcher's functions: one more, which is both of them.
+weir_status weir_guest_add_watcher(struct weir_guest *guest, struct weir_error *err);
 // Notes what it imports from, unless it is noted.
 weir_status weir_guest_add_import(struct weir_guest *guest, struct weir_str name,
                                   struct weir_error *err);
 void weir_guest_forget_imports(struct weir_guest *guest);
 weir_status weir_guest_add_odd(struct weir_guest *guest, struct weir_str name,
                                const char type[WEIR_ODD_TYPE_BYTES], struct weir_error *err);
-// Makes the verdict of what a handler returned. `is_checked`: its texts are known to be UTF-8.
+// Makes the verdict of what a handler of weir:reactive returned. `is_checked`: its texts are known
+// to be UTF-8.
 weir_status weir_instance_judge(const struct weir_wit_handled *result, bool may_reject,
                                 bool is_checked, struct weir_verdict *verdict);
 // What main said: the text that `run` returned as its error, or how it exited.
@@ -170,9 +187,9 @@ void weir_module_unload(struct weir_guest *guest);
 bool weir_module_is_given(struct weir_str module, struct weir_str name);
 
 weir_status weir_core_instantiate(struct weir_instance *instance, struct weir_error *err);
-weir_status weir_core_handle(struct weir_instance *instance, uint32_t handler,
-                             const struct weir_event_fields *event, struct weir_verdict *verdict,
-                             bool *ret_is_sound);
+// `params` are what weir_handler_prepare made.
+weir_status weir_core_handle(struct weir_instance *instance, uint32_t handler, const void *params,
+                             struct weir_verdict *verdict, bool *ret_is_sound);
 weir_status weir_core_main(struct weir_instance *instance, struct weir_error *err);
 // Before the store goes.
 void weir_core_leave(struct weir_instance *instance);
@@ -211,20 +228,9 @@ weir_status weir_component_load(struct weir_guest *guest, struct weir_str wasm,
 void weir_component_unload(struct weir_guest *guest);
 weir_status weir_component_instantiate(struct weir_instance *instance, struct weir_error *err);
 weir_status weir_component_handle(struct weir_instance *instance, uint32_t handler,
-                                  const struct weir_event_fields *event,
-                                  struct weir_verdict *verdict, bool *ret_is_sound);
+                                  const void *params, struct weir_verdict *verdict,
+                                  bool *ret_is_sound);
 weir_status weir_component_main(struct weir_instance *instance, struct weir_error *err);
-
-// The numbers by which the engine tells the host's resources from each other.
-enum {
-    WEIR_RESOURCE_EVENTS = 1,
-    WEIR_RESOURCE_POLLABLE,
-    WEIR_RESOURCE_INPUT,
-    WEIR_RESOURCE_OUTPUT,
-    WEIR_RESOURCE_IO_ERROR,
-    WEIR_RESOURCE_TERMINAL_INPUT,
-    WEIR_RESOURCE_TERMINAL_OUTPUT,
-};
 
 // Defines what WASI 0.2 has in the interface of that name ("wasi:io/poll@0.2.3") of what a guest
 // is given. False where it is not one of WASI's.
@@ -241,6 +247,8 @@ weir_status weir_imports_define_component(wasmtime_component_linker_instance_t *
 // Whether weir has that function in that interface of its own, with that type.
 bool weir_imports_fit(struct weir_str interface, struct weir_str name,
                       const wasmtime_component_func_type_t *type);
+// Whether weir gives a core module that function.
+bool weir_imports_have(struct weir_str module, struct weir_str name);
 // Gives back what an instance's handles stand for.
 void weir_imports_drop_handles(struct weir_instance *instance);
 

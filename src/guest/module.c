@@ -14,6 +14,7 @@
 
 #include "base/show.h"
 #include "guest/compile.h"
+#include "guest/handlers.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -132,16 +133,19 @@ static weir_status find_handlers(struct weir_guest *guest, const struct exports 
         if (wasm_externtype_kind(type) != WASM_EXTERN_FUNC || name.size == 0 || is_main) {
             continue;
         }
+        enum weir_handler_kind kind =
+            or_rejects(name) ? WEIR_HANDLER_KIND_OR_REJECT : WEIR_HANDLER_KIND_EVENT;
+        weir_handler_is_standard(export, &kind);
         char text[TYPE_BYTES];
-        bool is_handler = has_type(wasm_externtype_as_functype_const(type), "(i32) -> i32", text);
-        weir_status status =
-            is_handler ? weir_guest_add_handler(guest, export, name, or_rejects(name), err)
-                       : weir_guest_add_odd(guest, name, text, err);
+        bool is_handler = has_type(wasm_externtype_as_functype_const(type),
+                                   weir_handler_types[kind].core_type, text);
+        weir_status status = is_handler ? weir_guest_add_handler(guest, export, name, kind, err)
+                                        : weir_guest_add_odd(guest, name, text, err);
         if (status != WEIR_OK) {
             return status;
         }
     }
-    return WEIR_OK;
+    return weir_guest_add_watcher(guest, err);
 }
 
 static weir_status find_main(struct weir_guest *guest, const struct exports *exports,
@@ -201,8 +205,12 @@ static weir_status check_handlers(const struct weir_guest *guest, const struct e
                                   struct weir_error *err) {
     for (uint32_t i = 0; i < guest->handler_count; i++) {
         const char *export = guest->handlers[i].export;
+        const char *core_type = weir_handler_types[guest->handlers[i].kind].core_type;
+        if (!core_type) {
+            continue; // those in its place are called
+        }
         bool is_found;
-        weir_status status = find_function(exports, export, "(i32) -> i32", &is_found, err);
+        weir_status status = find_function(exports, export, core_type, &is_found, err);
         if (status != WEIR_OK || !is_found) {
             return status != WEIR_OK ? status
                                      : weir_fail(err, WEIR_INVALID, "it exports no %s", export);
@@ -216,6 +224,9 @@ static weir_status find_posts(struct weir_guest *guest, const struct exports *ex
     weir_status status = WEIR_OK;
     for (uint32_t i = 0; status == WEIR_OK && i < guest->handler_count; i++) {
         struct weir_handler *handler = &guest->handlers[i];
+        if (!weir_handler_types[handler->kind].result) {
+            continue; // it leaves nothing behind
+        }
         status = find_post(exports, handler->export, &handler->post, err);
     }
     return status;
@@ -267,17 +278,7 @@ bool weir_module_is_given(struct weir_str module, struct weir_str name) {
     if (weir_str_equal(module, WEIR_STR(WEIR_WASI_PREVIEW_1))) {
         return true; // the engine knows which functions there are
     }
-    if (weir_str_equal(module, WEIR_STR(WEIR_WIT_EVENTS)) &&
-        weir_str_equal(name, WEIR_STR("[resource-drop]events"))) {
-        return true;
-    }
-    for (size_t i = 0; i < WEIR_IMPORT_COUNT; i++) {
-        if (weir_str_equal(module, weir_str_of(weir_wit_imports[i].interface)) &&
-            weir_str_equal(name, weir_str_of(weir_wit_imports[i].name))) {
-            return true;
-        }
-    }
-    return false;
+    return weir_imports_have(module, name);
 }
 
 static weir_status check_imports(struct weir_guest *guest, struct weir_error *err) {
@@ -296,8 +297,7 @@ static weir_status check_imports(struct weir_guest *guest, struct weir_error *er
             char shown_name[WEIR_SHOW_BYTES], shown_module[WEIR_SHOW_BYTES];
             status = weir_fail(err, WEIR_INVALID,
                                "it imports \"%s\" from \"%s\", which weir does not give; weir "
-                               "gives " WEIR_WIT_RESOURCES ", " WEIR_WIT_EVENTS
-                               " and " WEIR_WASI_PREVIEW_1,
+                               "gives " WEIR_IMPORTS_GIVEN " and " WEIR_WASI_PREVIEW_1,
                                weir_show(name, shown_name, sizeof shown_name),
                                weir_show(module, shown_module, sizeof shown_module));
         }

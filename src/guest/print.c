@@ -78,12 +78,19 @@ void weir_print_flush(struct weir_print_stream *stream) {
     stream->is_continued = false;
 }
 
-bool weir_print_write(struct weir_print_stream *stream, const void *bytes, size_t size) {
+bool weir_print_spend(struct weir_print_stream *stream, size_t size) {
     if (stream->is_over || size > stream->bytes_left) {
         stream->is_over = true;
         return false;
     }
     stream->bytes_left -= size;
+    return true;
+}
+
+bool weir_print_write(struct weir_print_stream *stream, const void *bytes, size_t size) {
+    if (!weir_print_spend(stream, size)) {
+        return false;
+    }
     const char *next = bytes, *end = next + size;
     while (next < end) {
         size_t room = sizeof stream->line - stream->used;

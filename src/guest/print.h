@@ -25,6 +25,8 @@ struct weir_print_stream {
 void weir_print_begin(struct weir_print_stream *stream, uint64_t bytes_max, int64_t deadline_ns);
 // Takes bytes. Returns false where they pass the bound: nothing of them is kept, is_over is set.
 bool weir_print_write(struct weir_print_stream *stream, const void *bytes, size_t size);
+// Counts bytes that go elsewhere; as above.
+bool weir_print_spend(struct weir_print_stream *stream, size_t size);
 // Hands over an unfinished line.
 void weir_print_flush(struct weir_print_stream *stream);
 

@@ -88,13 +88,26 @@ static weir_status spend(struct weir_values *values, uint64_t bytes, struct weir
 }
 
 static weir_status spend_list(struct weir_values *values, uint64_t count,
-                              const struct weir_wit_type *element, struct weir_error *err) {
-    if (count > WEIR_CANON_ITEMS_MAX) {
-        return weir_fail(err, WEIR_LIMIT, "the list has %" PRIu64 " items, the most is %d", count,
-                         WEIR_CANON_ITEMS_MAX);
+                              const struct weir_wit_type *type, struct weir_error *err) {
+    if (count > type->items_max) {
+        return weir_fail(err, WEIR_LIMIT, "the list has %" PRIu64 " items, the most is %" PRIu32,
+                         count, type->items_max);
     }
-    return spend(values, count * element->guest_size, err);
+    return spend(values, count * type->element->guest_size, err);
 }
+
+// What the engine calls them, as values.
+static const uint8_t kinds[] = {
+    [WEIR_WIT_BOOL] = WASMTIME_COMPONENT_BOOL,       [WEIR_WIT_U8] = WASMTIME_COMPONENT_U8,
+    [WEIR_WIT_U16] = WASMTIME_COMPONENT_U16,         [WEIR_WIT_U32] = WASMTIME_COMPONENT_U32,
+    [WEIR_WIT_U64] = WASMTIME_COMPONENT_U64,         [WEIR_WIT_S64] = WASMTIME_COMPONENT_S64,
+    [WEIR_WIT_ENUM] = WASMTIME_COMPONENT_ENUM,       [WEIR_WIT_STRING] = WASMTIME_COMPONENT_STRING,
+    [WEIR_WIT_BYTES] = WASMTIME_COMPONENT_LIST,      [WEIR_WIT_LIST] = WASMTIME_COMPONENT_LIST,
+    [WEIR_WIT_RECORD] = WASMTIME_COMPONENT_RECORD,   [WEIR_WIT_TUPLE] = WASMTIME_COMPONENT_TUPLE,
+    [WEIR_WIT_VARIANT] = WASMTIME_COMPONENT_VARIANT, [WEIR_WIT_OPTION] = WASMTIME_COMPONENT_OPTION,
+    [WEIR_WIT_RESULT] = WASMTIME_COMPONENT_RESULT,   [WEIR_WIT_OWN] = WASMTIME_COMPONENT_RESOURCE,
+    [WEIR_WIT_BORROW] = WASMTIME_COMPONENT_RESOURCE,
+};
 
 // As much of a text as is UTF-8. An event's texts are by their contract (event.h), which nobody
 // checks where a source makes one, and the engine ends the process where it is given another: a
@@ -269,7 +282,7 @@ static weir_status lower_list(struct weir_values *values, const struct weir_wit_
                               struct weir_error *err) {
     struct weir_attributes list; // every list of the host has this shape
     memcpy(&list, host, sizeof list);
-    weir_status status = spend_list(values, list.count, type->element, err);
+    weir_status status = spend_list(values, list.count, type, err);
     if (status == WEIR_OK) {
         status = begin_list(values, list.count, ret_value, err);
     }
@@ -353,12 +366,13 @@ static weir_status lower_text(struct weir_values *values, const unsigned char *h
     return status;
 }
 
-static weir_status lower_handle(struct weir_values *values, const unsigned char *host, bool is_own,
-                                wasmtime_component_val_t *ret_value, struct weir_error *err) {
+static weir_status lower_handle(struct weir_values *values, const struct weir_wit_type *type,
+                                const unsigned char *host, wasmtime_component_val_t *ret_value,
+                                struct weir_error *err) {
     uint32_t handle;
     memcpy(&handle, host, sizeof handle);
     wasmtime_component_resource_host_t *resource =
-        wasmtime_component_resource_host_new(is_own, handle, WEIR_RESOURCE_EVENTS);
+        wasmtime_component_resource_host_new(type->kind == WEIR_WIT_OWN, handle, type->resource);
     wasmtime_error_t *error = wasmtime_component_resource_host_to_any(
         values->instance->context, resource, &ret_value->of.resource);
     wasmtime_component_resource_host_delete(resource);
@@ -367,6 +381,30 @@ static weir_status lower_handle(struct weir_values *values, const unsigned char 
     }
     ret_value->kind = WASMTIME_COMPONENT_RESOURCE;
     return WEIR_OK;
+}
+
+static void lower_scalar(const struct weir_wit_type *type, const unsigned char *host,
+                         wasmtime_component_val_t *ret_value) {
+    ret_value->kind = kinds[type->kind];
+    switch (type->kind) {
+    case WEIR_WIT_BOOL:
+        ret_value->of.boolean = *host != 0;
+        break;
+    case WEIR_WIT_U16:
+        memcpy(&ret_value->of.u16, host, sizeof ret_value->of.u16);
+        break;
+    case WEIR_WIT_U32:
+        memcpy(&ret_value->of.u32, host, sizeof ret_value->of.u32);
+        break;
+    case WEIR_WIT_U64:
+        memcpy(&ret_value->of.u64, host, sizeof ret_value->of.u64);
+        break;
+    case WEIR_WIT_S64:
+        memcpy(&ret_value->of.s64, host, sizeof ret_value->of.s64);
+        break;
+    default:
+        ret_value->of.u8 = *host;
+    }
 }
 
 static weir_status lower(struct weir_values *values, const struct weir_wit_type *type,
@@ -387,17 +425,21 @@ static weir_status lower(struct weir_values *values, const struct weir_wit_type 
         return lower_bytes(values, host, ret_value, err);
     case WEIR_WIT_LIST:
         return lower_list(values, type, host, ret_value, err);
-    case WEIR_WIT_U8:
-        ret_value->kind = WASMTIME_COMPONENT_U8;
-        memcpy(&ret_value->of.u8, host, sizeof ret_value->of.u8);
-        return WEIR_OK;
-    case WEIR_WIT_U64:
-        ret_value->kind = WASMTIME_COMPONENT_U64;
-        memcpy(&ret_value->of.u64, host, sizeof ret_value->of.u64);
+    case WEIR_WIT_ENUM:
+        ret_value->kind = WASMTIME_COMPONENT_ENUM;
+        ret_value->of.enumeration = name_of(values, weir_str_of(type->fields[*host].name));
         return WEIR_OK;
     case WEIR_WIT_OWN:
     case WEIR_WIT_BORROW:
-        return lower_handle(values, host, type->kind == WEIR_WIT_OWN, ret_value, err);
+        return lower_handle(values, type, host, ret_value, err);
+    case WEIR_WIT_BOOL:
+    case WEIR_WIT_U8:
+    case WEIR_WIT_U16:
+    case WEIR_WIT_U32:
+    case WEIR_WIT_U64:
+    case WEIR_WIT_S64:
+        lower_scalar(type, host, ret_value);
+        return WEIR_OK;
     }
     return weir_fail(err, WEIR_OTHER, "a WIT type of unknown kind %d", (int)type->kind);
 }
@@ -453,16 +495,17 @@ static weir_status lift_case(struct weir_values *values, const struct weir_wit_t
                    : weir_fail(err, WEIR_TRAPPED, "%s without a value", chosen->name);
 }
 
-static weir_status lift_variant(struct weir_values *values, const struct weir_wit_type *type,
-                                const wasmtime_component_valvariant_t *variant,
-                                unsigned char *ret_host, struct weir_error *err) {
-    struct weir_str name = {.data = variant->discriminant.data, .size = variant->discriminant.size};
+// A variant's, or an enum's, by the name of its case.
+static weir_status lift_named(struct weir_values *values, const struct weir_wit_type *type,
+                              const wasm_name_t *case_name, const wasmtime_component_val_t *payload,
+                              unsigned char *ret_host, struct weir_error *err) {
+    struct weir_str name = {.data = case_name->data, .size = case_name->size};
     for (uint32_t i = 0; i < type->field_count; i++) {
         const struct weir_wit_field *field = &type->fields[i];
         bool is_bytes = values->is_by_annex && field->type && field->type->kind == WEIR_WIT_BYTES;
         if (weir_str_equal(name, weir_str_of(field->name)) ||
             (is_bytes && weir_str_equal(name, WEIR_STR(WEIR_ANNEX_LIST)))) {
-            return lift_case(values, type, i, variant->val, ret_host, err);
+            return lift_case(values, type, i, payload, ret_host, err);
         }
     }
     return weir_fail(err, WEIR_TRAPPED, "a case of no name that was agreed on");
@@ -546,7 +589,7 @@ static weir_status lift_list(struct weir_values *values, const struct weir_wit_t
                              const wasmtime_component_vallist_t *list, unsigned char *ret_host,
                              struct weir_error *err) {
     const struct weir_wit_type *element = type->element;
-    weir_status status = spend_list(values, list->size, element, err);
+    weir_status status = spend_list(values, list->size, type, err);
     if (status != WEIR_OK) {
         return status;
     }
@@ -571,7 +614,7 @@ static weir_status lift_text(struct weir_values *values, const wasm_name_t *text
 }
 
 // A borrowed handle has to be taken over before the function returns, or else the engine traps.
-static weir_status lift_handle(struct weir_values *values,
+static weir_status lift_handle(struct weir_values *values, const struct weir_wit_type *type,
                                const wasmtime_component_resource_any_t *any,
                                unsigned char *ret_host, struct weir_error *err) {
     wasmtime_component_resource_host_t *resource;
@@ -584,19 +627,10 @@ static weir_status lift_handle(struct weir_values *values,
     uint32_t kind = wasmtime_component_resource_host_type(resource);
     wasmtime_component_resource_host_delete(resource);
     memcpy(ret_host, &handle, sizeof handle);
-    return kind == WEIR_RESOURCE_EVENTS
+    return kind == type->resource
                ? WEIR_OK
                : weir_fail(err, WEIR_TRAPPED, "a handle of another kind of resource");
 }
-
-static const uint8_t kinds[] = {
-    [WEIR_WIT_U8] = WASMTIME_COMPONENT_U8,         [WEIR_WIT_U64] = WASMTIME_COMPONENT_U64,
-    [WEIR_WIT_STRING] = WASMTIME_COMPONENT_STRING, [WEIR_WIT_BYTES] = WASMTIME_COMPONENT_LIST,
-    [WEIR_WIT_LIST] = WASMTIME_COMPONENT_LIST,     [WEIR_WIT_RECORD] = WASMTIME_COMPONENT_RECORD,
-    [WEIR_WIT_TUPLE] = WASMTIME_COMPONENT_TUPLE,   [WEIR_WIT_VARIANT] = WASMTIME_COMPONENT_VARIANT,
-    [WEIR_WIT_OPTION] = WASMTIME_COMPONENT_OPTION, [WEIR_WIT_RESULT] = WASMTIME_COMPONENT_RESULT,
-    [WEIR_WIT_OWN] = WASMTIME_COMPONENT_RESOURCE,  [WEIR_WIT_BORROW] = WASMTIME_COMPONENT_RESOURCE,
-};
 
 static weir_status lift(struct weir_values *values, const struct weir_wit_type *type,
                         const wasmtime_component_val_t *value, unsigned char *ret_host,
@@ -608,7 +642,10 @@ static weir_status lift(struct weir_values *values, const struct weir_wit_type *
     }
     switch (type->kind) {
     case WEIR_WIT_VARIANT:
-        return lift_variant(values, type, &value->of.variant, ret_host, err);
+        return lift_named(values, type, &value->of.variant.discriminant, value->of.variant.val,
+                          ret_host, err);
+    case WEIR_WIT_ENUM:
+        return lift_named(values, type, &value->of.enumeration, NULL, ret_host, err);
     case WEIR_WIT_OPTION:
         return lift_case(values, type, value->of.option != NULL, value->of.option, ret_host, err);
     case WEIR_WIT_RESULT:
@@ -624,15 +661,27 @@ static weir_status lift(struct weir_values *values, const struct weir_wit_type *
                          : lift_bytes(values, &value->of.list, ret_host, err);
     case WEIR_WIT_LIST:
         return lift_list(values, type, &value->of.list, ret_host, err);
+    case WEIR_WIT_OWN:
+    case WEIR_WIT_BORROW:
+        return lift_handle(values, type, value->of.resource, ret_host, err);
+    case WEIR_WIT_BOOL:
+        *ret_host = value->of.boolean;
+        return WEIR_OK;
     case WEIR_WIT_U8:
-        memcpy(ret_host, &value->of.u8, sizeof value->of.u8);
+        *ret_host = value->of.u8;
+        return WEIR_OK;
+    case WEIR_WIT_U16:
+        memcpy(ret_host, &value->of.u16, sizeof value->of.u16);
+        return WEIR_OK;
+    case WEIR_WIT_U32:
+        memcpy(ret_host, &value->of.u32, sizeof value->of.u32);
         return WEIR_OK;
     case WEIR_WIT_U64:
         memcpy(ret_host, &value->of.u64, sizeof value->of.u64);
         return WEIR_OK;
-    case WEIR_WIT_OWN:
-    case WEIR_WIT_BORROW:
-        return lift_handle(values, value->of.resource, ret_host, err);
+    case WEIR_WIT_S64:
+        memcpy(ret_host, &value->of.s64, sizeof value->of.s64);
+        return WEIR_OK;
     }
     return refuse_kind(value, err);
 }
@@ -730,7 +779,24 @@ static bool match_list(const struct weir_wit_type *type,
     return match_part(true, &part, type->element);
 }
 
+static bool match_enum(const struct weir_wit_type *type,
+                       const wasmtime_component_enum_type_t *enumeration) {
+    bool is_match = wasmtime_component_enum_type_names_count(enumeration) == type->field_count;
+    for (uint32_t i = 0; is_match && i < type->field_count; i++) {
+        const char *name;
+        size_t size;
+        is_match = wasmtime_component_enum_type_names_nth(enumeration, i, &name, &size) &&
+                   is_named(type->fields[i].name, name, size);
+    }
+    return is_match;
+}
+
 static const uint8_t type_kinds[] = {
+    [WEIR_WIT_BOOL] = WASMTIME_COMPONENT_VALTYPE_BOOL,
+    [WEIR_WIT_U16] = WASMTIME_COMPONENT_VALTYPE_U16,
+    [WEIR_WIT_U32] = WASMTIME_COMPONENT_VALTYPE_U32,
+    [WEIR_WIT_S64] = WASMTIME_COMPONENT_VALTYPE_S64,
+    [WEIR_WIT_ENUM] = WASMTIME_COMPONENT_VALTYPE_ENUM,
     [WEIR_WIT_U8] = WASMTIME_COMPONENT_VALTYPE_U8,
     [WEIR_WIT_U64] = WASMTIME_COMPONENT_VALTYPE_U64,
     [WEIR_WIT_STRING] = WASMTIME_COMPONENT_VALTYPE_STRING,
@@ -764,14 +830,11 @@ bool weir_values_match(const struct weir_wit_type *type,
     case WEIR_WIT_BYTES:
     case WEIR_WIT_LIST:
         return match_list(type, valtype->of.list);
-    case WEIR_WIT_U8:
-    case WEIR_WIT_U64:
-    case WEIR_WIT_STRING:
-    case WEIR_WIT_OWN:
-    case WEIR_WIT_BORROW:
-        return true;
+    case WEIR_WIT_ENUM:
+        return match_enum(type, valtype->of.enum_);
+    default:
+        return true; // its kind is all there is to it
     }
-    return false;
 }
 
 bool weir_values_match_function(const struct weir_wit_field *params, uint32_t param_count,

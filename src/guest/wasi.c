@@ -124,14 +124,16 @@ static int64_t unpack_time(void *packed) {
 static wasmtime_error_t *give_pollable(struct weir_instance *instance, int64_t due_ns, value *ret) {
     struct weir_error err;
     uint32_t handle;
-    weir_status status = weir_handles_add(&instance->pollables, pack_time(due_ns), &handle, &err);
+    weir_status status = weir_handles_add(&instance->pollables, WEIR_RESOURCE_POLLABLE,
+                                          pack_time(due_ns), &handle, &err);
     return status == WEIR_OK ? give_resource(instance, handle, WEIR_RESOURCE_POLLABLE, ret)
                              : wasmtime_error_new(err.message);
 }
 
 static bool find_pollable(struct weir_instance *instance, uint64_t handle, int64_t *ret_due_ns) {
     void *packed = NULL;
-    weir_status status = weir_handles_get(&instance->pollables, (uint32_t)handle, &packed, NULL);
+    weir_status status = weir_handles_get(&instance->pollables, WEIR_RESOURCE_POLLABLE,
+                                          (uint32_t)handle, &packed, NULL);
     *ret_due_ns = unpack_time(packed);
     return status == WEIR_OK;
 }
@@ -414,6 +416,28 @@ static wasmtime_error_t *empty_list(struct weir_instance *instance, const struct
     return NULL;
 }
 
+static void name_value(value *text, struct weir_str from) {
+    text->kind = WASMTIME_COMPONENT_STRING;
+    wasm_byte_vec_new(&text->of.string, from.size, from.data ? from.data : "");
+}
+
+static wasmtime_error_t *get_environment(struct weir_instance *instance, const struct param *params,
+                                         value *ret) {
+    const struct weir_guest_args *args = &instance->guest->args;
+    struct weir_attributes all = args->access ? args->access->environment(args->access_context)
+                                              : (struct weir_attributes){0};
+    (void)params;
+    *ret = of_list(all.count);
+    for (size_t i = 0; i < all.count; i++) {
+        value *pair = &ret->of.list.data[i];
+        pair->kind = WASMTIME_COMPONENT_TUPLE;
+        wasmtime_component_valtuple_new_uninit(&pair->of.tuple, 2);
+        name_value(&pair->of.tuple.data[0], all.items[i].name);
+        name_value(&pair->of.tuple.data[1], all.items[i].value);
+    }
+    return NULL;
+}
+
 static wasmtime_error_t *none(struct weir_instance *instance, const struct param *params,
                               value *ret) {
     (void)instance;
@@ -461,7 +485,7 @@ static wasmtime_error_t *get_stderr(struct weir_instance *instance, const struct
 }
 
 static const struct row rows[] = {
-    {"wasi:cli/environment", "get-environment", "", empty_list},
+    {"wasi:cli/environment", "get-environment", "", get_environment},
     {"wasi:cli/environment", "get-arguments", "", empty_list},
     {"wasi:cli/environment", "initial-cwd", "", none},
     {"wasi:cli/exit", "exit", "r", exit_with_result},
@@ -593,7 +617,8 @@ static wasmtime_error_t *drop_pollable(void *env, wasmtime_context_t *context, u
     (void)env;
     struct weir_instance *instance = wasmtime_context_get_data(context);
     void *packed;
-    return weir_handles_remove(&instance->pollables, rep, &packed, NULL) == WEIR_OK
+    return weir_handles_remove(&instance->pollables, WEIR_RESOURCE_POLLABLE, rep, &packed, NULL) ==
+                   WEIR_OK
                ? NULL
                : refuse_handle();
 }

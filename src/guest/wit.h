@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// wit/reactive.wit as const tables: each type once, with its layout in a guest's memory (the
-// canonical ABI) beside its layout as a plain C struct. Everything that moves values between the
-// two walks these tables, and nothing else knows an offset. tests/unit/guest/test_wit.c computes
-// the layouts anew by the canonical ABI's rules and compares.
+// WIT as const tables: each type once, with its layout in a guest's memory (the canonical ABI)
+// beside its layout as a plain C struct. Everything that moves values between the two walks these
+// tables, and nothing else knows an offset. Here is what handlers are passed and return; what an
+// interface has that a guest imports stands beside its functions (imports.h).
+// tests/unit/guest/test_wit.c computes the layouts anew from wit/ by the canonical ABI's rules and
+// compares.
 //
 // Source of the rules: the component model's CanonicalABI.md, sections "alignment", "element size",
 // "loading" and "storing".
@@ -22,8 +24,13 @@
 #define WEIR_WIT_EVENT_HANDLER_OR_REJECT "weir:reactive/event-handler-or-reject@0.1.0"
 
 enum weir_wit_kind {
+    WEIR_WIT_BOOL, // host: bool; numbers: the C types of their sizes
     WEIR_WIT_U8,
-    WEIR_WIT_U64,     // host: uint64_t
+    WEIR_WIT_U16,
+    WEIR_WIT_U32,
+    WEIR_WIT_U64,
+    WEIR_WIT_S64,
+    WEIR_WIT_ENUM,    // host: uint8_t, the case's number
     WEIR_WIT_STRING,  // host: struct weir_str
     WEIR_WIT_BYTES,   // list<u8>; host: struct weir_str
     WEIR_WIT_LIST,    // host: struct weir_attributes' shape, a pointer and a size_t
@@ -53,6 +60,25 @@ struct weir_wit_type {
     const struct weir_wit_field *fields; // of those with fields or cases
     uint32_t field_count;                // at most 256: a discriminant is one byte
     const struct weir_wit_type *element; // LIST
+    uint32_t items_max;                  // LIST
+    uint32_t resource;                   // OWN, BORROW: enum weir_resource_kind
+};
+
+// What handles stand for. By these numbers the engine tells the host's resources from each other,
+// too.
+enum weir_resource_kind {
+    WEIR_RESOURCE_EVENTS = 1,
+    WEIR_RESOURCE_BUCKET,
+    WEIR_RESOURCE_CAS,
+    WEIR_RESOURCE_CLIENT,
+    WEIR_RESOURCE_MESSAGE,
+    // WASI 0.2's, of the component lane
+    WEIR_RESOURCE_POLLABLE,
+    WEIR_RESOURCE_INPUT,
+    WEIR_RESOURCE_OUTPUT,
+    WEIR_RESOURCE_IO_ERROR,
+    WEIR_RESOURCE_TERMINAL_INPUT,
+    WEIR_RESOURCE_TERMINAL_OUTPUT,
 };
 
 // A function: parameters as the fields of a host struct.
@@ -74,10 +100,6 @@ enum {
 };
 
 // The host's side of the WIT's types.
-
-struct weir_wit_observable {
-    struct weir_str rd, key;
-};
 
 // The variant `error`; the numbers of the first statuses less one are the cases' numbers.
 struct weir_wit_error {
@@ -109,70 +131,19 @@ struct weir_wit_ran {
     struct weir_str err;
 };
 
-// result<string, error>
-struct weir_wit_opened {
-    uint8_t is_err;
-    struct weir_str ok;
-    struct weir_wit_error err;
-};
-
-// result<observable, error>
-struct weir_wit_watched {
-    uint8_t is_err;
-    struct weir_wit_observable ok;
-    struct weir_wit_error err;
-};
-
-// result<events, error>
-struct weir_wit_set {
-    uint8_t is_err;
-    uint32_t ok;
-    struct weir_wit_error err;
-};
-
-// result<_, error>
-struct weir_wit_done {
-    uint8_t is_err;
-    struct weir_wit_error err;
-};
-
-struct weir_wit_open_params {
-    struct weir_str name;
-};
-struct weir_wit_watch_params {
-    struct weir_str rd, key;
-};
-struct weir_wit_get_params {
-    char none;
-};
-struct weir_wit_listen_params {
-    uint32_t self;
-    struct weir_wit_observable ob;
-};
-struct weir_wit_listen_to_params {
-    uint32_t self;
-    struct weir_wit_observable ob;
-    struct weir_str handler;
-};
-struct weir_wit_exec_params {
-    uint32_t self;
-    uint64_t duration_s;
-};
-
 extern const struct weir_wit_type weir_wit_event;               // host: struct weir_event_fields
 extern const struct weir_wit_type weir_wit_handled;             // host: struct weir_wit_handled
 extern const struct weir_wit_type weir_wit_handled_or_rejected; // the same; the error is `failure`
 extern const struct weir_wit_type weir_wit_ran;                 // host: struct weir_wit_ran
 
-enum weir_wit_import {
-    WEIR_IMPORT_OPEN,
-    WEIR_IMPORT_WATCH,
-    WEIR_IMPORT_EVENTS_GET,
-    WEIR_IMPORT_EVENTS_LISTEN,
-    WEIR_IMPORT_EVENTS_LISTEN_TO,
-    WEIR_IMPORT_EVENTS_EXEC,
-    WEIR_IMPORT_COUNT
-};
-extern const struct weir_wit_function weir_wit_imports[WEIR_IMPORT_COUNT];
+// What many interfaces have.
+extern const struct weir_wit_type weir_wit_bool, weir_wit_u8, weir_wit_u16, weir_wit_u32,
+    weir_wit_u64, weir_wit_s64, weir_wit_string, weir_wit_bytes;
+extern const struct weir_wit_type weir_wit_payload;          // host: struct weir_payload
+extern const struct weir_wit_type weir_wit_optional_payload; // host: struct weir_optional_payload
+extern const struct weir_wit_type weir_wit_optional_string;  // host: struct weir_optional_str
+extern const struct weir_wit_type weir_wit_attribute;        // host: struct weir_attribute
+extern const struct weir_wit_type weir_wit_attributes;       // host: struct weir_attributes
+extern const struct weir_wit_type weir_wit_error_variant;    // host: struct weir_wit_error
 
 #endif

@@ -16,6 +16,7 @@
 
 #include "base/error.h"
 #include "base/str.h"
+#include "base/value.h"
 #include "config/option.h"
 #include "event/event.h"
 
@@ -45,6 +46,7 @@ enum weir_capability {
     WEIR_SHARES_PAUSE = 1 << 8, // a watch that is paused holds up the resource's other watches, so
                                 // weir journals before it pauses
     WEIR_CAN_PUBLISH = 1 << 9,
+    WEIR_CAN_UPDATE = 1 << 10,
 };
 
 // What a watch promises; a fact of the provider and the key.
@@ -140,12 +142,6 @@ struct weir_watch {
     struct weir_resource *resource;
 };
 
-// A value that was read. The caller frees `data` with free().
-struct weir_value {
-    char *data; // never NULL after success
-    size_t size;
-};
-
 // NULL members are operations that the provider does not have: the caller answers WEIR_UNSUPPORTED.
 struct weir_provider {
     const char *kind;    // "file"
@@ -175,6 +171,15 @@ struct weir_provider {
     weir_status (*list)(struct weir_resource *resource, const struct weir_pattern *pattern,
                         bool (*each)(void *context, struct weir_str key), void *context,
                         struct weir_error *err);
+
+    // Reads a key, has `change` make a new value of it, and sets that, as one step: no other change
+    // that is made through this provider, by whatever process, comes between. What the provider's
+    // page says of changes by others holds. The error of `change`; WEIR_UNAVAILABLE: others were
+    // always first; otherwise as `get` and `set`, but that a missing key is no error. NULL without
+    // WEIR_CAN_UPDATE.
+    weir_status (*update)(struct weir_resource *resource, struct weir_str key,
+                          uint64_t value_bytes_max, const struct weir_change *change,
+                          struct weir_error *err);
 
     // What a watch of these keys would promise. Also checks the pattern.
     weir_status (*strength)(struct weir_resource *resource, const struct weir_pattern *pattern,

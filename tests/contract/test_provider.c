@@ -652,6 +652,7 @@ static void each_provider_is_found_by_its_kind(void **state) {
         bool can_watch = provider->capabilities & WEIR_CAN_WATCH;
         bool can_acknowledge = provider->capabilities & WEIR_CAN_ACK;
         bool can_publish = provider->capabilities & WEIR_CAN_PUBLISH;
+        bool can_update = provider->capabilities & WEIR_CAN_UPDATE;
         uint32_t goes_on = provider->capabilities & (WEIR_CAN_REPLAY | WEIR_CAN_COMPARE);
         assert_int_equal(can_get, provider->get != NULL);
         assert_int_equal(can_set, provider->set != NULL && provider->remove != NULL);
@@ -659,6 +660,7 @@ static void each_provider_is_found_by_its_kind(void **state) {
         assert_int_equal(can_watch, provider->watch && provider->unwatch && provider->resume);
         assert_int_equal(can_acknowledge, provider->acknowledge != NULL);
         assert_int_equal(can_publish, provider->publish != NULL);
+        assert_int_equal(can_update, provider->update != NULL);
         assert_true(goes_on != (WEIR_CAN_REPLAY | WEIR_CAN_COMPARE));
     }
     assert_null(weir_provider_find(WEIR_STR("no-such-kind")));

@@ -11,6 +11,7 @@
 // An input: what to do (1 byte), the address or the first answer (4), the bound on bytes (4), then
 // the memory.
 #include "guest/canon.h"
+#include "guest/imports.h"
 
 #include <sanitizer/asan_interface.h>
 #include <stdio.h>
@@ -125,7 +126,7 @@ static void check_event(const struct guest *guest, const struct weir_event_field
     check_optional(guest, &event->dataschema, &total);
     check_optional(guest, &event->subject, &total);
     check_optional(guest, &event->time, &total);
-    REQUIRE(event->extensions.count <= WEIR_CANON_ITEMS_MAX);
+    REQUIRE(event->extensions.count <= WEIR_EXTENSIONS_MAX);
     for (size_t i = 0; i < event->extensions.count; i++) {
         check_text(guest, event->extensions.items[i].name, &total);
         check_text(guest, event->extensions.items[i].value, &total);
@@ -164,7 +165,7 @@ static void go_round(const struct weir_event_fields *event) {
     uint32_t address;
     guest_init(&sound, zeros, sizeof zeros, MEMORY_BYTES_MAX);
     sound.linear.allocate = sound_allocate;
-    scratch.used = 0;
+    weir_canon_scratch_init(&scratch);
     // Texts that share their bytes may be too much for the memory once each has its own.
     if (weir_canon_lower_new(&sound.linear, &weir_wit_event, event, &address, &err) == WEIR_OK) {
         REQUIRE(weir_canon_lift(&sound.linear, &weir_wit_event, address, &again, &scratch, &err) ==
@@ -184,7 +185,7 @@ static void lift_handled(struct guest *guest, const struct weir_wit_type *type, 
     struct weir_scratch scratch;
     struct weir_wit_handled handled;
     struct weir_error err;
-    scratch.used = 0;
+    weir_canon_scratch_init(&scratch);
     if (weir_canon_lift(&guest->linear, type, address, &handled, &scratch, &err) != WEIR_OK) {
         return;
     }
@@ -210,7 +211,7 @@ static void lift_handled_unread(struct guest *guest, const struct weir_wit_type 
     struct weir_wit_handled handled;
     struct weir_event *event;
     struct weir_error err;
-    scratch.used = 0;
+    weir_canon_scratch_init(&scratch);
     if (weir_canon_lift_unread(&guest->linear, type, address, &handled, &scratch, &err) !=
         WEIR_OK) {
         return;
@@ -218,7 +219,7 @@ static void lift_handled_unread(struct guest *guest, const struct weir_wit_type 
     bool is_text = !handled.is_err && handled.ok.is_some
                        ? weir_event_fields_check_utf8(&handled.ok.value, NULL) == WEIR_OK
                        : weir_utf8_valid(reason_of(type, &handled));
-    scratch.used = 0;
+    weir_canon_scratch_init(&scratch);
     weir_status status = weir_canon_lift(&guest->linear, type, address, &handled, &scratch, &err);
     REQUIRE((status == WEIR_OK) == is_text);
     if (!handled.is_err && handled.ok.is_some &&
@@ -233,11 +234,43 @@ static void lift_ran(struct guest *guest, uint32_t address) {
     struct weir_wit_ran ran;
     struct weir_error err;
     uint64_t total = 0;
-    scratch.used = 0;
+    weir_canon_scratch_init(&scratch);
     if (weir_canon_lift(&guest->linear, &weir_wit_ran, address, &ran, &scratch, &err) == WEIR_OK &&
         ran.is_err) {
         check_text(guest, ran.err, &total);
     }
+}
+
+// `open` of weir:reactive/resources, as import_reactive.c has it.
+struct open_params {
+    struct weir_str name;
+};
+struct opened {
+    uint8_t is_err;
+    struct weir_str ok;
+    struct weir_wit_error err;
+};
+
+static void call_import(struct guest *guest, const struct weir_wit_function *function,
+                        const uint64_t *flat, uint32_t address) {
+    _Alignas(16) unsigned char params[WEIR_WIT_HOST_BYTES_MAX];
+    _Alignas(16) unsigned char result[WEIR_WIT_HOST_BYTES_MAX] = {0};
+    struct weir_scratch scratch;
+    struct weir_error err;
+    weir_canon_scratch_init(&scratch);
+    weir_status status =
+        weir_canon_lift_params(&guest->linear, function, flat, params, &scratch, &err);
+    if (status == WEIR_OK && function == &weir_import_resources.functions[0].wit) {
+        const struct open_params *open = (const void *)params;
+        uint64_t total = 0;
+        check_text(guest, open->name, &total);
+        // As `open` does, with the guest's own text for an answer.
+        struct opened opened = {.is_err = 0, .ok = open->name};
+        weir_canon_lower_at(&guest->linear, function->result, &opened, address, &err);
+    } else if (status == WEIR_OK && function->result) {
+        weir_canon_lower_at(&guest->linear, function->result, result, address, &err);
+    }
+    weir_canon_scratch_finish(&scratch);
 }
 
 // Each import with core values from the input; its answer goes where the input says.
@@ -245,26 +278,9 @@ static void call_imports(struct guest *guest, uint32_t address) {
     uint64_t flat[WEIR_WIT_FLAT_PARAMS_MAX + 1] = {0};
     size_t size = guest->answers_size < sizeof flat ? guest->answers_size : sizeof flat;
     memcpy(flat, guest->answers, size);
-    for (size_t i = 0; i < WEIR_IMPORT_COUNT; i++) {
-        const struct weir_wit_function *function = &weir_wit_imports[i];
-        _Alignas(16) unsigned char params[WEIR_WIT_HOST_BYTES_MAX];
-        _Alignas(16) unsigned char result[WEIR_WIT_HOST_BYTES_MAX] = {0};
-        struct weir_scratch scratch;
-        struct weir_error err;
-        scratch.used = 0;
-        if (weir_canon_lift_params(&guest->linear, function, flat, params, &scratch, &err) !=
-            WEIR_OK) {
-            continue;
-        }
-        if (i == WEIR_IMPORT_OPEN) {
-            const struct weir_wit_open_params *open = (const void *)params;
-            uint64_t total = 0;
-            check_text(guest, open->name, &total);
-            // As `open` does, with the guest's own text for an answer.
-            struct weir_wit_opened opened = {.is_err = 0, .ok = open->name};
-            weir_canon_lower_at(&guest->linear, function->result, &opened, address, &err);
-        } else {
-            weir_canon_lower_at(&guest->linear, function->result, result, address, &err);
+    for (size_t i = 0; weir_import_interfaces[i]; i++) {
+        for (size_t j = 0; j < weir_import_interfaces[i]->function_count; j++) {
+            call_import(guest, &weir_import_interfaces[i]->functions[j].wit, flat, address);
         }
     }
 }
@@ -289,7 +305,7 @@ static void lower_event(struct guest *guest) {
     if (weir_canon_lower_new(&guest->linear, &weir_wit_event, &event, &address, &err) == WEIR_OK) {
         struct weir_scratch scratch;
         struct weir_event_fields again;
-        scratch.used = 0;
+        weir_canon_scratch_init(&scratch);
         // Blocks may lie over each other, so what comes back may be anything, but inside.
         if (weir_canon_lift(&guest->linear, &weir_wit_event, address, &again, &scratch, &err) ==
             WEIR_OK) {

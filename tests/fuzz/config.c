@@ -27,7 +27,8 @@ static void check_good(const struct weir_config *config) {
         require(guest->wasm && guest->bounds.time_ns > 0 && guest->retry.attempts > 0);
         require(guest->retry.backoff_max_ns >= guest->retry.backoff_ns);
         for (size_t g = 0; g < guest->grant_count; g++) {
-            require(weir_config_resource(config, weir_str_of(guest->grants[g])));
+            require(weir_config_resource(config, weir_str_of(guest->grants[g].resource)));
+            require(guest->grants[g].verbs != 0);
         }
     }
     for (size_t i = 0; i < config->subscription_count; i++) {

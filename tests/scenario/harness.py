@@ -418,10 +418,10 @@ class Site:
         self.processes.append(ForeignProcess(process))
         return process
 
-    def put(self, key, value):
+    def put(self, key, value, resource=None):
         """Sets a key the way careful programs do: a file beside it, then a rename."""
         data = value if isinstance(value, bytes) else value.encode()
-        path = self.store / key
+        path = (self.root / resource if resource else self.store) / os.fsdecode(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name[:200]}.new")
         temporary.write_bytes(data)
@@ -464,14 +464,15 @@ HAS_STEPS = os.environ.get("WEIR_BUILD") in ("asan", "tsan")
 GRACE = "1s"
 
 
-def configuration(guests, subscriptions=(), resources=("store",), host=None, **others):
+def configuration(guests, subscriptions=(), resources=("store",), host=None, topics=(), **others):
     """A configuration as a tree: `guests` is a dict of name to options, wasm by the guest's name.
 
-    Each resource is the directory of its name.
+    Each resource is the directory of its name; `topics` are resources, too.
     """
     tree = {
         "host": {"grace": GRACE} | (host or {}),
-        "resources": {name: {"kind": "file", "path": f"./{name}"} for name in resources},
+        "resources": {name: {"kind": "file", "path": f"./{name}"} for name in resources}
+        | {name: {"kind": "topic"} for name in topics},
         "guests": {name: options | {"wasm": str(guest_path(options.get("wasm", name)))}
                    for name, options in guests.items()},
     }

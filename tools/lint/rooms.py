@@ -20,25 +20,29 @@ ROOMS = {
     "event": ["base"],
     "observe": ["base"],
     # Option tables are everybody's; what reads weir.yaml is config's own.
-    "config": ["base", "provider"],
+    "config": ["base", "provider", "http"],
     "guest": ["base", "event", "observe", "config"],
+    "http": ["base"],
     # provider.c is the list of all providers.
     "provider": ["base", "event", "observe", "config", "provider/file", "provider/topic"],
     "provider/file": ["base", "event", "observe", "config", "provider"],
     "provider/topic": ["base", "event", "observe", "config", "provider"],
     "state": ["base", "event", "observe"],
-    "flow": ["base", "event", "observe", "config", "guest", "provider", "state"],
+    # What guests reach: it knows what may be done with a source, and nothing of queues.
+    "access": ["base", "event", "observe", "config", "guest", "provider", "http"],
+    "flow": ["base", "event", "observe", "config", "guest", "provider", "access", "state"],
     # Asks the flow and is asked by the commands; nothing that flows knows of it.
     "control": ["base", "event", "observe", "flow", "state"],
     # The commands wire everything, and nothing includes them.
-    "cli": ["base", "event", "observe", "config", "guest", "provider", "provider/file", "flow",
-            "state", "control"],
+    "cli": ["base", "event", "observe", "config", "guest", "provider", "provider/file", "access",
+            "http", "flow", "state", "control"],
 }
 
 # Foreign headers, and the folders (of the whole tree) that may include them.
 FOREIGN = {
     r"(wasm|wasi|wasmtime)\.h|wasmtime/.*": ["src/guest", "tests/unit/guest", "bench"],
     r"openssl/.*": ["src/guest"],
+    r"curl/.*": ["src/http"],
     r"yaml\.h": ["src/config"],
     r"sqlite3\.h": ["src/state", "tests/unit/state", "bench"],
     r"jansson\.h": ["src/event", "src/observe", "src/state", "src/control", "src/cli",

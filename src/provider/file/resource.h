@@ -42,6 +42,9 @@ weir_status weir_file_get(struct weir_resource *base, struct weir_str key, uint6
                           struct weir_value *ret_value, struct weir_error *err);
 weir_status weir_file_set(struct weir_resource *base, struct weir_str key, struct weir_str value,
                           struct weir_error *err);
+// As weir_file_set, by whoever holds the lock for itself.
+weir_status weir_file_set_locked(struct weir_resource *base, struct weir_str key,
+                                 struct weir_str value, struct weir_error *err);
 weir_status weir_file_remove(struct weir_resource *base, struct weir_str key,
                              struct weir_error *err);
 weir_status weir_file_publish(struct weir_resource *base, struct weir_event *event,
@@ -49,6 +52,14 @@ weir_status weir_file_publish(struct weir_resource *base, struct weir_event *eve
 weir_status weir_file_list(struct weir_resource *base, const struct weir_pattern *pattern,
                            bool (*each)(void *context, struct weir_str key), void *context,
                            struct weir_error *err);
+
+// update.c
+weir_status weir_file_update(struct weir_resource *base, struct weir_str key,
+                             uint64_t value_bytes_max, const struct weir_change *change,
+                             struct weir_error *err);
+// Locks the directory against updates, or, exclusively, against whoever changes it through weir;
+// closing *ret_fd ends that. WEIR_UNAVAILABLE: others have held it for too long.
+weir_status weir_file_lock(int root_fd, bool is_exclusive, int *ret_fd, struct weir_error *err);
 
 // How weir names its temporary files. They begin with '.', which no coded key does.
 #define WEIR_FILE_TEMP_PREFIX ".weir-tmp-"

@@ -219,6 +219,7 @@ struct put {
     struct weir_file_resource *resource;
     struct weir_str key, value;
     struct weir_file_chain chain; // of the event that the value is from; empty: of none
+    bool is_locked;               // the caller holds the lock for itself
 };
 
 static void log_chain_loss(struct weir_file_resource *resource, int code) {
@@ -351,7 +352,11 @@ static weir_status set_at(const struct put *put, struct weir_file_path *path,
                           struct weir_error *err) {
     struct weir_str key = put->key;
     WEIR_FILE_AUTO_CLOSE int root_fd = -1;
+    WEIR_FILE_AUTO_CLOSE int lock_fd = -1;
     weir_status status = weir_file_resource_root(put->resource, &root_fd, err);
+    if (!status && !put->is_locked) {
+        status = weir_file_lock(root_fd, false, &lock_fd, err);
+    }
     if (status) {
         return status;
     }
@@ -379,6 +384,14 @@ static weir_status set_at(const struct put *put, struct weir_file_path *path,
 weir_status weir_file_set(struct weir_resource *base, struct weir_str key, struct weir_str value,
                           struct weir_error *err) {
     struct put put = {.resource = resource_of(base), .key = key, .value = value};
+    struct weir_file_path path;
+    weir_status status = weir_file_key_encode(key, &path, err);
+    return status ? status : set_at(&put, &path, err);
+}
+
+weir_status weir_file_set_locked(struct weir_resource *base, struct weir_str key,
+                                 struct weir_str value, struct weir_error *err) {
+    struct put put = {.resource = resource_of(base), .key = key, .value = value, .is_locked = true};
     struct weir_file_path path;
     weir_status status = weir_file_key_encode(key, &path, err);
     return status ? status : set_at(&put, &path, err);
@@ -420,7 +433,11 @@ weir_status weir_file_remove(struct weir_resource *base, struct weir_str key,
         return status;
     }
     WEIR_FILE_AUTO_CLOSE int root_fd = -1;
+    WEIR_FILE_AUTO_CLOSE int lock_fd = -1;
     status = weir_file_resource_root(resource_of(base), &root_fd, err);
+    if (!status) {
+        status = weir_file_lock(root_fd, false, &lock_fd, err);
+    }
     return status ? status : remove_at(root_fd, key, &path, err);
 }
 

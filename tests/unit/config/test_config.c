@@ -115,8 +115,8 @@ static void a_guest_has_its_own_and_its_defaults(void **state) {
     assert_true(hello->run);
     assert_int_equal(hello->instance, WEIR_INSTANCE_REUSE);
     assert_int_equal(hello->grant_count, 2);
-    assert_string_equal(hello->grants[0], "store");
-    assert_string_equal(hello->grants[1], "other");
+    assert_string_equal(hello->grants[0].resource, "store");
+    assert_string_equal(hello->grants[1].resource, "other");
     assert_int_equal(hello->bounds.time_ns, 2 * WEIR_NS_PER_S); // its own
     assert_int_equal(hello->bounds.memory_bytes, 1 << 20);      // the file's
     assert_int_equal(hello->bounds.event_bytes, 16 << 20);      // weir's
@@ -135,13 +135,51 @@ static void a_guest_has_its_own_and_its_defaults(void **state) {
     finish(reading);
 }
 
+static void grants_at_length_are_read(void **state) {
+    (void)state;
+    struct reading *reading =
+        read_good("resources: {a: {kind: file, path: a}, b: {kind: file, path: b}}\n"
+                  "guests:\n"
+                  "  g:\n"
+                  "    wasm: x\n"
+                  "    grants:\n"
+                  "      - a\n"
+                  "      - {resource: b, verbs: [get, list], keys: \"orders/*\"}\n"
+                  "      - {resource: b, verbs: [publish, publish], keys: one}\n"
+                  "      - {resource: b}\n"
+                  "    env: [HOME, LANG]\n"
+                  "    config: {greeting: hi, empty: \"\"}\n"
+                  "  h: {wasm: x}\n"
+                  "subscriptions: [{watch: a, key: k, guest: h}]\n");
+    const struct weir_guest_config *guest = &reading->config.guests[0];
+    assert_int_equal(guest->grant_count, 4);
+    assert_string_equal(guest->grants[0].resource, "a");
+    assert_int_equal(guest->grants[0].verbs, WEIR_VERBS_ALL);
+    assert_null(guest->grants[0].keys);
+    assert_int_equal(guest->grants[1].verbs, WEIR_VERB_GET | WEIR_VERB_LIST);
+    assert_string_equal(guest->grants[1].keys, "orders/*");
+    assert_int_equal(guest->grants[2].verbs, WEIR_VERB_PUBLISH);
+    assert_string_equal(guest->grants[2].keys, "one");
+    assert_int_equal(guest->grants[3].verbs, WEIR_VERBS_ALL);
+    assert_int_equal(guest->env.count, 2);
+    assert_string_equal(guest->env.items[1], "LANG");
+    assert_int_equal(guest->config.count, 2);
+    assert_string_equal(guest->config.items[0].name, "greeting");
+    assert_string_equal(guest->config.items[0].value, "hi");
+    assert_string_equal(guest->config.items[1].value, "");
+    // Of its subscriptions, to read.
+    assert_int_equal(reading->config.guests[1].grant_count, 1);
+    assert_int_equal(reading->config.guests[1].grants[0].verbs, WEIR_VERBS_READ);
+    finish(reading);
+}
+
 static void without_grants_a_guest_has_what_its_subscriptions_watch(void **state) {
     (void)state;
     struct reading *reading = read_good(whole);
     const struct weir_guest_config *plain = weir_config_guest(&reading->config, WEIR_STR("plain"));
     assert_int_equal(plain->grant_count, 2);
-    assert_string_equal(plain->grants[0], "other");
-    assert_string_equal(plain->grants[1], "store");
+    assert_string_equal(plain->grants[0].resource, "other");
+    assert_string_equal(plain->grants[1].resource, "store");
     // An empty list is a list: nothing is granted.
     assert_int_equal(weir_config_guest(&reading->config, WEIR_STR("hermit"))->grant_count, 0);
     finish(reading);
@@ -208,7 +246,7 @@ static void variables_are_replaced(void **state) {
                         "/x/here/${NOT_AGAIN}/${y}/$z/$");
     assert_int_equal(reading->config.host.workers, 112);
     assert_string_equal(reading->config.guests[0].wasm, "/12");
-    assert_string_equal(reading->config.guests[0].grants[0], "r");
+    assert_string_equal(reading->config.guests[0].grants[0].resource, "r");
     finish(reading);
 }
 
@@ -306,8 +344,29 @@ static void mistakes_of_shape_are_told_with_their_key(void **state) {
         {"subscriptions: [x]\n", 1, "subscriptions[0]", "this is a single value; write a mapping"},
         {RESOURCES "guests: {g: {wasm: x, grants: r}}\n", 2, "guests.g.grants",
          "write a list of resources"},
-        {RESOURCES "guests: {g: {wasm: x, grants: [{resource: r}]}}\n", 2, "guests.g.grants[0]",
-         "this is a mapping; write the name of a resource"},
+        {RESOURCES "guests: {g: {wasm: x, grants: [[r]]}}\n", 2, "guests.g.grants[0]",
+         "this is a list; write the name of a resource, or {resource: NAME, verbs: [get], keys: "
+         "\"a/*\"}"},
+        {RESOURCES "guests: {g: {wasm: x, grants: [{resource: r, verbs: get}]}}\n", 2,
+         "guests.g.grants[0].verbs", "this is a single value; write a list of verbs"},
+        {RESOURCES "guests: {g: {wasm: x, grants: [{resource: r, verbs: []}]}}\n", 2,
+         "guests.g.grants[0].verbs", "no verbs grant nothing"},
+        {RESOURCES "guests: {g: {wasm: x, grants: [{resource: r, verbs: [get, read]}]}}\n", 2,
+         "guests.g.grants[0].verbs[1]", "\"read\" is no verb; write get, set, delete"},
+        {RESOURCES "guests: {g: {wasm: x, grants: [{resource: r, key: a}]}}\n", 2,
+         "guests.g.grants[0].key", "no such key; did you mean \"keys\"?"},
+        {RESOURCES "guests: {g: {wasm: x, grants: [{keys: a}]}}\n", 2, "guests.g.grants[0]",
+         "\"resource\" is missing"},
+        {RESOURCES "guests: {g: {wasm: x, env: PATH}}\n", 2, "guests.g.env",
+         "this is a single value; write a list of names of environment variables"},
+        {RESOURCES "guests: {g: {wasm: x, env: [A=B]}}\n", 2, "guests.g.env[0]",
+         "\"A=B\": this is no name of an environment variable"},
+        {RESOURCES "guests: {g: {wasm: x, config: [a]}}\n", 2, "guests.g.config",
+         "this is a list; write a mapping of names to texts"},
+        {RESOURCES "guests: {g: {wasm: x, config: {a: [b]}}}\n", 2, "guests.g.config.a",
+         "this is a list; write a text"},
+        {RESOURCES "guests: {g: {wasm: x, config: {a: b, a: c}}}\n", 2, "guests.g.config.a",
+         "the key is given twice"},
     };
     assert_mistakes(mistakes, COUNT_OF(mistakes));
 }
@@ -677,6 +736,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_good_file_is_read_whole),
         cmocka_unit_test(a_guest_has_its_own_and_its_defaults),
+        cmocka_unit_test(grants_at_length_are_read),
         cmocka_unit_test(without_grants_a_guest_has_what_its_subscriptions_watch),
         cmocka_unit_test(a_subscription_starts_from_its_guest),
         cmocka_unit_test(an_anchor_gives_what_it_stands_for),

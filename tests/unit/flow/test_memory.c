@@ -4,6 +4,7 @@
 // everything is made, events come, one of them fails first and derives an event then, everything
 // ends. What answered that there is no memory is asked again; nothing crashes, leaks, hangs or is
 // lost.
+#include "access/access.h"
 #include "flow/flow_private.h"
 #include "unit/failing_malloc.h"
 #include "unit/flow/stage.h"
@@ -43,6 +44,11 @@ static bool the_way_of_events(size_t number, struct weir_str wasm, struct record
                                                  .queue_bytes = 1024 * 1024,
                                                  .stack_bytes = 512 * 1024};
 
+    struct weir_grant granted[] = {{.resource = (char[]){"store"}, .verbs = WEIR_VERBS_ALL}};
+    const struct weir_guest_config guest_config = {
+        .name = (char[]){"hello"}, .grants = granted, .grant_count = 1};
+    const struct weir_access_args access_args = {.guest = &guest_config};
+
     failing_malloc_arm(number);
     struct weir_engine *engine;
     struct weir_guest *guest;
@@ -52,12 +58,14 @@ static bool the_way_of_events(size_t number, struct weir_str wasm, struct record
     ASK(weir_guest_compile(engine, &args, wasm, &guest, &err));
     ASK(weir_flow_create(&flow_config, &flow, &err));
     struct weir_resource *resources[] = {&source.base};
+    struct weir_access *access;
+    ASK(weir_access_create(&access_args, &access, &err));
+    ASK(weir_access_bind(access, resources, 1, &err));
     const struct weir_session_args session_args = {
         .flow = flow,
         .guest = guest,
         .guest_name = "hello",
-        .resources = resources,
-        .resource_count = 1,
+        .access = access,
         .watches_max = 4,
         .event_bytes_max = 1024,
         .retry = {.attempts = 4, .backoff_ns = 1, .backoff_max_ns = 1},
@@ -90,6 +98,7 @@ static bool the_way_of_events(size_t number, struct weir_str wasm, struct record
     assert_in_range(record_count(record), EVENTS, EVENTS + 2);
     weir_session_host.set_unref(session, set);
     weir_session_destroy(session);
+    weir_access_unref(access);
     weir_flow_destroy(flow);
     weir_guest_unref(guest);
     weir_engine_destroy(engine);

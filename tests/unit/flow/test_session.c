@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What a guest's main may do, asked as its imports ask it.
+#include "access/access.h"
 #include "flow/flow.h"
 #include "unit/flow/stage.h"
 #include "unit/test.h"
@@ -9,24 +10,30 @@
 
 struct cast {
     struct stage *stage;
-    struct fake_source secret;
-    struct weir_resource *resources[2];
-    bool is_granted[2];
+    struct fake_source secret, dim;
+    struct weir_access *access;
     struct weir_session *session;
 };
 
 static void begin(struct cast *cast, uint64_t watches_max) {
-    *cast = (struct cast){.stage = stage_new(NULL), .is_granted = {true, false}};
+    struct weir_grant granted[] = {
+        {.resource = (char[]){"store"}, .verbs = WEIR_VERBS_ALL},
+        {.resource = (char[]){"dim"}, .verbs = WEIR_VERBS_READ, .keys = (char[]){"a/*"}}};
+    const struct weir_guest_config config = {
+        .name = (char[]){"hello"}, .grants = granted, .grant_count = COUNT_OF(granted)};
+    const struct weir_access_args access_args = {.guest = &config};
+    *cast = (struct cast){.stage = stage_new(NULL)};
     fake_source_init(&cast->secret, "secret");
-    cast->resources[0] = &cast->stage->source.base; // "store"
-    cast->resources[1] = &cast->secret.base;
+    fake_source_init(&cast->dim, "dim");
+    struct weir_resource *resources[] = {&cast->stage->source.base, // "store"
+                                         &cast->secret.base, &cast->dim.base};
+    assert_int_equal(weir_access_create(&access_args, &cast->access, NULL), WEIR_OK);
+    assert_int_equal(weir_access_bind(cast->access, resources, COUNT_OF(resources), NULL), WEIR_OK);
     const struct weir_session_args args = {
         .flow = cast->stage->flow,
         .guest = cast->stage->guest,
         .guest_name = "hello",
-        .resources = cast->resources,
-        .is_granted = cast->is_granted,
-        .resource_count = 2,
+        .access = cast->access,
         .watches_max = watches_max,
         .event_bytes_max = 1024,
         .retry = stage_retry(),
@@ -37,7 +44,9 @@ static void begin(struct cast *cast, uint64_t watches_max) {
 
 static void end(struct cast *cast) {
     weir_session_destroy(cast->session);
+    weir_access_unref(cast->access);
     fake_source_finish(&cast->secret);
+    fake_source_finish(&cast->dim);
     stage_free(cast->stage);
 }
 
@@ -48,8 +57,8 @@ static void resources_are_opened_by_grant(void **state) {
     begin(&cast, 10);
     assert_int_equal(HOST.open(cast.session, WEIR_STR("store"), &err), WEIR_OK);
     assert_int_equal(HOST.open(cast.session, WEIR_STR("secret"), &err), WEIR_DENIED);
-    assert_message_has(&err,
-                       "guest hello has no grant for resource secret; it has grants for: store");
+    assert_message_has(
+        &err, "guest hello has no grant for resource secret; it has grants for: store, dim");
     assert_int_equal(HOST.open(cast.session, WEIR_STR("stor"), &err), WEIR_NOT_FOUND);
     assert_message_has(&err, "\"stor\"");
     assert_message_has(&err, "store");
@@ -212,9 +221,26 @@ static void a_session_ends_what_nobody_listened_to(void **state) {
     end(&cast);
 }
 
+static void a_watch_is_granted_by_its_keys(void **state) {
+    (void)state;
+    struct cast cast;
+    struct weir_error err;
+    begin(&cast, 10);
+    assert_int_equal(HOST.open(cast.session, WEIR_STR("dim"), &err), WEIR_OK);
+    assert_int_equal(HOST.watch(cast.session, WEIR_STR("dim"), WEIR_STR("a/b"), &err), WEIR_OK);
+    assert_int_equal(HOST.watch(cast.session, WEIR_STR("dim"), WEIR_STR("a/*"), &err), WEIR_OK);
+    assert_int_equal(HOST.watch(cast.session, WEIR_STR("dim"), WEIR_STR("a"), &err), WEIR_DENIED);
+    assert_int_equal(HOST.watch(cast.session, WEIR_STR("dim"), WEIR_STR("*"), &err), WEIR_DENIED);
+    assert_message_has(&err, "guest hello has no grant to watch \"*\" of dim; this would be one: "
+                             "{resource: dim, verbs: [watch]}");
+    assert_int_equal(weir_access_refused(cast.access), 2);
+    end(&cast);
+}
+
 int main(void) {
     small_guest_engine();
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_watch_is_granted_by_its_keys),
         cmocka_unit_test(resources_are_opened_by_grant),
         cmocka_unit_test(only_what_was_opened_is_watched),
         cmocka_unit_test(watches_have_a_bound),

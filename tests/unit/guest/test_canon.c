@@ -4,10 +4,59 @@
 // went, and whatever a guest puts into its memory or answers from its allocator is refused in words
 // or harmless.
 #include "guest/canon.h"
+#include "guest/imports.h"
 #include "unit/guest/linear_memory.h"
 #include "unit/test.h"
 
 enum { MEMORY_BYTES = 64 * 1024, FIRST_BLOCK = 1024 };
+
+// The host's structs of functions that are imported, as import_reactive.c has them.
+struct observable {
+    struct weir_str rd, key;
+};
+struct opened {
+    uint8_t is_err;
+    struct weir_str ok;
+    struct weir_wit_error err;
+};
+struct set_given {
+    uint8_t is_err;
+    uint32_t ok;
+    struct weir_wit_error err;
+};
+struct done {
+    uint8_t is_err;
+    struct weir_wit_error err;
+};
+struct watch_params {
+    struct weir_str rd, key;
+};
+struct listen_params {
+    uint32_t self;
+    struct observable ob;
+};
+struct listen_to_params {
+    uint32_t self;
+    struct observable ob;
+    struct weir_str handler;
+};
+struct exec_params {
+    uint32_t self;
+    uint64_t duration_s;
+};
+
+static const struct weir_wit_function *function_named(const char *interface, const char *name) {
+    for (size_t i = 0; weir_import_interfaces[i]; i++) {
+        const struct weir_import_interface *one = weir_import_interfaces[i];
+        for (size_t j = 0; strcmp(one->name, interface) == 0 && j < one->function_count; j++) {
+            if (strcmp(one->functions[j].wit.name, name) == 0) {
+                return &one->functions[j].wit;
+            }
+        }
+    }
+    fail_msg("there is no function %s in %s", name, interface);
+    return NULL;
+}
 
 static struct weir_str some_bytes(char *buffer, size_t size) {
     for (size_t i = 0; i < size; i++) {
@@ -79,7 +128,7 @@ static void assert_comes_back(const struct weir_event_fields *event) {
     uint32_t address;
     struct weir_error err = {.message = ""};
     struct weir_scratch scratch;
-    scratch.used = 0;
+    weir_canon_scratch_init(&scratch);
     struct weir_event_fields lifted;
     assert_int_equal(lower_event(&memory, event, &address, &err), WEIR_OK);
     assert_int_equal(
@@ -105,8 +154,8 @@ static void an_event_comes_back_as_it_went(void **state) {
 
 static void the_largest_list_comes_back(void **state) {
     (void)state;
-    struct weir_attribute extensions[WEIR_CANON_ITEMS_MAX];
-    char names[WEIR_CANON_ITEMS_MAX][8];
+    struct weir_attribute extensions[WEIR_EXTENSIONS_MAX];
+    char names[WEIR_EXTENSIONS_MAX][8];
     for (size_t i = 0; i < COUNT_OF(extensions); i++) {
         snprintf(names[i], sizeof names[i], "x%zu", i);
         extensions[i] = (struct weir_attribute){weir_str_of(names[i]), weir_str_of(names[i])};
@@ -220,10 +269,11 @@ static void a_text_of_the_guests_own_memory_may_be_lowered_over_itself(void **st
     struct test_memory memory;
     test_memory_init(&memory, MEMORY_BYTES, FIRST_BLOCK);
     struct weir_str own = some_bytes((char *)memory.linear.base + 512, 100);
-    struct weir_wit_opened opened = {.is_err = 0, .ok = own};
+    struct opened opened = {.is_err = 0, .ok = own};
     memory.is_hostile = true;
     memory.answer = 500; // overlaps it
-    assert_int_equal(weir_canon_lower_at(&memory.linear, weir_wit_imports[WEIR_IMPORT_OPEN].result,
+    assert_int_equal(weir_canon_lower_at(&memory.linear,
+                                         function_named(WEIR_WIT_RESOURCES, "open")->result,
                                          &opened, 0, NULL),
                      WEIR_OK);
     char expected[100];
@@ -274,7 +324,7 @@ static void the_bound_on_bytes_is_exact_when_lifting(void **state) {
     uint64_t needed = 0;
     for (uint64_t most = 0; before == WEIR_LIMIT; most++) {
         struct weir_scratch scratch;
-        scratch.used = 0;
+        weir_canon_scratch_init(&scratch);
         memory.linear.bytes_max = most;
         before = weir_canon_lift(&memory.linear, &weir_wit_event, address, &lifted, &scratch, NULL);
         needed = most;
@@ -290,7 +340,7 @@ static void the_bound_on_bytes_is_exact_when_lifting(void **state) {
 
 static void a_list_that_is_too_long_is_not_lowered(void **state) {
     (void)state;
-    struct weir_attribute extensions[WEIR_CANON_ITEMS_MAX + 1] = {0};
+    struct weir_attribute extensions[WEIR_EXTENSIONS_MAX + 1] = {0};
     struct weir_event_fields event = full();
     event.extensions = (struct weir_attributes){extensions, COUNT_OF(extensions)};
     struct test_memory memory;
@@ -304,8 +354,9 @@ static void a_list_that_is_too_long_is_not_lowered(void **state) {
 
 static void a_return_pointer_is_checked(void **state) {
     (void)state;
-    const struct weir_wit_type *type = weir_wit_imports[WEIR_IMPORT_EVENTS_GET].result; // 16 bytes
-    const struct weir_wit_set set = {.is_err = 0, .ok = 7};
+    const struct weir_wit_type *type =
+        function_named(WEIR_WIT_EVENTS, "[static]events.get")->result; // 16 bytes
+    const struct set_given set = {.is_err = 0, .ok = 7};
     static const struct {
         uint32_t address;
         weir_status status;
@@ -341,11 +392,12 @@ static void every_error_is_lowered_as_its_case(void **state) {
     struct test_memory memory;
     test_memory_init(&memory, MEMORY_BYTES, FIRST_BLOCK);
     for (uint8_t kind = 0; kind < WEIR_OTHER; kind++) {
-        const struct weir_wit_done done = {.is_err = 1, .err = {kind, WEIR_STR("why")}};
-        assert_int_equal(weir_canon_lower_at(&memory.linear,
-                                             weir_wit_imports[WEIR_IMPORT_EVENTS_EXEC].result,
-                                             &done, 0, NULL),
-                         WEIR_OK);
+        const struct done done = {.is_err = 1, .err = {kind, WEIR_STR("why")}};
+        assert_int_equal(
+            weir_canon_lower_at(&memory.linear,
+                                function_named(WEIR_WIT_EVENTS, "[method]events.exec")->result,
+                                &done, 0, NULL),
+            WEIR_OK);
         uint32_t text[2];
         memcpy(text, memory.linear.base + 8, sizeof text);
         assert_int_equal(memory.linear.base[0], 1);
@@ -367,7 +419,7 @@ static void put_handled(struct test_memory *memory) {
 static weir_status lift_handled(struct test_memory *memory, uint32_t address,
                                 struct weir_wit_handled *ret_handled, struct weir_error *err) {
     static struct weir_scratch scratch;
-    scratch.used = 0;
+    weir_canon_scratch_init(&scratch);
     return weir_canon_lift(&memory->linear, &weir_wit_handled, address, ret_handled, &scratch, err);
 }
 
@@ -428,7 +480,7 @@ static void put_failure(struct test_memory *memory, uint8_t kind) {
 static weir_status lift_failure(struct test_memory *memory, struct weir_wit_handled *ret_handled,
                                 struct weir_error *err) {
     static struct weir_scratch scratch;
-    scratch.used = 0;
+    weir_canon_scratch_init(&scratch);
     return weir_canon_lift(&memory->linear, &weir_wit_handled_or_rejected, 0, ret_handled, &scratch,
                            err);
 }
@@ -594,48 +646,177 @@ static void parameters_are_read_from_core_values(void **state) {
     memcpy(memory.linear.base + 300, "on-order", 8);
     const uint64_t dirt = UINT64_C(0xDEADBEEF00000000); // an i32 fills the low half only
     struct weir_scratch scratch;
-    scratch.used = 0;
+    weir_canon_scratch_init(&scratch);
 
-    struct weir_wit_listen_to_params listen;
+    struct listen_to_params listen;
     const uint64_t flat[] = {dirt | 7, dirt | 100, dirt | 5, dirt | 200,
                              dirt | 8, dirt | 300, dirt | 8};
-    assert_int_equal(weir_canon_lift_params(&memory.linear,
-                                            &weir_wit_imports[WEIR_IMPORT_EVENTS_LISTEN_TO], flat,
-                                            &listen, &scratch, NULL),
-                     WEIR_OK);
+    assert_int_equal(
+        weir_canon_lift_params(&memory.linear,
+                               function_named(WEIR_WIT_EVENTS, "[method]events.listen-to"), flat,
+                               &listen, &scratch, NULL),
+        WEIR_OK);
     assert_int_equal(listen.self, 7);
     assert_str_equal(listen.ob.rd, "store");
     assert_str_equal(listen.ob.key, "orders/*");
     assert_str_equal(listen.handler, "on-order");
 
-    struct weir_wit_exec_params exec;
+    struct exec_params exec;
     const uint64_t exec_flat[] = {dirt | 7, UINT64_MAX};
     assert_int_equal(weir_canon_lift_params(&memory.linear,
-                                            &weir_wit_imports[WEIR_IMPORT_EVENTS_EXEC], exec_flat,
-                                            &exec, &scratch, NULL),
+                                            function_named(WEIR_WIT_EVENTS, "[method]events.exec"),
+                                            exec_flat, &exec, &scratch, NULL),
                      WEIR_OK);
     assert_int_equal(exec.self, 7);
     assert_true(exec.duration_s == UINT64_MAX);
 
-    struct weir_wit_watch_params watch;
+    struct watch_params watch;
     struct weir_error err;
     const uint64_t wild[] = {100, 5, 200, UINT32_MAX};
-    assert_int_equal(weir_canon_lift_params(&memory.linear, &weir_wit_imports[WEIR_IMPORT_WATCH],
-                                            wild, &watch, &scratch, &err),
+    assert_int_equal(weir_canon_lift_params(&memory.linear,
+                                            function_named(WEIR_WIT_RESOURCES, "watch"), wild,
+                                            &watch, &scratch, &err),
                      WEIR_TRAPPED);
     assert_message_has(&err, "key: the string at 0xc8");
     const uint64_t wild_record[] = {7, UINT32_MAX, 5, 200, 8};
-    struct weir_wit_listen_params record;
-    assert_int_equal(weir_canon_lift_params(&memory.linear,
-                                            &weir_wit_imports[WEIR_IMPORT_EVENTS_LISTEN],
-                                            wild_record, &record, &scratch, &err),
+    struct listen_params record;
+    assert_int_equal(weir_canon_lift_params(
+                         &memory.linear, function_named(WEIR_WIT_EVENTS, "[method]events.listen"),
+                         wild_record, &record, &scratch, &err),
                      WEIR_TRAPPED);
     assert_message_has(&err, "ob: rd: the string at");
     test_memory_finish(&memory);
 }
 
+static void parameters_go_as_core_values(void **state) {
+    (void)state;
+    struct {
+        uint32_t handle;
+        struct weir_str text, bytes;
+    } host = {7, WEIR_STR("key"), WEIR_STR("\0\xff")};
+    const struct weir_wit_field params[] = {
+        {"handle", &weir_wit_u32, 0, 0},
+        {"text", &weir_wit_string, 0, (uint32_t)((char *)&host.text - (char *)&host)},
+        {"bytes", &weir_wit_bytes, 0, (uint32_t)((char *)&host.bytes - (char *)&host)},
+    };
+    struct test_memory memory;
+    test_memory_init(&memory, MEMORY_BYTES, FIRST_BLOCK);
+    uint64_t flat[5] = {0};
+    struct weir_error err;
+    assert_int_equal(weir_canon_lower_params(&memory.linear, params, 3, &host, flat, NULL),
+                     WEIR_OK);
+    assert_int_equal(flat[0], 7);
+    assert_int_equal(flat[2], 3);
+    assert_memory_equal(memory.linear.base + flat[1], "key", 3);
+    assert_int_equal(flat[4], 2);
+    assert_memory_equal(memory.linear.base + flat[3], "\0\xff", 2);
+    host.text = host.bytes = (struct weir_str){0};
+    assert_int_equal(weir_canon_lower_params(&memory.linear, params, 3, &host, flat, NULL),
+                     WEIR_OK);
+    assert_int_equal(flat[2] + flat[4], 0);
+    memory.is_hostile = true;
+    memory.answer = MEMORY_BYTES - 1;
+    host.text = WEIR_STR("key");
+    assert_int_equal(weir_canon_lower_params(&memory.linear, params, 3, &host, flat, &err),
+                     WEIR_TRAPPED);
+    assert_message_has(&err, "outside of the memory");
+    test_memory_finish(&memory);
+}
+
+// More than an event has, so that blocks and items need the heap.
+static void a_list_of_many_texts_comes_back(void **state) {
+    (void)state;
+    enum { KEYS = 1000 };
+    const struct weir_wit_type keys = {.kind = WEIR_WIT_LIST,
+                                       .guest_size = 8,
+                                       .guest_align = 4,
+                                       .host_size = sizeof(struct weir_attributes),
+                                       .element = &weir_wit_string,
+                                       .items_max = KEYS};
+    static struct weir_str items[KEYS + 1];
+    for (size_t i = 0; i < KEYS + 1; i++) {
+        items[i] = i % 2 ? WEIR_STR("odd") : WEIR_STR("even");
+    }
+    struct {
+        const struct weir_str *items;
+        size_t count;
+    } host = {items, KEYS}, lifted = {NULL, 0};
+    struct test_memory memory;
+    test_memory_init(&memory, MEMORY_BYTES, FIRST_BLOCK);
+    uint32_t address;
+    struct weir_scratch scratch;
+    weir_canon_scratch_init(&scratch);
+    assert_int_equal(weir_canon_lower_new(&memory.linear, &keys, &host, &address, NULL), WEIR_OK);
+    assert_int_equal(weir_canon_lift(&memory.linear, &keys, address, &lifted, &scratch, NULL),
+                     WEIR_OK);
+    assert_int_equal(lifted.count, KEYS);
+    for (size_t i = 0; i < KEYS; i++) {
+        assert_same(lifted.items[i], items[i]);
+    }
+    weir_canon_scratch_finish(&scratch);
+    struct weir_error err;
+    host.count = KEYS + 1;
+    assert_int_equal(weir_canon_lower_new(&memory.linear, &keys, &host, &address, &err),
+                     WEIR_LIMIT);
+    assert_message_has(&err, "1001 items, the most is 1000");
+    test_memory_finish(&memory);
+}
+
+// option<string>, option<body>, enums and booleans, as parameters of functions of the host.
+static void cases_are_lifted_from_core_values(void **state) {
+    (void)state;
+    struct {
+        uint32_t self;
+        struct weir_optional_str cursor;
+    } list;
+    struct {
+        uint8_t level;
+        struct weir_str context, message;
+    } log;
+    struct test_memory memory;
+    test_memory_init(&memory, MEMORY_BYTES, FIRST_BLOCK);
+    memcpy(memory.linear.base + 100, "cursor", 6);
+    struct weir_scratch scratch;
+    struct weir_error err;
+    weir_canon_scratch_init(&scratch);
+    const struct weir_wit_function *list_keys =
+        function_named("wasi:keyvalue/store@0.2.0-draft2", "[method]bucket.list-keys");
+    const uint64_t some[] = {7, 1, 100, 6}, none[] = {7, 0, 100, 6}, wild[] = {7, 2, 100, 6},
+                   outside[] = {7, 1, MEMORY_BYTES, 6}, unread[] = {7, 0, MEMORY_BYTES, 6};
+    assert_int_equal(weir_canon_flat_count(list_keys->params[1].type), 3);
+    assert_int_equal(weir_canon_lift_params(&memory.linear, list_keys, some, &list, &scratch, NULL),
+                     WEIR_OK);
+    assert_true(list.cursor.is_some);
+    assert_str_equal(list.cursor.value, "cursor");
+    assert_int_equal(weir_canon_lift_params(&memory.linear, list_keys, none, &list, &scratch, NULL),
+                     WEIR_OK);
+    assert_false(list.cursor.is_some);
+    assert_int_equal(
+        weir_canon_lift_params(&memory.linear, list_keys, unread, &list, &scratch, NULL), WEIR_OK);
+    assert_int_equal(weir_canon_lift_params(&memory.linear, list_keys, wild, &list, &scratch, &err),
+                     WEIR_TRAPPED);
+    assert_message_has(&err, "the discriminant is 2, there are 2 cases");
+    assert_int_equal(
+        weir_canon_lift_params(&memory.linear, list_keys, outside, &list, &scratch, &err),
+        WEIR_TRAPPED);
+    const struct weir_wit_function *logging =
+        function_named("wasi:logging/logging@0.1.0-draft", "log");
+    const uint64_t critical[] = {5, 100, 3, 103, 3}, beyond[] = {6, 100, 3, 103, 3};
+    assert_int_equal(
+        weir_canon_lift_params(&memory.linear, logging, critical, &log, &scratch, NULL), WEIR_OK);
+    assert_int_equal(log.level, 5);
+    assert_str_equal(log.message, "sor");
+    assert_int_equal(weir_canon_lift_params(&memory.linear, logging, beyond, &log, &scratch, &err),
+                     WEIR_TRAPPED);
+    weir_canon_scratch_finish(&scratch);
+    test_memory_finish(&memory);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(parameters_go_as_core_values),
+        cmocka_unit_test(a_list_of_many_texts_comes_back),
+        cmocka_unit_test(cases_are_lifted_from_core_values),
         cmocka_unit_test(an_event_comes_back_as_it_went),
         cmocka_unit_test(the_largest_list_comes_back),
         cmocka_unit_test(a_guest_finds_each_field_where_the_abi_puts_it),

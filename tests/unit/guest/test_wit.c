@@ -1,30 +1,54 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The tables of src/guest/wit.c against wit/reactive.wit itself: the file is read here, each type's
-// name, order and layout are computed from it by the canonical ABI's rules (CanonicalABI.md:
-// "Alignment", "Element Size"), and the tables must say the same. So neither a table nor the WIT
-// can change without the other.
+// The tables of src/guest/ against wit/ itself: the files are read here, each type's name, order
+// and layout are computed from them by the canonical ABI's rules (CanonicalABI.md: "Alignment",
+// "Element Size"), and the tables must say the same. So neither a table nor the WIT can change
+// without the other.
 #include "guest/wit.h"
 
-#include "guest/canon.h"
+#include "guest/handlers.h"
+#include "guest/imports.h"
 #include "unit/test.h"
 
 enum {
     WIT_BYTES_MAX = 64 * 1024,
     TOKENS_MAX = 2048,
     TOKEN_BYTES_MAX = 64,
-    TYPES_MAX = 512,
+    TYPES_MAX = 1024,
     MEMBERS_MAX = 32,
-    FUNCTIONS_MAX = 32,
-    NAMED_MAX = 32,
+    FUNCTIONS_MAX = 64,
+    NAMED_MAX = 64,
 };
 
-// ---- the file, as far as it goes: no worlds within worlds, no flags, no enums
+static const char *const wit_files[] = {
+    "reactive.wit",
+    "deps/wasi-config/config.wit",
+    "deps/wasi-keyvalue/keyvalue.wit",
+    "deps/wasi-logging/logging.wit",
+    "deps/wasi-messaging/messaging.wit",
+    "deps/weir-http/http.wit",
+};
 
-enum wit_kind { PRIMITIVE, NAMED, TUPLE, LIST, OPTION, RESULT, RECORD, VARIANT, RESOURCE, NOTHING };
+// ---- the files, as far as they go: no flags
+
+enum wit_kind {
+    PRIMITIVE,
+    NAMED,
+    TUPLE,
+    LIST,
+    OPTION,
+    RESULT,
+    RECORD,
+    VARIANT,
+    ENUM,
+    RESOURCE,
+    BORROWED,
+    NOTHING,
+};
 
 struct wit_type {
     enum wit_kind kind;
+    size_t file;                // whose names it means
     char name[TOKEN_BYTES_MAX]; // PRIMITIVE, NAMED, and of a definition
     size_t member_count;
     char member_names[MEMBERS_MAX][TOKEN_BYTES_MAX];
@@ -42,14 +66,18 @@ struct wit_function {
     struct wit_type *result;
 };
 
-// One file; static, since cmocka's tests share it.
+// Static, since cmocka's tests share it.
 static struct {
+    size_t file; // that is being read
     char tokens[TOKENS_MAX][TOKEN_BYTES_MAX];
     size_t token_count, next;
     char package[TOKEN_BYTES_MAX], version[TOKEN_BYTES_MAX];
     struct wit_type types[TYPES_MAX];
     size_t type_count;
-    struct wit_type *named[NAMED_MAX];
+    struct {
+        char name[TOKEN_BYTES_MAX];
+        struct wit_type *type;
+    } named[NAMED_MAX];
     size_t named_count;
     struct wit_function functions[FUNCTIONS_MAX];
     size_t function_count;
@@ -101,7 +129,8 @@ static bool take_if(const char *token) {
 
 static void expect(const char *token) {
     if (!take_if(token)) {
-        fprintf(stderr, "reactive.wit: \"%s\" where \"%s\" is expected\n", peek(), token);
+        fprintf(stderr, "%s: \"%s\" where \"%s\" is expected\n", wit_files[wit.file], peek(),
+                token);
         abort();
     }
 }
@@ -114,6 +143,7 @@ static struct wit_type *new_type(enum wit_kind kind, const char *name) {
     REQUIRE(wit.type_count < TYPES_MAX);
     struct wit_type *type = &wit.types[wit.type_count++];
     type->kind = kind;
+    type->file = wit.file;
     copy(type->name, name);
     return type;
 }
@@ -124,11 +154,35 @@ static void add_member(struct wit_type *type, const char *name, struct wit_type 
     type->members[type->member_count++] = member;
 }
 
+static const struct {
+    const char *name;
+    enum weir_wit_kind kind;
+    uint32_t size, align;
+} primitives[] = {
+    {"bool", WEIR_WIT_BOOL, 1, 1},     {"u8", WEIR_WIT_U8, 1, 1},   {"u16", WEIR_WIT_U16, 2, 2},
+    {"u32", WEIR_WIT_U32, 4, 4},       {"u64", WEIR_WIT_U64, 8, 8}, {"s64", WEIR_WIT_S64, 8, 8},
+    {"string", WEIR_WIT_STRING, 8, 4},
+};
+
+// Its number, from 1; 0: there is none.
+static size_t primitive_named(const char *name) {
+    for (size_t i = 0; i < COUNT_OF(primitives); i++) {
+        if (strcmp(primitives[i].name, name) == 0) {
+            return i + 1;
+        }
+    }
+    return 0;
+}
+
 static struct wit_type *parse_type(void) {
     static const struct {
         const char *name;
         enum wit_kind kind;
-    } generics[] = {{"tuple", TUPLE}, {"list", LIST}, {"option", OPTION}, {"result", RESULT}};
+    } generics[] = {{"tuple", TUPLE},
+                    {"list", LIST},
+                    {"option", OPTION},
+                    {"result", RESULT},
+                    {"borrow", BORROWED}};
     const char *name = take();
     if (strcmp(name, "_") == 0) {
         return new_type(NOTHING, "_");
@@ -144,9 +198,7 @@ static struct wit_type *parse_type(void) {
             return type;
         }
     }
-    bool is_primitive =
-        strcmp(name, "string") == 0 || strcmp(name, "u8") == 0 || strcmp(name, "u64") == 0;
-    return new_type(is_primitive ? PRIMITIVE : NAMED, name);
+    return new_type(primitive_named(name) ? PRIMITIVE : NAMED, name);
 }
 
 static void parse_fields(struct wit_type *type) {
@@ -169,13 +221,20 @@ static void parse_fields(struct wit_type *type) {
 static void parse_function(const char *interface, const char *resource, const char *name) {
     REQUIRE(wit.function_count < FUNCTIONS_MAX);
     struct wit_function *function = &wit.functions[wit.function_count++];
-    function->is_method = resource && !take_if("static");
-    expect("func");
+    bool is_constructor = resource && !name;
+    function->is_method = resource && !is_constructor && !take_if("static");
+    if (is_constructor) {
+        function->result = new_type(NAMED, resource);
+        name = "";
+    } else {
+        expect("func");
+    }
     int size = snprintf(function->name, sizeof function->name, "%s%s%s%s",
                         !resource             ? ""
+                        : is_constructor      ? "[constructor]"
                         : function->is_method ? "[method]"
                                               : "[static]",
-                        resource ? resource : "", resource ? "." : "", name);
+                        resource ? resource : "", resource && !is_constructor ? "." : "", name);
     REQUIRE(size > 0 && (size_t)size < sizeof function->name);
     if (interface[0]) {
         size = snprintf(function->interface, sizeof function->interface, "%s/%s@%s", wit.package,
@@ -196,13 +255,26 @@ static void parse_function(const char *interface, const char *resource, const ch
     expect(";");
 }
 
+static void name_type(const char *name, struct wit_type *type) {
+    REQUIRE(wit.named_count < NAMED_MAX);
+    copy(wit.named[wit.named_count].name, name);
+    wit.named[wit.named_count++].type = type;
+}
+
 static void parse_definition(enum wit_kind kind) {
     struct wit_type *type = new_type(kind, take());
-    REQUIRE(wit.named_count < NAMED_MAX);
-    wit.named[wit.named_count++] = type;
+    name_type(type->name, type);
     if (kind != RESOURCE) {
         parse_fields(type);
     }
+}
+
+static void parse_alias(void) {
+    char name[TOKEN_BYTES_MAX];
+    copy(name, take());
+    expect("=");
+    name_type(name, parse_type());
+    expect(";");
 }
 
 static void parse_interface(void) {
@@ -220,10 +292,16 @@ static void parse_interface(void) {
             parse_definition(RECORD);
         } else if (take_if("variant")) {
             parse_definition(VARIANT);
+        } else if (take_if("enum")) {
+            parse_definition(ENUM);
+        } else if (take_if("type")) {
+            parse_alias();
         } else if (take_if("resource")) {
             copy(resource, peek());
             parse_definition(RESOURCE);
             expect("{");
+        } else if (resource[0] && take_if("constructor")) {
+            parse_function(interface, resource, NULL);
         } else {
             char name[TOKEN_BYTES_MAX];
             copy(name, take());
@@ -238,7 +316,8 @@ static void parse_world(void) {
     expect("{");
     while (!take_if("}")) {
         const char *direction = take();
-        REQUIRE(strcmp(direction, "import") == 0 || strcmp(direction, "export") == 0);
+        REQUIRE(strcmp(direction, "import") == 0 || strcmp(direction, "export") == 0 ||
+                strcmp(direction, "include") == 0);
         char name[TOKEN_BYTES_MAX];
         copy(name, take());
         if (take_if(":")) {
@@ -249,12 +328,11 @@ static void parse_world(void) {
     }
 }
 
-static int read_wit(void **state) {
-    (void)state;
+static int read_file(const char *name) {
     const char *folder = getenv("WEIR_SOURCE_DIR");
     char path[4096];
     static char text[WIT_BYTES_MAX];
-    snprintf(path, sizeof path, "%s/wit/reactive.wit", folder ? folder : ".");
+    snprintf(path, sizeof path, "%s/wit/%s", folder ? folder : ".", name);
     FILE *file = fopen(path, "r");
     if (!file) {
         fprintf(stderr, "%s cannot be read; WEIR_SOURCE_DIR names the source tree\n", path);
@@ -263,6 +341,9 @@ static int read_wit(void **state) {
     size_t size = fread(text, 1, sizeof text - 1, file);
     fclose(file);
     REQUIRE(size > 0 && size < sizeof text - 1);
+    text[size] = '\0';
+    memset(wit.tokens, 0, sizeof wit.tokens);
+    wit.token_count = wit.next = 0;
     split(text);
     expect("package");
     snprintf(wit.package, sizeof wit.package, "%s", take());
@@ -283,16 +364,25 @@ static int read_wit(void **state) {
     return 0;
 }
 
+static int read_wit(void **state) {
+    (void)state;
+    int status = 0;
+    for (wit.file = 0; status == 0 && wit.file < COUNT_OF(wit_files); wit.file++) {
+        status = read_file(wit_files[wit.file]);
+    }
+    return status;
+}
+
 static const struct wit_type *resolve(const struct wit_type *type) {
     if (type->kind != NAMED) {
         return type;
     }
     for (size_t i = 0; i < wit.named_count; i++) {
-        if (strcmp(wit.named[i]->name, type->name) == 0) {
-            return wit.named[i];
+        if (strcmp(wit.named[i].name, type->name) == 0 && wit.named[i].type->file == type->file) {
+            return resolve(wit.named[i].type);
         }
     }
-    fail_msg("reactive.wit defines no type \"%s\"", type->name);
+    fail_msg("%s defines no type \"%s\"", wit_files[type->file], type->name);
     return NULL;
 }
 
@@ -303,7 +393,7 @@ static const struct wit_function *function_named(const char *interface, const ch
             return &wit.functions[i];
         }
     }
-    fail_msg("reactive.wit has no function %s in \"%s\"", name, interface);
+    fail_msg("wit/ has no function %s in \"%s\"", name, interface);
     return NULL;
 }
 
@@ -366,13 +456,16 @@ static struct layout layout_of(const struct wit_type *named) {
     const struct wit_type *type = resolve(named), *carried[MEMBERS_MAX];
     const char *names[MEMBERS_MAX];
     switch (type->kind) {
-    case PRIMITIVE:
-        return strcmp(type->name, "u8") == 0    ? (struct layout){1, 1}
-               : strcmp(type->name, "u64") == 0 ? (struct layout){8, 8}
-                                                : (struct layout){8, 4};
+    case PRIMITIVE: {
+        size_t number = primitive_named(type->name) - 1;
+        return (struct layout){primitives[number].size, primitives[number].align};
+    }
     case LIST:
         return (struct layout){8, 4};
+    case ENUM:
+        return (struct layout){1, 1};
     case RESOURCE:
+    case BORROWED:
         return (struct layout){4, 4};
     case RECORD:
     case TUPLE: {
@@ -404,10 +497,16 @@ static struct layout layout_of(const struct wit_type *named) {
 static uint32_t host_align(const struct weir_wit_type *type) {
     uint32_t align = 1;
     switch (type->kind) {
+    case WEIR_WIT_BOOL:
     case WEIR_WIT_U8:
+    case WEIR_WIT_ENUM:
         return 1;
+    case WEIR_WIT_U16:
+        return _Alignof(uint16_t);
     case WEIR_WIT_U64:
+    case WEIR_WIT_S64:
         return _Alignof(uint64_t);
+    case WEIR_WIT_U32:
     case WEIR_WIT_OWN:
     case WEIR_WIT_BORROW:
         return _Alignof(uint32_t);
@@ -458,8 +557,7 @@ static void check_host(const struct weir_wit_type *type) {
     }
 }
 
-static void check_type(const struct weir_wit_type *table, const struct wit_type *named,
-                       bool is_borrowed);
+static void check_type(const struct weir_wit_type *table, const struct wit_type *named);
 
 static void check_fields(const struct weir_wit_type *table, const struct wit_type *type) {
     uint32_t offset = 0;
@@ -473,9 +571,23 @@ static void check_fields(const struct weir_wit_type *table, const struct wit_typ
             assert_string_equal(field->name, type->member_names[i]);
         }
         assert_int_equal(field->guest_offset, offset);
-        check_type(field->type, type->members[i], false);
+        check_type(field->type, type->members[i]);
         offset += layout.size;
     }
+}
+
+// Its kind is the one that an interface gives to the resource of that name.
+static void check_resource(const struct weir_wit_type *table, const struct wit_type *type) {
+    for (size_t i = 0; weir_import_interfaces[i]; i++) {
+        for (size_t j = 0; j < weir_import_interfaces[i]->resource_count; j++) {
+            const struct weir_import_resource *resource = &weir_import_interfaces[i]->resources[j];
+            if (strcmp(resource->name, type->name) == 0) {
+                assert_int_equal(table->resource, resource->kind);
+                return;
+            }
+        }
+    }
+    fail_msg("no interface has the resource %s", type->name);
 }
 
 static void check_cases(const struct weir_wit_type *table, const struct wit_type *type) {
@@ -495,13 +607,12 @@ static void check_cases(const struct weir_wit_type *table, const struct wit_type
         assert_int_equal(one->guest_offset, payload_offset);
         assert_int_equal(one->type != NULL, carried[i] != NULL);
         if (one->type) {
-            check_type(one->type, carried[i], false);
+            check_type(one->type, carried[i]);
         }
     }
 }
 
-static void check_type(const struct weir_wit_type *table, const struct wit_type *named,
-                       bool is_borrowed) {
+static void check_type(const struct weir_wit_type *table, const struct wit_type *named) {
     const struct wit_type *type = resolve(named);
     struct layout layout = layout_of(type);
     assert_int_equal(table->guest_size, layout.size);
@@ -509,20 +620,28 @@ static void check_type(const struct weir_wit_type *table, const struct wit_type 
     check_host(table);
     switch (type->kind) {
     case PRIMITIVE:
-        assert_int_equal(table->kind, strcmp(type->name, "string") == 0 ? WEIR_WIT_STRING
-                                      : strcmp(type->name, "u8") == 0   ? WEIR_WIT_U8
-                                                                        : WEIR_WIT_U64);
+        assert_int_equal(table->kind, primitives[primitive_named(type->name) - 1].kind);
+        break;
+    case ENUM:
+        assert_int_equal(table->kind, WEIR_WIT_ENUM);
+        assert_int_equal(table->field_count, type->member_count);
+        for (uint32_t i = 0; i < table->field_count; i++) {
+            assert_string_equal(table->fields[i].name, type->member_names[i]);
+        }
         break;
     case LIST: {
         const struct wit_type *element = resolve(type->members[0]);
         bool is_bytes = element->kind == PRIMITIVE && strcmp(element->name, "u8") == 0;
         assert_int_equal(table->kind, is_bytes ? WEIR_WIT_BYTES : WEIR_WIT_LIST);
+        assert_true(is_bytes || table->items_max > 0);
         assert_non_null(table->element);
-        check_type(table->element, element, false);
+        check_type(table->element, element);
         break;
     }
     case RESOURCE:
-        assert_int_equal(table->kind, is_borrowed ? WEIR_WIT_BORROW : WEIR_WIT_OWN);
+    case BORROWED:
+        assert_int_equal(table->kind, type->kind == BORROWED ? WEIR_WIT_BORROW : WEIR_WIT_OWN);
+        check_resource(table, type->kind == BORROWED ? resolve(type->members[0]) : type);
         break;
     case RECORD:
     case TUPLE:
@@ -539,113 +658,173 @@ static void what_a_guest_exports_is_as_the_wit_has_it(void **state) {
     (void)state;
     const struct wit_function *handle = function_named(WEIR_WIT_EVENT_HANDLER, "handle-event");
     assert_int_equal(handle->param_count, 1);
-    check_type(&weir_wit_event, handle->params[0], false);
-    check_type(&weir_wit_handled, handle->result, false);
+    check_type(&weir_wit_event, handle->params[0]);
+    check_type(&weir_wit_handled, handle->result);
     const struct wit_function *or_reject =
         function_named(WEIR_WIT_EVENT_HANDLER_OR_REJECT, "handle-event-or-reject");
     assert_int_equal(or_reject->param_count, 1);
-    check_type(&weir_wit_event, or_reject->params[0], false);
-    check_type(&weir_wit_handled_or_rejected, or_reject->result, false);
+    check_type(&weir_wit_event, or_reject->params[0]);
+    check_type(&weir_wit_handled_or_rejected, or_reject->result);
     // Both are lifted into one struct, and so is what they share.
     assert_int_equal(weir_wit_handled.host_size, weir_wit_handled_or_rejected.host_size);
     assert_int_equal(weir_wit_handled.fields[0].host_offset,
                      weir_wit_handled_or_rejected.fields[0].host_offset);
     const struct wit_function *run = function_named("", "run");
     assert_int_equal(run->param_count, 0);
-    check_type(&weir_wit_ran, run->result, false);
+    check_type(&weir_wit_ran, run->result);
     // More than the ABI passes as core values: the event goes by pointer, and so do the results.
     assert_true(weir_canon_flat_count(&weir_wit_event) > WEIR_WIT_FLAT_PARAMS_MAX);
 }
 
+static void check_params(const struct weir_wit_field *params, uint32_t count,
+                         const struct wit_function *function) {
+    uint32_t self = function->is_method ? 1 : 0;
+    assert_int_equal(count, function->param_count + self);
+    for (uint32_t param = 0; param < count; param++) {
+        const struct weir_wit_field *row = &params[param];
+        if (param < self) {
+            assert_int_equal(row->type->kind, WEIR_WIT_BORROW);
+            assert_int_equal(row->type->guest_size, 4);
+        } else {
+            assert_string_equal(row->name, function->param_names[param - self]);
+            check_type(row->type, function->params[param - self]);
+        }
+    }
+}
+
+static void check_result(const struct weir_wit_type *result, const struct wit_function *function) {
+    assert_int_equal(result != NULL, function->result != NULL);
+    if (result) {
+        check_type(result, function->result);
+    }
+}
+
+// Calls for each function that weir gives.
+static void each_import(void (*each)(const struct weir_wit_function *table)) {
+    for (size_t i = 0; weir_import_interfaces[i]; i++) {
+        const struct weir_import_interface *interface = weir_import_interfaces[i];
+        for (size_t j = 0; j < interface->function_count; j++) {
+            each(&interface->functions[j].wit);
+        }
+    }
+}
+
+static void check_import(const struct weir_wit_function *table) {
+    const struct wit_function *function = function_named(table->interface, table->name);
+    check_params(table->params, table->param_count, function);
+    check_result(table->result, function);
+}
+
 static void every_import_is_as_the_wit_has_it(void **state) {
     (void)state;
-    for (size_t i = 0; i < WEIR_IMPORT_COUNT; i++) {
-        const struct weir_wit_function *table = &weir_wit_imports[i];
-        const struct wit_function *function = function_named(table->interface, table->name);
-        uint32_t self = function->is_method ? 1 : 0;
-        assert_int_equal(table->param_count, function->param_count + self);
-        for (uint32_t param = 0; param < table->param_count; param++) {
-            const struct weir_wit_field *row = &table->params[param];
-            if (param < self) {
-                assert_string_equal(row->name, "self");
-                assert_int_equal(row->type->kind, WEIR_WIT_BORROW);
-                assert_int_equal(row->type->guest_size, 4);
-            } else {
-                assert_string_equal(row->name, function->param_names[param - self]);
-                check_type(row->type, function->params[param - self], true);
-            }
+    each_import(check_import);
+}
+
+static size_t imports_of(const char *interface) {
+    size_t count = 0;
+    for (size_t i = 0; weir_import_interfaces[i]; i++) {
+        if (strcmp(weir_import_interfaces[i]->name, interface) == 0) {
+            count += weir_import_interfaces[i]->function_count;
         }
-        assert_non_null(table->result);
-        check_type(table->result, function->result, false);
     }
+    return count;
+}
+
+static bool is_exported(const char *interface) {
+    static const char *const exported[] = {WEIR_WIT_EVENT_HANDLER, WEIR_WIT_EVENT_HANDLER_OR_REJECT,
+                                           "wasi:keyvalue/watcher@0.2.0-draft2",
+                                           "wasi:messaging/incoming-handler@0.2.0-draft"};
+    for (size_t i = 0; i < COUNT_OF(exported); i++) {
+        if (strcmp(interface, exported[i]) == 0) {
+            return true;
+        }
+    }
+    return !interface[0]; // of a world
 }
 
 static void every_imported_function_of_the_wit_has_a_row(void **state) {
     (void)state;
-    size_t count = 0;
     for (size_t i = 0; i < wit.function_count; i++) {
-        count += strcmp(wit.functions[i].interface, WEIR_WIT_RESOURCES) == 0 ||
-                 strcmp(wit.functions[i].interface, WEIR_WIT_EVENTS) == 0;
+        const char *interface = wit.functions[i].interface;
+        size_t count = 0;
+        for (size_t j = 0; j < wit.function_count; j++) {
+            count += strcmp(wit.functions[j].interface, interface) == 0;
+        }
+        assert_int_equal(imports_of(interface), is_exported(interface) ? 0 : count);
     }
-    assert_int_equal(count, WEIR_IMPORT_COUNT);
+}
+
+static void handlers_of_standard_interfaces_are_as_the_wit_has_them(void **state) {
+    (void)state;
+    static const struct {
+        enum weir_handler_kind kind;
+        const char *interface, *name;
+    } rows[] = {
+        {WEIR_HANDLER_KIND_ON_SET, "wasi:keyvalue/watcher@0.2.0-draft2", "on-set"},
+        {WEIR_HANDLER_KIND_ON_DELETE, "wasi:keyvalue/watcher@0.2.0-draft2", "on-delete"},
+        {WEIR_HANDLER_KIND_MESSAGE, "wasi:messaging/incoming-handler@0.2.0-draft", "handle"},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        const struct weir_handler_type *type = &weir_handler_types[rows[i].kind];
+        const struct wit_function *function = function_named(rows[i].interface, rows[i].name);
+        char export[128];
+        snprintf(export, sizeof export, "%s#%s", rows[i].interface, rows[i].name);
+        assert_string_equal(type->export, export);
+        check_params(type->params, type->param_count, function);
+        check_result(type->result, function);
+    }
 }
 
 static void the_statuses_are_the_cases_of_the_wits_error(void **state) {
     (void)state;
-    const struct wit_type *error = resolve(&(struct wit_type){.kind = NAMED, .name = "error"});
+    const struct wit_type *error =
+        resolve(&(struct wit_type){.kind = NAMED, .name = "error", .file = 0});
     assert_int_equal(error->member_count, WEIR_OTHER);
     for (size_t i = 0; i < error->member_count; i++) {
         assert_string_equal(weir_status_name((weir_status)(i + 1)), error->member_names[i]);
     }
 }
 
-static bool has_variant(const struct weir_wit_type *type) {
-    if (has_cases(type)) {
-        return true;
-    }
+// Whether the cases of every variant in it that carry something are passed as values of the same
+// widths, place by place.
+static bool is_flat(const struct weir_wit_type *type) {
+    bool is_right = true;
     for (uint32_t i = 0; i < type->field_count; i++) {
-        if (type->fields[i].type && has_variant(type->fields[i].type)) {
-            return true;
+        const struct weir_wit_type *one = type->fields[i].type;
+        is_right = is_right && (!one || is_flat(one));
+        for (uint32_t j = 0; has_cases(type) && one && j < weir_canon_flat_count(one); j++) {
+            is_right =
+                is_right && weir_canon_flat_is_64(one, j) == weir_canon_flat_is_64(type, j + 1);
         }
     }
-    return false;
+    return is_right;
 }
 
 // What imports.c and canon.c rely on.
-static void imports_fit_their_buffers_and_are_passed_as_core_values(void **state) {
-    (void)state;
-    for (size_t i = 0; i < WEIR_IMPORT_COUNT; i++) {
-        const struct weir_wit_function *function = &weir_wit_imports[i];
-        uint32_t flat = 0, end = 0;
-        for (uint32_t param = 0; param < function->param_count; param++) {
-            const struct weir_wit_field *row = &function->params[param];
-            assert_false(has_variant(row->type));
-            assert_int_equal(row->host_offset % host_align(row->type), 0);
-            assert_true(row->host_offset >= end);
-            end = row->host_offset + row->type->host_size;
-            flat += weir_canon_flat_count(row->type);
-        }
-        assert_true(end <= function->params_size);
-        assert_true(flat <= WEIR_WIT_FLAT_PARAMS_MAX);
-        assert_true(function->params_size <= WEIR_WIT_HOST_BYTES_MAX);
+static void check_fit(const struct weir_wit_function *function) {
+    uint32_t flat = 0, end = 0;
+    for (uint32_t param = 0; param < function->param_count; param++) {
+        const struct weir_wit_field *row = &function->params[param];
+        assert_true(is_flat(row->type));
+        assert_int_equal(row->host_offset % host_align(row->type), 0);
+        assert_true(row->host_offset >= end);
+        end = row->host_offset + row->type->host_size;
+        flat += weir_canon_flat_count(row->type);
+    }
+    assert_true(end <= function->params_size);
+    assert_true(flat <= WEIR_WIT_FLAT_PARAMS_MAX);
+    assert_true(function->params_size <= WEIR_WIT_HOST_BYTES_MAX);
+    if (function->result) {
         assert_true(function->result->host_size <= WEIR_WIT_HOST_BYTES_MAX);
-        // So that each result goes through a return pointer.
-        assert_true(has_cases(function->result) && function->result->guest_size > sizeof(uint64_t));
+        // A result that is no handle goes through a return pointer.
+        assert_true(weir_canon_flat_count(function->result) > 1 ||
+                    function->result->kind == WEIR_WIT_OWN);
     }
 }
 
-static void only_exec_takes_an_i64(void **state) {
+static void imports_fit_their_buffers_and_are_passed_as_core_values(void **state) {
     (void)state;
-    for (size_t i = 0; i < WEIR_IMPORT_COUNT; i++) {
-        const struct weir_wit_function *function = &weir_wit_imports[i];
-        for (uint32_t param = 0; param < function->param_count; param++) {
-            const struct weir_wit_type *type = function->params[param].type;
-            for (uint32_t flat = 0; flat < weir_canon_flat_count(type); flat++) {
-                assert_int_equal(weir_canon_flat_is_64(type, flat),
-                                 i == WEIR_IMPORT_EVENTS_EXEC && param == 1);
-            }
-        }
-    }
+    each_import(check_fit);
 }
 
 // Lists are lifted into what has the shape of weir_attributes, and all of an event's fit the
@@ -657,7 +836,8 @@ static void lists_have_the_shape_that_lifting_makes(void **state) {
     assert_string_equal(extensions->name, "extensions");
     assert_int_equal(extensions->type->host_size, sizeof(struct weir_attributes));
     assert_int_equal(extensions->type->element->host_size, sizeof(struct weir_attribute));
-    assert_true(WEIR_CANON_ITEMS_MAX * sizeof(struct weir_attribute) <= WEIR_CANON_SCRATCH_BYTES);
+    assert_int_equal(extensions->type->items_max, WEIR_EXTENSIONS_MAX);
+    assert_true(WEIR_EXTENSIONS_MAX * sizeof(struct weir_attribute) <= WEIR_CANON_SCRATCH_BYTES);
 }
 
 int main(void) {
@@ -665,9 +845,9 @@ int main(void) {
         cmocka_unit_test(what_a_guest_exports_is_as_the_wit_has_it),
         cmocka_unit_test(every_import_is_as_the_wit_has_it),
         cmocka_unit_test(every_imported_function_of_the_wit_has_a_row),
+        cmocka_unit_test(handlers_of_standard_interfaces_are_as_the_wit_has_them),
         cmocka_unit_test(the_statuses_are_the_cases_of_the_wits_error),
         cmocka_unit_test(imports_fit_their_buffers_and_are_passed_as_core_values),
-        cmocka_unit_test(only_exec_takes_an_i64),
         cmocka_unit_test(lists_have_the_shape_that_lifting_makes),
     };
     return cmocka_run_group_tests(tests, read_wit, NULL);

@@ -12,7 +12,7 @@ use wit_bindgen_core::{
 use wit_component::{embed_component_metadata, ComponentEncoder, StringEncoding};
 
 const USAGE: &str = "usage:
-  weir-wit bindings WIT WORLD OUT_FOLDER
+  weir-wit bindings WORLD OUT_FOLDER WIT...
       makes WORLD.h, WORLD.c and WORLD_component_type.o
   weir-wit component IN.wasm OUT.wasm [WORLD WIT...]
       makes a component of a core module. Without WORLD the module has to say by itself what it is,
@@ -24,7 +24,9 @@ fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
-        ["bindings", wit, world, out_dir] => bindings(wit, world, Path::new(out_dir)),
+        ["bindings", world, out_dir, wit @ ..] if !wit.is_empty() => {
+            bindings(wit, world, Path::new(out_dir))
+        }
         ["component", input, output] => component(input, output, None),
         ["component", input, output, world, wit @ ..] if !wit.is_empty() => {
             component(input, output, Some((world, wit)))
@@ -46,8 +48,8 @@ fn read_wit(wit: &[&str]) -> Result<(Resolve, PackageId)> {
     Ok((resolve, last.context("no WIT is given")?))
 }
 
-fn bindings(wit: &str, world: &str, out_dir: &Path) -> Result<()> {
-    let (mut resolve, package) = read_wit(&[wit])?;
+fn bindings(wit: &[&str], world: &str, out_dir: &Path) -> Result<()> {
+    let (mut resolve, package) = read_wit(wit)?;
     let world = resolve.select_world(&[package], Some(world))?;
 
     let mut files = Files::default();

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Grants: verb by verb and key by key, what a refusal says, and that it is counted.
+#include "access/access.h"
+#include "unit/flow/stage.h"
+#include "unit/test.h"
+
+#define FUNCTIONS weir_access_functions
+
+struct cast {
+    struct fake_source store, secret;
+    struct weir_access *access;
+};
+
+static void begin(struct cast *cast, struct weir_grant *grants, size_t count) {
+    const struct weir_guest_config config = {
+        .name = (char[]){"hello"}, .grants = grants, .grant_count = count};
+    const struct weir_access_args args = {.guest = &config};
+    fake_source_init(&cast->store, "store");
+    fake_source_init(&cast->secret, "secret");
+    struct weir_resource *resources[] = {&cast->store.base, &cast->secret.base};
+    assert_int_equal(weir_access_create(&args, &cast->access, NULL), WEIR_OK);
+    assert_int_equal(weir_access_bind(cast->access, resources, COUNT_OF(resources), NULL), WEIR_OK);
+}
+
+static void end(struct cast *cast) {
+    weir_access_unref(cast->access);
+    fake_source_finish(&cast->store);
+    fake_source_finish(&cast->secret);
+}
+
+static void a_grant_is_for_its_verbs_and_keys(void **state) {
+    (void)state;
+    struct weir_grant grants[] = {
+        {.resource = (char[]){"store"}, .verbs = WEIR_VERB_GET | WEIR_VERB_LIST},
+        {.resource = (char[]){"store"}, .verbs = WEIR_VERB_SET, .keys = (char[]){"a/*"}},
+        {.resource = (char[]){"store"}, .verbs = WEIR_VERB_DELETE, .keys = (char[]){"one"}},
+        {.resource = (char[]){"nowhere"}, .verbs = WEIR_VERBS_ALL},
+    };
+    static const struct {
+        uint32_t verb;
+        const char *pattern;
+        bool is_allowed;
+    } rows[] = {
+        {WEIR_VERB_GET, "k", true},        {WEIR_VERB_GET, "", true},
+        {WEIR_VERB_GET, "*", true},        {WEIR_VERB_LIST, "a*", true},
+        {WEIR_VERB_WATCH, "k", false},     {WEIR_VERB_PUBLISH, "k", false},
+        {WEIR_VERB_SET, "a/b", true},      {WEIR_VERB_SET, "a/", true},
+        {WEIR_VERB_SET, "a/*", true},      {WEIR_VERB_SET, "a/b/*", true},
+        {WEIR_VERB_SET, "a", false},       {WEIR_VERB_SET, "a*", false},
+        {WEIR_VERB_SET, "*", false},       {WEIR_VERB_SET, "b/a/", false},
+        {WEIR_VERB_DELETE, "one", true},   {WEIR_VERB_DELETE, "one*", false},
+        {WEIR_VERB_DELETE, "ones", false}, {WEIR_VERB_DELETE, "on", false},
+        {WEIR_VERB_DELETE, "", false},
+    };
+    struct cast cast;
+    begin(&cast, grants, COUNT_OF(grants));
+    uint64_t refused = 0;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct weir_error err;
+        weir_status status =
+            weir_access_check(cast.access, 0, rows[i].verb, weir_str_of(rows[i].pattern), &err);
+        assert_int_equal(status, rows[i].is_allowed ? WEIR_OK : WEIR_DENIED);
+        refused += !rows[i].is_allowed;
+        if (!rows[i].is_allowed) {
+            assert_message_has(&err, "guest hello has no grant to ");
+            assert_message_has(&err, weir_verb_name(rows[i].verb));
+        }
+        assert_int_equal(
+            weir_access_check(cast.access, 1, rows[i].verb, weir_str_of(rows[i].pattern), NULL),
+            WEIR_DENIED);
+        refused++;
+        assert_int_equal(weir_access_refused(cast.access), refused);
+    }
+    end(&cast);
+}
+
+static void without_grants_all_is_denied(void **state) {
+    (void)state;
+    struct cast cast;
+    struct weir_error err;
+    uint32_t index;
+    begin(&cast, NULL, 0);
+    assert_int_equal(
+        FUNCTIONS.open(cast.access, WEIR_STR("store"), WEIR_GUEST_USE_STORE, &index, &err),
+        WEIR_DENIED);
+    assert_message_has(&err, "it has grants for: none");
+    assert_int_equal(
+        FUNCTIONS.open(cast.access, WEIR_STR("no"), WEIR_GUEST_USE_TOPIC, &index, &err),
+        WEIR_NOT_FOUND);
+    struct weir_value value;
+    assert_int_equal(FUNCTIONS.get(cast.access, 0, WEIR_STR("k"), 10, &value, &err), WEIR_DENIED);
+    assert_int_equal(FUNCTIONS.set(cast.access, 0, WEIR_STR("k"), WEIR_STR("v"), &err),
+                     WEIR_DENIED);
+    assert_int_equal(FUNCTIONS.remove(cast.access, 0, WEIR_STR("k"), &err), WEIR_DENIED);
+    assert_int_equal(FUNCTIONS.update(cast.access, 0, WEIR_STR("k"), 10, NULL, &err), WEIR_DENIED);
+    assert_int_equal(FUNCTIONS.list(cast.access, 0, WEIR_STR(""), NULL, NULL, &err), WEIR_DENIED);
+    const struct weir_event_fields event = {.subject = {true, WEIR_STR("k")}};
+    assert_int_equal(FUNCTIONS.publish(cast.access, 0, NULL, &event, &err), WEIR_DENIED);
+    assert_int_equal(weir_access_refused(cast.access), 7);
+    end(&cast);
+}
+
+static void what_a_source_cannot_do_is_unsupported(void **state) {
+    (void)state;
+    struct weir_grant grants[] = {{.resource = (char[]){"store"}, .verbs = WEIR_VERBS_ALL}};
+    struct cast cast;
+    struct weir_error err;
+    struct weir_value value;
+    begin(&cast, grants, COUNT_OF(grants)); // whose source can be watched, and no more
+    assert_int_equal(FUNCTIONS.get(cast.access, 0, WEIR_STR("k"), 10, &value, &err),
+                     WEIR_UNSUPPORTED);
+    assert_message_has(&err, "resource store");
+    assert_int_equal(FUNCTIONS.update(cast.access, 0, WEIR_STR("k"), 10, NULL, &err),
+                     WEIR_UNSUPPORTED);
+    assert_int_equal(FUNCTIONS.list(cast.access, 0, WEIR_STR(""), NULL, NULL, &err),
+                     WEIR_UNSUPPORTED);
+    end(&cast);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_grant_is_for_its_verbs_and_keys),
+        cmocka_unit_test(without_grants_all_is_denied),
+        cmocka_unit_test(what_a_source_cannot_do_is_unsupported),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
