@@ -510,6 +510,8 @@ void weir_annex_destroy(struct weir_annex *annex) {
 // The handler that is exported by that name, whole: "INTERFACE#NAME", or "NAME".
 static struct weir_handler *find_handler(struct weir_guest *guest,
                                          const struct weir_outline_handler *found) {
+    enum weir_handler_kind kind =
+        found->may_reject ? WEIR_HANDLER_KIND_OR_REJECT : WEIR_HANDLER_KIND_EVENT;
     for (uint32_t i = 0; i < guest->handler_count; i++) {
         struct weir_handler *handler = &guest->handlers[i];
         struct weir_str export = weir_str_of(handler->export), interface = found->interface;
@@ -520,10 +522,7 @@ static struct weir_handler *find_handler(struct weir_guest *guest,
             export.data += is_of_it ? interface.size + 1 : 0;
             export.size -= is_of_it ? interface.size + 1 : 0;
         }
-        bool may_reject = handler->kind == WEIR_HANDLER_KIND_OR_REJECT;
-        bool is_events = handler->kind <= WEIR_HANDLER_KIND_OR_REJECT;
-        if (is_of_it && is_events && weir_str_equal(export, found->name) &&
-            may_reject == found->may_reject) {
+        if (is_of_it && weir_str_equal(export, found->name) && handler->kind == kind) {
             return handler;
         }
     }
@@ -538,17 +537,18 @@ static weir_status find_export(const struct weir_guest *guest, const char *name,
 }
 
 const char *weir_guest_dear_bodies(const struct weir_guest *guest) {
-    bool is_dear = false;
     for (uint32_t i = 0; i < guest->handler_count && !guest->is_in_core_lane; i++) {
         const struct weir_handler *handler = &guest->handlers[i];
-        bool is_events = handler->kind <= WEIR_HANDLER_KIND_OR_REJECT;
-        is_dear = is_dear || (is_events && !handler->is_by_annex);
+        if (handler->kind == WEIR_HANDLER_KIND_ON_SET) {
+            return "a watcher of wasi:keyvalue takes its value as a list of bytes";
+        }
+        if (handler->kind <= WEIR_HANDLER_KIND_OR_REJECT && !handler->is_by_annex) {
+            return guest->annex_reason[0]
+                       ? guest->annex_reason
+                       : "some handler of it is made in another way than the others";
+        }
     }
-    if (!is_dear) {
-        return NULL;
-    }
-    return guest->annex_reason[0] ? guest->annex_reason
-                                  : "some handler of it is made in another way than the others";
+    return NULL;
 }
 
 weir_status weir_annex_use(struct weir_guest *guest, const struct weir_annex *annex,
