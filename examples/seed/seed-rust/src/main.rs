@@ -3,23 +3,9 @@
 //! changes; the handler says what it got and returns it. The two run in different instances of this
 //! module.
 use anyhow::Result;
-use exports::weir::reactive::event_handler::{Event, Guest};
-use weir::reactive::events::Events;
-use weir::reactive::resources::{open, watch};
-use weir::reactive::types::Payload;
-
-wit_bindgen::generate!({
-    path: "../../../wit",
-    inline: "
-        package example:seed;
-        world seed {
-            import weir:reactive/resources@0.1.0;
-            import weir:reactive/events@0.1.0;
-            export weir:reactive/event-handler@0.1.0;
-        }
-    ",
-    generate_all,
-});
+use weir::event_handler::{self, Event};
+use weir::events::Events;
+use weir::resources::{open, watch};
 
 fn main() -> Result<()> {
     let rd = open("my-container")?;
@@ -32,15 +18,13 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-struct EventHandler;
+pub struct EventHandler {}
 
-impl Guest for EventHandler {
-    fn handle_event(event: Event) -> Result<Option<Event>, String> {
+impl event_handler::EventHandler for EventHandler {
+    fn handle_event(event: Event) -> weir::Result<Option<Event>> {
         println!("source: {}", event.source);
         println!("type:   {}", event.ty);
-        if let Some(Payload::Text(text)) = &event.data {
-            println!("data:   {}", text.trim_end());
-        }
+        println!("data:   {}", event.text()?.trim_end());
         println!(
             "this event {} has been handled",
             event.subject.as_deref().unwrap_or(&event.id)
@@ -49,4 +33,4 @@ impl Guest for EventHandler {
     }
 }
 
-export!(EventHandler);
+weir::export!(EventHandler);
