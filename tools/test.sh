@@ -13,7 +13,7 @@ readonly fuzz_memory_mib_max=2048
 readonly sdk_seconds_max=300
 # For one scenario, and for all of them together.
 readonly scenario_seconds_max=60
-readonly scenarios_seconds_max=900
+readonly scenarios_seconds_max=1200
 readonly scenario_processes=2
 
 readonly test_parts=(unit sdk fuzz scenario lint)
@@ -153,6 +153,8 @@ test_scenario_in() {
         WEIR_BIN="$root/$dir/weir" \
         WEIR_BUILD="$build" \
         WEIR_GUESTS_DIR="$root/build/guests" \
+        WEIR_CACHE="$cache" CARGO="$cargo" RUSTC="$rustc" WEIR_RUST_SYSROOT="$rust_sysroot" \
+        WEIR_COMPONENTIZE_JS="$componentize_js" WEIR_COMPONENTIZE_PY="$componentize_py" \
         timeout --kill-after=10 "$scenarios_seconds_max" \
         "$venv/bin/python" -m pytest -c tests/scenario/pytest.ini --rootdir tests/scenario \
         -n "$scenario_processes" --timeout "$scenario_seconds_max" -q "$@" \

@@ -15,6 +15,49 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+static const char new_help[] =
+    "Usage: weir new NAME --lang c|rust|js|python\n"
+    "\n"
+    "Makes the folder NAME with a project: a handler, its test, a weir.yaml, and all of\n"
+    "weir that they need. It is built, tested and run as it is. NAME must not be there, or\n"
+    "be an empty folder.\n"
+    "\n"
+    "Options:\n"
+    "  -l, --lang LANGUAGE             the handler's language: c, rust, js or python\n";
+
+static const char build_help[] =
+    "Usage: weir build [DIR]\n"
+    "\n"
+    "Builds the guest of the project in DIR (default: .) with the tools of its language,\n"
+    "which is told by Cargo.toml (Rust), package.json (JavaScript), pyproject.toml\n"
+    "(Python), or else src/*.c (C), and puts it where weir.yaml looks for its first\n"
+    "guest. Says what it made, or which tool is missing and how to get it.\n"
+    "\n"
+    "Environment:\n"
+    "  WASI_SDK_PATH                   C: a wasi-sdk, in place of the system's clang\n"
+    "  CARGO, RUSTC                    Rust: other ones than in PATH\n"
+    "  WEIR_RUST_SYSROOT               Rust: a folder with the target's standard library\n"
+    "  WEIR_COMPONENTIZE_JS            JavaScript: a folder with node and the SDK's packages\n"
+    "                                  in node_modules, in place of installing them\n"
+    "  WEIR_COMPONENTIZE_PY            Python: a virtual environment with componentize-py,\n"
+    "                                  in place of the project's .venv\n";
+
+static const char test_help[] =
+    "Usage: weir test [DIR] [FILE...]\n"
+    "\n"
+    "Tests the handlers of the project in DIR (default: .), without any server: gives them\n"
+    "the events of each FILE (default: DIR/tests/*.yaml, *.yml, *.json) and compares what\n"
+    "they answer and what they leave in resources, which are empty folders here. Prints a\n"
+    "line for each test, and what differs. Exit status 1 where a test failed.\n";
+
+static const char dev_help[] =
+    "Usage: weir dev [DIR]\n"
+    "\n"
+    "Builds and runs the project in DIR (default: .), watches its sources, and when one\n"
+    "changes builds again and swaps the guest in. Where that fails, the old guest goes on.\n"
+    "A change of weir.yaml starts weir anew. Ends on SIGINT or SIGTERM, with all it\n"
+    "started.\n";
+
 static const char run_help[] =
     "Usage: weir run FILE.yaml [OPTION...]\n"
     "       weir run GUEST.wasm --resource NAME=KIND:VALUE [OPTION...]\n"
@@ -170,6 +213,30 @@ static const char version_help[] = "Usage: weir version\n"
                                    "Prints the versions of weir and of its WebAssembly engine.\n";
 
 const struct weir_command weir_commands[] = {
+    {
+        .name = "new",
+        .summary = "make a project: a handler, its test, a weir.yaml",
+        .help = new_help,
+        .run = weir_command_new,
+    },
+    {
+        .name = "build",
+        .summary = "build a project's guest with its language's tools",
+        .help = build_help,
+        .run = weir_command_build,
+    },
+    {
+        .name = "test",
+        .summary = "test a project's handlers, without any server",
+        .help = test_help,
+        .run = weir_command_test,
+    },
+    {
+        .name = "dev",
+        .summary = "build and run a project, again at each change",
+        .help = dev_help,
+        .run = weir_command_dev,
+    },
     {
         .name = "run",
         .summary = "run guests as a configuration says, or one guest",

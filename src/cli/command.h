@@ -40,6 +40,10 @@ struct weir_command {
 extern const struct weir_command weir_commands[];
 const struct weir_command *weir_command_find(const char *name);
 
+int weir_command_new(const struct weir_cli *cli, int argc, char **argv);
+int weir_command_build(const struct weir_cli *cli, int argc, char **argv);
+int weir_command_test(const struct weir_cli *cli, int argc, char **argv);
+int weir_command_dev(const struct weir_cli *cli, int argc, char **argv);
 int weir_command_run(const struct weir_cli *cli, int argc, char **argv);
 int weir_command_kv(const struct weir_cli *cli, int argc, char **argv);
 int weir_command_status(const struct weir_cli *cli, int argc, char **argv);

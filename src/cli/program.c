@@ -96,6 +96,9 @@ static bool print_line(void *context, const char *guest, struct weir_str line) {
 static weir_status publish(void *context, const struct weir_access_publication *publication,
                            struct weir_error *err) {
     const struct weir_program_host *host = context;
+    if (host->publish) {
+        return host->publish(host->publish_context, publication, err);
+    }
     const struct weir_send_args args = {.guest = publication->guest,
                                         .resource = publication->resource,
                                         .event = publication->event,

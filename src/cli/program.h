@@ -13,6 +13,7 @@
 
 #include <stddef.h>
 
+struct weir_access_publication;
 struct weir_engine;
 struct weir_guest;
 struct weir_log;
@@ -29,14 +30,18 @@ struct weir_program_host {
     struct weir_log *log;   // may be NULL
     struct weir_flow *flow; // by which they publish; NULL: they cannot, or it is not there yet
     struct weir_http_client *http; // by which they ask others; NULL: they cannot
+    // In place of the flow, for who has none; NULL: the flow.
+    weir_status (*publish)(void *context, const struct weir_access_publication *publication,
+                           struct weir_error *err);
+    void *publish_context;
 };
 
 // Compiles one guest of the configuration, with its grants. It reaches no resource before
 // weir_program_bind.
 weir_status weir_program_guest(struct weir_engine *engine, const struct weir_config *config,
                                const struct weir_guest_config *guest_config,
-                               const struct weir_program_host *output,
-                               struct weir_guest **ret_guest, struct weir_error *err);
+                               const struct weir_program_host *host, struct weir_guest **ret_guest,
+                               struct weir_error *err);
 // What it may reach; as long as the guest.
 struct weir_access *weir_program_access(const struct weir_guest *guest);
 // Tells a guest which resources there are, before it is called. They must outlive it.

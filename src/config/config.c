@@ -7,14 +7,12 @@
 
 #include "base/nearest.h"
 #include "base/show.h"
+#include "config/document.h"
 #include "config/tables.h"
 #include "provider/provider.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 // ---- problems ----
@@ -171,62 +169,13 @@ const struct weir_guest_config *weir_config_guest(const struct weir_config *conf
 
 // ---- reading a file ----
 
-static weir_status read_bytes(int fd, const char *path, char *buffer, size_t size, size_t *ret_size,
-                              struct weir_error *err) {
-    size_t filled = 0;
-    while (filled < size) {
-        ssize_t more = read(fd, buffer + filled, size - filled);
-        if (more < 0 && errno != EINTR) {
-            return weir_fail_errno(err, errno, "cannot read %s", path);
-        }
-        if (more == 0) {
-            break;
-        }
-        filled += more > 0 ? (size_t)more : 0;
-    }
-    *ret_size = filled;
-    return WEIR_OK;
-}
-
-// `ret_text` is to be freed. Only a regular file is read: a pipe could keep the reader waiting for
-// ever.
-static weir_status read_file(const char *path, char **ret_text, size_t *ret_size,
-                             struct weir_error *err) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0) {
-        return weir_fail_errno(err, errno, "cannot open %s", path);
-    }
-    weir_status status;
-    struct stat about;
-    char *text = NULL;
-    if (fstat(fd, &about) != 0) {
-        status = weir_fail_errno(err, errno, "cannot look at %s", path);
-    } else if (!S_ISREG(about.st_mode)) {
-        status = weir_fail(err, WEIR_INVALID, "%s is not a regular file", path);
-    } else if (about.st_size > WEIR_CONFIG_FILE_BYTES_MAX) {
-        status = weir_fail(err, WEIR_LIMIT, "%s has %lld bytes; a configuration has at most %d",
-                           path, (long long)about.st_size, WEIR_CONFIG_FILE_BYTES_MAX);
-    } else if (!(text = malloc((size_t)about.st_size + 1))) {
-        status = weir_fail_no_memory(err, path);
-    } else {
-        status = read_bytes(fd, path, text, (size_t)about.st_size, ret_size, err);
-    }
-    close(fd);
-    if (status != WEIR_OK) {
-        free(text);
-        return status;
-    }
-    *ret_text = text;
-    return WEIR_OK;
-}
-
 weir_status weir_config_read(const char *path, struct weir_config *ret_config,
                              struct weir_problems *problems, struct weir_error *err) {
     *ret_config = (struct weir_config){0};
     *problems = (struct weir_problems){.count = 0};
     char *text = NULL;
     size_t size = 0;
-    weir_status status = read_file(path, &text, &size, err);
+    weir_status status = weir_document_read(path, &text, &size, err);
     if (status != WEIR_OK) {
         return status;
     }

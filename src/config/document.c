@@ -15,7 +15,11 @@
 
 #include "base/show.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <yaml.h>
 
 enum {
@@ -278,7 +282,8 @@ static weir_status on_scalar(struct builder *builder, const yaml_event_t *event)
         return no_memory(builder);
     }
     node->text = (struct weir_str){.data = text, .size = event->data.scalar.length};
-    node->is_nothing = node->text.size == 0 && event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+    node->is_plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+    node->is_nothing = node->text.size == 0 && node->is_plain;
     const char *anchor = NULL;
     weir_status status = copy_anchor(builder, event->data.scalar.anchor, &anchor);
     if (status == WEIR_OK) {
@@ -401,4 +406,54 @@ weir_status weir_document_parse(struct weir_str text, struct weir_document *ret_
     weir_status status = build(builder);
     free(builder);
     return status;
+}
+
+// ---- files ----
+
+static weir_status read_bytes(int fd, const char *path, char *buffer, size_t size, size_t *ret_size,
+                              struct weir_error *err) {
+    size_t filled = 0;
+    while (filled < size) {
+        ssize_t more = read(fd, buffer + filled, size - filled);
+        if (more < 0 && errno != EINTR) {
+            return weir_fail_errno(err, errno, "cannot read %s", path);
+        }
+        if (more == 0) {
+            break;
+        }
+        filled += more > 0 ? (size_t)more : 0;
+    }
+    *ret_size = filled;
+    return WEIR_OK;
+}
+
+// Only a regular file is read: a pipe could keep the reader waiting for ever.
+weir_status weir_document_read(const char *path, char **ret_text, size_t *ret_size,
+                               struct weir_error *err) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0) {
+        return weir_fail_errno(err, errno, "cannot open %s", path);
+    }
+    weir_status status;
+    struct stat about;
+    char *text = NULL;
+    if (fstat(fd, &about) != 0) {
+        status = weir_fail_errno(err, errno, "cannot look at %s", path);
+    } else if (!S_ISREG(about.st_mode)) {
+        status = weir_fail(err, WEIR_INVALID, "%s is not a regular file", path);
+    } else if (about.st_size > WEIR_CONFIG_FILE_BYTES_MAX) {
+        status = weir_fail(err, WEIR_LIMIT, "%s has %lld bytes; at most %d are read", path,
+                           (long long)about.st_size, WEIR_CONFIG_FILE_BYTES_MAX);
+    } else if (!(text = malloc((size_t)about.st_size + 1))) {
+        status = weir_fail_no_memory(err, path);
+    } else {
+        status = read_bytes(fd, path, text, (size_t)about.st_size, ret_size, err);
+    }
+    close(fd);
+    if (status != WEIR_OK) {
+        free(text);
+        return status;
+    }
+    *ret_text = text;
+    return WEIR_OK;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Private to this room: a YAML text as a tree of nodes that know their place.
+// A YAML text as a tree of nodes that know their place: weir.yaml, and the tests of a project.
 #ifndef WEIR_CONFIG_DOCUMENT_H
 #define WEIR_CONFIG_DOCUMENT_H
 
@@ -28,6 +28,7 @@ struct weir_node {
     enum weir_node_kind kind;
     struct weir_place place;
     struct weir_str text; // of a scalar; terminated by a NUL beyond its size
+    bool is_plain;        // a scalar without quotes
     bool is_nothing;      // an empty scalar without quotes, as behind "key:"
     struct weir_entry *first;
     size_t count; // of entries
@@ -44,6 +45,11 @@ struct weir_document {
 weir_status weir_document_parse(struct weir_str text, struct weir_document *ret_document,
                                 struct weir_problems *problems, struct weir_error *err);
 void weir_document_finish(struct weir_document *document);
+
+// The bytes of a regular file of at most WEIR_CONFIG_FILE_BYTES_MAX, to be freed. WEIR_LIMIT,
+// WEIR_INVALID: no regular file, and what the file system says.
+weir_status weir_document_read(const char *path, char **ret_text, size_t *ret_size,
+                               struct weir_error *err);
 
 // Memory that lives as long as the document; NULL where there is none left.
 void *weir_document_allocate(struct weir_document *document, size_t size_bytes);

@@ -381,11 +381,11 @@ class Site:
         return self.start("run", guest_path(guest), "--resource", f"{resource}=file:store",
                           "--log-format", "json", "--log-level", "debug", *arguments, **options)
 
-    def command(self, *arguments, stdin=b"", env=None, status=0):
+    def command(self, *arguments, stdin=b"", env=None, status=0, deadline_s=DEADLINE_S):
         """Runs a command of weir to its end; its exit status has to be (one of) `status`."""
         done = subprocess.run([str(WEIR_BIN), *[str(argument) for argument in arguments]],
                               cwd=self.root, env=os.environ | (env or {}), input=stdin,
-                              capture_output=True, timeout=DEADLINE_S, check=False)
+                              capture_output=True, timeout=deadline_s, check=False)
         told = (f"weir {' '.join(str(argument) for argument in arguments)}: exit status "
                 f"{done.returncode}, not {status}\n{done.stdout.decode(errors='backslashreplace')}"
                 f"\n{done.stderr.decode(errors='backslashreplace')}")

@@ -7,8 +7,8 @@ import pytest
 
 from harness import SOURCE
 
-COMMANDS = ["run", "status", "tail", "dlq", "replay", "state", "kv", "check", "inspect",
-            "help", "version"]
+COMMANDS = ["new", "build", "test", "dev", "run", "status", "tail", "dlq", "replay", "state", "kv",
+            "check", "inspect", "help", "version"]
 
 
 def test_help_lists_the_commands(site):

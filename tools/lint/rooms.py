@@ -33,9 +33,11 @@ ROOMS = {
     "flow": ["base", "event", "observe", "config", "guest", "provider", "access", "state"],
     # Asks the flow and is asked by the commands; nothing that flows knows of it.
     "control": ["base", "event", "observe", "flow", "state"],
+    # Projects: their templates, tools and tests. What they run is wired by the commands.
+    "project": ["base", "event", "config", "provider", "guest"],
     # The commands wire everything, and nothing includes them.
     "cli": ["base", "event", "observe", "config", "guest", "provider", "provider/file", "access",
-            "http", "flow", "state", "control"],
+            "http", "flow", "state", "control", "project"],
 }
 
 # Foreign headers, and the folders (of the whole tree) that may include them.
@@ -46,8 +48,8 @@ FOREIGN = {
     r"yaml\.h": ["src/config"],
     r"sqlite3\.h": ["src/state", "tests/unit/state", "bench"],
     r"jansson\.h": ["src/event", "src/observe", "src/state", "src/control", "src/cli",
-                      "tests/unit/control"],
-    r"sys/(inotify|fanotify)\.h": ["src/provider/file", "bench", "tests"],
+                      "src/project", "tests/unit/control"],
+    r"sys/(inotify|fanotify)\.h": ["src/provider/file", "src/project", "bench", "tests"],
     r"linux/openat2\.h": ["src/provider/file"],
 }
 PLACES = ["src", "bench", "tests/unit", "tests/contract", "tests/fuzz"]

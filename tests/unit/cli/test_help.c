@@ -113,9 +113,22 @@ static void every_command_has_help(void **state) {
         assert_true(command->summary[0] && command->run);
         count++;
     }
-    assert_int_equal(count, 11);
+    assert_int_equal(count, 15);
     assert_null(weir_command_find("nothing"));
     assert_null(weir_command_find(""));
+}
+
+static void the_page_of_projects_has_the_help_of_its_commands(void **state) {
+    (void)state;
+    static const char *const names[] = {"new", "build", "test", "dev"};
+    char *page = read_page("docs/projects.md");
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        const char *help = weir_command_find(names[i])->help;
+        if (!strstr(page, help)) {
+            fail_msg("docs/projects.md lacks the help of \"weir %s\":\n%s", names[i], help);
+        }
+    }
+    free(page);
 }
 
 int main(void) {
@@ -124,6 +137,7 @@ int main(void) {
         cmocka_unit_test(every_key_is_explained),
         cmocka_unit_test(every_provider_explains_its_options),
         cmocka_unit_test(every_command_has_help),
+        cmocka_unit_test(the_page_of_projects_has_the_help_of_its_commands),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
