@@ -12,8 +12,9 @@
 //
 // Prints one line a case, contender and round: "warm 4096 none weir 1234.5", which is instances
 // (warm: one is kept, fresh: one for each event), bytes of body, answer (none, or the event
-// returned, or none to a body that is binary), contender, nanoseconds for one event. ONLY is the
-// beginning of such a line: what does not begin so is left out, which is for profilers.
+// returned; or "binary" and "binary-event", the same with a body that is no text), contender,
+// nanoseconds for one event. ONLY is the beginning of such a line: what does not begin so is left
+// out, which is for profilers.
 //
 // Every call's verdict is looked at: a call that does not do its work ends the program.
 #include "base/clock.h"
@@ -52,12 +53,12 @@ struct benchmark {
     long rounds;
     int64_t batch_ns;
     const char *only;
-    const char *body; // BODY_BYTES_MAX characters
+    const char *text, *binary; // bodies of BODY_BYTES_MAX bytes
     struct contender contenders[4];
 };
 
-enum answer { ANSWER_NONE, ANSWER_EVENT, ANSWER_NONE_TO_BINARY };
-static const char *const answers[] = {"none", "event", "binary"};
+enum answer { ANSWER_NONE, ANSWER_EVENT, ANSWER_NONE_TO_BINARY, ANSWER_BINARY_EVENT };
+static const char *const answers[] = {"none", "event", "binary", "binary-event"};
 
 // weir as a contender: a guest that keeps its instance, and the same one that does not.
 struct weir {
@@ -137,10 +138,12 @@ static void weir_finish(struct weir *weir) {
 }
 
 // An event as the file provider makes one. The guest returns it if it has a subject.
-static struct weir_event_fields make_event(const char *body, size_t size, enum answer answer,
+static struct weir_event_fields make_event(const struct benchmark *benchmark, size_t size,
+                                           enum answer answer,
                                            const struct weir_attribute *revision) {
-    enum weir_payload_kind kind =
-        answer == ANSWER_NONE_TO_BINARY ? WEIR_PAYLOAD_BINARY : WEIR_PAYLOAD_TEXT;
+    bool is_binary = answer >= ANSWER_NONE_TO_BINARY;
+    enum weir_payload_kind kind = is_binary ? WEIR_PAYLOAD_BINARY : WEIR_PAYLOAD_TEXT;
+    const char *body = is_binary ? benchmark->binary : benchmark->text;
     return (struct weir_event_fields){
         .specversion = WEIR_STR("1.0"),
         .ty = WEIR_STR("dev.weir.keyvalue.set"),
@@ -148,7 +151,8 @@ static struct weir_event_fields make_event(const char *body, size_t size, enum a
         .id = WEIR_STR("0000000000000042"),
         .data = {.is_some = true, .value = {.kind = kind, .bytes = {.data = body, .size = size}}},
         .datacontenttype = {.is_some = true, .value = WEIR_STR("application/json")},
-        .subject = {.is_some = answer == ANSWER_EVENT, .value = WEIR_STR("my-key1")},
+        .subject = {.is_some = answer == ANSWER_EVENT || answer == ANSWER_BINARY_EVENT,
+                    .value = WEIR_STR("my-key1")},
         .time = {.is_some = true, .value = WEIR_STR("2026-11-22T14:00:00.000000Z")},
         .extensions = {.items = revision, .count = 1},
     };
@@ -190,7 +194,7 @@ static void run_case(const struct benchmark *benchmark, bool is_fresh, size_t si
                      enum answer answer) {
     const struct weir_attribute revision = {.name = WEIR_STR("revision"),
                                             .value = WEIR_STR("00000000000000000042")};
-    struct weir_event_fields event = make_event(benchmark->body, size, answer, &revision);
+    struct weir_event_fields event = make_event(benchmark, size, answer, &revision);
     enum { CONTENDERS = sizeof benchmark->contenders / sizeof benchmark->contenders[0] };
     char names[CONTENDERS][CASE_NAME_BYTES];
     long calls[CONTENDERS] = {0}; // 0: left out
@@ -216,7 +220,7 @@ static void run_case(const struct benchmark *benchmark, bool is_fresh, size_t si
 static void run_all(const struct benchmark *benchmark) {
     for (int is_fresh = 0; is_fresh <= 1; is_fresh++) {
         for (size_t i = 0; i < sizeof body_bytes / sizeof body_bytes[0]; i++) {
-            for (int answer = ANSWER_NONE; answer <= ANSWER_NONE_TO_BINARY; answer++) {
+            for (int answer = ANSWER_NONE; answer <= ANSWER_BINARY_EVENT; answer++) {
                 run_case(benchmark, is_fresh, body_bytes[i], (enum answer)answer);
             }
         }
@@ -235,6 +239,15 @@ static void pin(long cpu) {
     }
 }
 
+// What is compressed or encrypted looks like that.
+static void fill_with_noise(char *bytes, size_t size) {
+    uint32_t state = 1;
+    for (size_t i = 0; i < size; i++) {
+        state = state * 1664525 + 1013904223;
+        bytes[i] = (char)(state >> 24);
+    }
+}
+
 int main(int argument_count, char **arguments) {
     if (argument_count < 6) {
         fprintf(stderr, "usage: call GUEST.wasm GUEST.component.wasm CPU ROUNDS BATCH_MS [ONLY]\n");
@@ -249,9 +262,12 @@ int main(int argument_count, char **arguments) {
         .batch_ns = parse_argument(arguments[5], 1, BATCH_MS_MAX) * WEIR_NS_PER_MS,
         .only = argument_count > 6 ? arguments[6] : "",
     };
-    char *body = allocate_or_give_up(BODY_BYTES_MAX);
-    memset(body, 'x', BODY_BYTES_MAX);
-    benchmark.body = body;
+    char *text = allocate_or_give_up(BODY_BYTES_MAX);
+    memset(text, 'x', BODY_BYTES_MAX);
+    benchmark.text = text;
+    char *binary = allocate_or_give_up(BODY_BYTES_MAX);
+    fill_with_noise(binary, BODY_BYTES_MAX);
+    benchmark.binary = binary;
 
     struct weir_engine_config engine_config = {
         .stack_bytes = 1024 * 1024,
@@ -284,7 +300,8 @@ int main(int argument_count, char **arguments) {
     weir_finish(&in_component);
     weir_finish(&weir);
     weir_engine_destroy(engine);
-    free(body);
+    free(binary);
+    free(text);
     free(component);
     free(module);
     return 0;

@@ -44,6 +44,11 @@ static void print_guest(const char *path, const struct weir_guest *guest) {
            weir_show(weir_str_of(path), shown, sizeof shown), weir_guest_file_bytes(guest),
            weir_guest_hash(guest));
     printf("lane:     %s: %s\n", lane == WEIR_GUEST_LANE_CORE ? "core" : "component", reason);
+    const char *dear = weir_guest_dear_bodies(guest);
+    if (dear) {
+        printf("bodies:   those that are no text are dear: %s\n",
+               weir_show(weir_str_of(dear), shown, sizeof shown));
+    }
     print_handlers(guest);
     printf("main:     %s\n", main ? weir_show(weir_str_of(main), shown, sizeof shown) : "none");
     print_imports(guest);

@@ -16,6 +16,7 @@
 #include "guest/instance.h"
 
 #include "base/show.h"
+#include "guest/annex.h"
 #include "guest/compile.h"
 #include "guest/handlers.h"
 #include "guest/sections.h"
@@ -249,7 +250,7 @@ static weir_status inspect_exports(struct weir_guest *guest, const wasmtime_comp
     const wasm_engine_t *engine = guest->engine->components;
     size_t count = wasmtime_component_type_export_count(type, engine);
     weir_status status =
-        count <= EXPORTS_MAX
+        count <= EXPORTS_MAX + WEIR_ANNEX_EXPORTS_MAX
             ? WEIR_OK
             : weir_fail(err, WEIR_LIMIT, "it exports more than %d things", EXPORTS_MAX);
     for (size_t i = 0; status == WEIR_OK && i < count; i++) {
@@ -260,7 +261,9 @@ static weir_status inspect_exports(struct weir_guest *guest, const wasmtime_comp
             break;
         }
         wasmtime_component_extern_type(export, &item);
-        if (item.kind == WASMTIME_COMPONENT_ITEM_COMPONENT_FUNC) {
+        if (weir_str_has_prefix(name, WEIR_STR(WEIR_ANNEX_PREFIX))) {
+            // Nothing that the guest exports.
+        } else if (item.kind == WASMTIME_COMPONENT_ITEM_COMPONENT_FUNC) {
             status = inspect_function(guest, item.of.component_func, name, NULL, name, err);
         } else if (item.kind == WASMTIME_COMPONENT_ITEM_COMPONENT_INSTANCE) {
             status = inspect_interface(guest, item.of.component_instance, name, err);
@@ -417,22 +420,44 @@ static weir_status try_core_lane(struct weir_guest *guest, struct weir_str wasm,
     return WEIR_OK;
 }
 
-weir_status weir_component_load(struct weir_guest *guest, struct weir_str wasm,
-                                struct weir_error *err) {
-    guest->is_component = true;
-    weir_status status = weir_engine_want_components(guest->engine, err);
+static weir_status compile_with_annex(struct weir_guest *guest, struct weir_str wasm,
+                                      struct weir_annex **ret_annex, struct weir_error *err) {
+    weir_status status = weir_annex_make(wasm, ret_annex, err);
     if (status != WEIR_OK) {
         return status;
     }
-    status = weir_compile_component(guest->engine, wasm, &guest->component, err);
-    if (status != WEIR_OK) {
-        return status;
+    struct weir_str whole = {.data = (*ret_annex)->bytes, .size = (*ret_annex)->size};
+    return weir_compile_component(guest->engine, whole, &guest->component, err);
+}
+
+// Compiles it with what annex.h adds; as it is, where that cannot be added, or the engine refuses
+// the whole: of the component alone it says better what is wrong. *ret_annex is NULL then.
+static weir_status compile_component(struct weir_guest *guest, struct weir_str wasm,
+                                     struct weir_annex **ret_annex, struct weir_error *err) {
+    struct weir_error why = {.status = WEIR_OK};
+    weir_status status = compile_with_annex(guest, wasm, ret_annex, &why);
+    if (status == WEIR_UNSUPPORTED || status == WEIR_INVALID) {
+        snprintf(guest->annex_reason, sizeof guest->annex_reason, "%s", why.message);
+        weir_annex_destroy(*ret_annex);
+        *ret_annex = NULL;
+        return weir_compile_component(guest->engine, wasm, &guest->component, err);
     }
+    if (status != WEIR_OK && err) {
+        *err = why;
+    }
+    return status;
+}
+
+static weir_status load(struct weir_guest *guest, struct weir_str wasm,
+                        const struct weir_annex *annex, struct weir_error *err) {
     wasmtime_component_type_t *type = wasmtime_component_type(guest->component);
     if (!type) {
         return weir_fail_no_memory(err, "a component's type");
     }
-    status = inspect_exports(guest, type, err);
+    weir_status status = inspect_exports(guest, type, err);
+    if (status == WEIR_OK && annex) {
+        status = weir_annex_use(guest, annex, err);
+    }
     if (status == WEIR_OK) {
         status = try_core_lane(guest, wasm, err);
     }
@@ -443,6 +468,21 @@ weir_status weir_component_load(struct weir_guest *guest, struct weir_str wasm,
     if (status == WEIR_OK && guest->is_in_core_lane) {
         weir_component_unload(guest); // it has said what it is
     }
+    return status;
+}
+
+weir_status weir_component_load(struct weir_guest *guest, struct weir_str wasm,
+                                struct weir_error *err) {
+    guest->is_component = true;
+    struct weir_annex *annex = NULL;
+    weir_status status = weir_engine_want_components(guest->engine, err);
+    if (status == WEIR_OK) {
+        status = compile_component(guest, wasm, &annex, err);
+    }
+    if (status == WEIR_OK) {
+        status = load(guest, wasm, annex, err);
+    }
+    weir_annex_destroy(annex);
     return status;
 }
 
@@ -458,6 +498,7 @@ void weir_component_unload(struct weir_guest *guest) {
         delete_index(&guest->handlers[i].index);
     }
     delete_index(&guest->main_index);
+    weir_annex_forget(guest);
     if (guest->component_linker) {
         wasmtime_component_linker_delete(guest->component_linker);
     }
@@ -553,10 +594,17 @@ weir_status weir_component_handle(struct weir_instance *instance, uint32_t handl
     const struct weir_handler_type *type = &weir_handler_types[kind];
     struct weir_values values;
     weir_values_begin(&values, instance, instance->guest->args.event_bytes, "bounds.event");
+    values.is_by_annex = instance->guest->handlers[handler].is_by_annex;
     wasmtime_component_val_t passed[PARAMS_MAX], returned = {.kind = WASMTIME_COMPONENT_BOOL};
     weir_status status = bind_handler(instance, handler, err);
     if (status == WEIR_OK) {
         status = pass(&values, type, params, passed, err);
+    }
+    if (status == WEIR_OK && values.high.size > 0) {
+        status = weir_annex_give(instance, values.high, err);
+        if (status != WEIR_OK) {
+            weir_error_prefix(err, status, "the event's body");
+        }
     }
     if (status == WEIR_OK) {
         wasmtime_error_t *error =

@@ -16,10 +16,10 @@
 enum { WEIR_STORE_INSTANCES_MAX = 2 };
 
 // Of one component's instance. It is made of several core instances (of Python dozens), which share
-// one memory; bounds.memory holds for each memory.
+// one memory, and maybe a second one; annex.h adds another. bounds.memory holds for each memory.
 enum {
     WEIR_COMPONENT_INSTANCES_MAX = 128,
-    WEIR_COMPONENT_MEMORIES_MAX = 2,
+    WEIR_COMPONENT_MEMORIES_MAX = 3,
     WEIR_COMPONENT_TABLES_MAX = 16,
     WEIR_COMPONENT_TABLE_ELEMENTS_MAX = 64 * 1024, // of each table
 };

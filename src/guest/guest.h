@@ -230,6 +230,10 @@ void *weir_guest_access_context(const struct weir_guest *guest);
 // "it is a core module". As long as the guest.
 enum weir_guest_lane weir_guest_lane(const struct weir_guest *guest, const char **ret_reason);
 
+// Why a body that is no text is dear to some handler of it (annex.h), in a sentence's end; NULL: it
+// is to none. As long as the guest.
+const char *weir_guest_dear_bodies(const struct weir_guest *guest);
+
 // What a person wants to know of a guest: the size of its file, and, by number from 0, what it
 // imports in its lane: "wasi:io/poll@0.2.3", "wasi_snapshot_preview1". As long as the guest.
 uint64_t weir_guest_file_bytes(const struct weir_guest *guest);

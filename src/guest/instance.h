@@ -9,6 +9,7 @@
 #include "guest/guest.h"
 #include "guest/handles.h"
 #include "guest/print.h"
+#include "guest/spare.h"
 
 #include <wasmtime.h>
 #include <wasmtime/component.h>
@@ -35,6 +36,7 @@ struct weir_handler {
     char *export; // as a module calls it: "weir:reactive/event-handler@0.1.0#handle-event"
     char *post;   // core lane: the export to call after the result was read; NULL: none
     wasmtime_component_export_index_t *index; // component lane
+    bool is_by_annex;                         // component lane: called by way of annex.h
     enum weir_handler_kind kind;
     // WEIR_HANDLER_KIND_WATCHER: those that are called in its place.
     uint32_t on_set, on_delete;
@@ -69,6 +71,9 @@ struct weir_guest {
     wasmtime_component_t *component;
     wasmtime_component_linker_t *component_linker;
     wasmtime_component_export_index_t *main_index;
+    wasmtime_component_export_index_t *annex_high, *annex_body; // see annex.h; NULL: none
+    char annex_reason[WEIR_LANE_REASON_BYTES];                  // why there is none
+    weir_spare_slot spare;                                      // for bytes in two planes
     // Both.
     struct weir_handler *handlers;
     uint32_t handler_count;

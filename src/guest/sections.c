@@ -4,109 +4,33 @@
 #include "guest/sections.h"
 
 #include "base/show.h"
+#include "guest/reader.h"
 
-#include <stdint.h>
+enum { NESTING_MAX = 16 }; // components within components
 
-enum {
-    HEADER_BYTES = 8,
-    NESTING_MAX = 16,  // components within components
-    LEB_BYTES_MAX = 5, // of a 32-bit number
-};
-
-// Of a component.
-enum { SECTION_CUSTOM = 0, SECTION_CORE_MODULE = 1, SECTION_COMPONENT = 4 };
 // Of a core module.
-enum { SECTION_IMPORT = 2 };
+enum { SECTION_OF_MODULE_IMPORT = 2 };
 enum { IMPORT_FUNCTION = 0 };
 // Of the custom section "component-name".
 enum { NAMES_OF_SORT = 1, SORT_CORE = 0, CORE_SORT_MODULE = 0x11 };
 
-static const char component_header[HEADER_BYTES] = {0, 'a', 's', 'm', 0x0d, 0, 1, 0};
-static const char module_header[HEADER_BYTES] = {0, 'a', 's', 'm', 1, 0, 0, 0};
+static const char component_header[WEIR_HEADER_BYTES] = {0, 'a', 's', 'm', 0x0d, 0, 1, 0};
+static const char module_header[WEIR_HEADER_BYTES] = {0, 'a', 's', 'm', 1, 0, 0, 0};
 
-static bool begins_with(struct weir_str bytes, const char header[HEADER_BYTES]) {
-    return bytes.size >= HEADER_BYTES && memcmp(bytes.data, header, HEADER_BYTES) == 0;
+static bool begins_with(struct weir_str bytes, const char header[WEIR_HEADER_BYTES]) {
+    return bytes.size >= WEIR_HEADER_BYTES && memcmp(bytes.data, header, WEIR_HEADER_BYTES) == 0;
 }
 
 bool weir_sections_is_component(struct weir_str wasm) {
     return begins_with(wasm, component_header);
 }
 
-// What is left to be read.
-struct reader {
-    const unsigned char *next, *end;
-    bool is_broken; // more was asked for than there is
-};
-
-static struct reader reader_of(struct weir_str bytes) {
-    const unsigned char *start = (const unsigned char *)bytes.data;
-    return (struct reader){.next = start, .end = start + bytes.size};
-}
-
-static size_t bytes_left(const struct reader *reader) {
-    return (size_t)(reader->end - reader->next);
-}
-
-static unsigned read_byte(struct reader *reader) {
-    if (reader->next == reader->end) {
-        reader->is_broken = true;
-        return 0;
-    }
-    return *reader->next++;
-}
-
-static uint32_t read_u32(struct reader *reader) {
-    uint32_t value = 0;
-    for (unsigned i = 0; i < LEB_BYTES_MAX; i++) {
-        unsigned byte = read_byte(reader);
-        value |= (uint32_t)(byte & 0x7F) << (7 * i);
-        if ((byte & 0x80) == 0) {
-            return value;
-        }
-    }
-    reader->is_broken = true;
-    return 0;
-}
-
-static struct weir_str read_bytes(struct reader *reader, size_t size) {
-    if (size > bytes_left(reader)) {
-        reader->is_broken = true;
-        reader->next = reader->end;
-        return (struct weir_str){0};
-    }
-    struct weir_str bytes = {.data = (const char *)reader->next, .size = size};
-    reader->next += size;
-    return bytes;
-}
-
-static struct weir_str read_text(struct reader *reader) {
-    uint32_t size = read_u32(reader);
-    return read_bytes(reader, size);
-}
-
-// The next section; false where there is no further one, or the file is broken.
-static bool read_section(struct reader *reader, unsigned *ret_number,
-                         struct weir_str *ret_content) {
-    if (bytes_left(reader) == 0) {
-        return false;
-    }
-    *ret_number = read_byte(reader);
-    *ret_content = read_text(reader);
-    return !reader->is_broken;
-}
-
-static struct reader sections_of(struct weir_str wasm) {
-    struct reader reader = reader_of(wasm);
-    read_bytes(&reader, HEADER_BYTES);
-    return reader;
-}
-
 // A component's name for its core module of that index; empty where it has none.
-static struct weir_str find_name(struct reader names, uint32_t wanted) {
-    uint32_t count = read_u32(&names);
+static struct weir_str find_name(struct weir_reader names, uint32_t wanted) {
+    uint32_t count = weir_read_u32(&names);
     for (uint32_t i = 0; i < count && !names.is_broken; i++) {
-        uint32_t index = read_u32(&names);
-        struct weir_str name = read_text(&names);
+        uint32_t index = weir_read_u32(&names);
+        struct weir_str name = weir_read_text(&names);
         if (index == wanted && !names.is_broken) {
             return name;
         }
@@ -115,19 +39,19 @@ static struct weir_str find_name(struct reader names, uint32_t wanted) {
 }
 
 static struct weir_str module_name(struct weir_str component, uint32_t index) {
-    struct reader sections = sections_of(component);
+    struct weir_reader sections = weir_sections_of(component);
     unsigned number;
     struct weir_str content, part;
-    while (read_section(&sections, &number, &content)) {
-        struct reader custom = reader_of(content);
-        if (number != SECTION_CUSTOM ||
-            !weir_str_equal(read_text(&custom), WEIR_STR("component-name"))) {
+    while (weir_read_section(&sections, &number, &content)) {
+        struct weir_reader custom = weir_reader_of(content);
+        if (number != WEIR_SECTION_CUSTOM ||
+            !weir_str_equal(weir_read_text(&custom), WEIR_STR("component-name"))) {
             continue;
         }
-        while (read_section(&custom, &number, &part)) {
-            struct reader names = reader_of(part);
-            if (number == NAMES_OF_SORT && read_byte(&names) == SORT_CORE &&
-                read_byte(&names) == CORE_SORT_MODULE) {
+        while (weir_read_section(&custom, &number, &part)) {
+            struct weir_reader names = weir_reader_of(part);
+            if (number == NAMES_OF_SORT && weir_read_byte(&names) == SORT_CORE &&
+                weir_read_byte(&names) == CORE_SORT_MODULE) {
                 return find_name(names, index);
             }
         }
@@ -149,18 +73,18 @@ static weir_status refuse_file(struct weir_error *err) {
 static weir_status check_imports(struct weir_str content,
                                  bool (*is_given)(struct weir_str module, struct weir_str name),
                                  struct weir_error *err) {
-    struct reader reader = reader_of(content);
-    uint32_t count = read_u32(&reader);
+    struct weir_reader reader = weir_reader_of(content);
+    uint32_t count = weir_read_u32(&reader);
     for (uint32_t i = 0; i < count; i++) {
-        struct weir_str module = read_text(&reader), name = read_text(&reader);
-        unsigned kind = read_byte(&reader);
+        struct weir_str module = weir_read_text(&reader), name = weir_read_text(&reader);
+        unsigned kind = weir_read_byte(&reader);
         if (reader.is_broken) {
             return refuse_file(err);
         }
         if (kind != IMPORT_FUNCTION) {
             return refuse(err, "its main module imports what is no function from", module);
         }
-        read_u32(&reader); // its type
+        weir_read_u32(&reader); // its type
         if (!is_given(module, name)) {
             return refuse(err, "its main module imports from", module);
         }
@@ -171,12 +95,12 @@ static weir_status check_imports(struct weir_str content,
 static weir_status check_main(struct weir_str module,
                               bool (*is_given)(struct weir_str module, struct weir_str name),
                               struct weir_error *err) {
-    struct reader sections = sections_of(module);
+    struct weir_reader sections = weir_sections_of(module);
     unsigned number;
     struct weir_str content;
-    while (read_section(&sections, &number, &content)) {
+    while (weir_read_section(&sections, &number, &content)) {
         weir_status status =
-            number == SECTION_IMPORT ? check_imports(content, is_given, err) : WEIR_OK;
+            number == SECTION_OF_MODULE_IMPORT ? check_imports(content, is_given, err) : WEIR_OK;
         if (status != WEIR_OK) {
             return status;
         }
@@ -197,21 +121,21 @@ static weir_status check_other(struct weir_str name, struct weir_error *err) {
 // Looks through a component and those in it, which may have types but no module.
 static weir_status search(struct weir_str component, unsigned depth, struct weir_str *main_module,
                           struct weir_error *err) {
-    struct reader sections = sections_of(component);
+    struct weir_reader sections = weir_sections_of(component);
     unsigned number;
     struct weir_str content;
     weir_status status = WEIR_OK;
     uint32_t modules = 0;
-    while (status == WEIR_OK && read_section(&sections, &number, &content)) {
-        if (number == SECTION_COMPONENT) {
+    while (status == WEIR_OK && weir_read_section(&sections, &number, &content)) {
+        if (number == WEIR_SECTION_COMPONENT) {
             status = depth < NESTING_MAX
                          ? search(content, depth + 1, main_module, err)
                          : weir_fail(err, WEIR_UNSUPPORTED, "its components are nested deeply");
-        } else if (number == SECTION_CORE_MODULE && depth > 0) {
+        } else if (number == WEIR_SECTION_CORE_MODULE && depth > 0) {
             status = weir_fail(err, WEIR_UNSUPPORTED, "it is made of several components");
-        } else if (number == SECTION_CORE_MODULE && modules++ > 0) {
+        } else if (number == WEIR_SECTION_CORE_MODULE && modules++ > 0) {
             status = check_other(module_name(component, modules - 1), err);
-        } else if (number == SECTION_CORE_MODULE) {
+        } else if (number == WEIR_SECTION_CORE_MODULE) {
             *main_module = content;
         }
     }

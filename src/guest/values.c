@@ -9,8 +9,10 @@
 // Any thread, one at a time.
 #include "guest/values.h"
 
+#include "guest/annex.h"
 #include "guest/canon.h"
 #include "guest/instance.h"
+#include "guest/planes.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -27,8 +29,11 @@ void weir_values_begin(struct weir_values *values, struct weir_instance *instanc
     values->bytes_max = bytes_max;
     values->bytes_bound = bytes_bound;
     values->bytes_left = 0;
+    values->is_by_annex = false;
+    values->high = (struct weir_str){0};
     values->is_engines = false;
     values->blocks = NULL;
+    values->spare = NULL;
     values->used = 0;
 }
 
@@ -37,6 +42,9 @@ void weir_values_end(struct weir_values *values) {
         struct block *block = values->blocks;
         values->blocks = block->next;
         free(block);
+    }
+    if (values->spare) {
+        weir_spare_give_back(&values->instance->guest->spare, &values->spare);
     }
     values->used = 0;
 }
@@ -154,6 +162,21 @@ static weir_status lower_payload(struct weir_values *values, const struct weir_w
     return WEIR_OK;
 }
 
+// By way of annex.h: what is short and no text is a list.
+static bool goes_as_list(struct weir_str bytes) {
+    return bytes.size <= WEIR_ANNEX_LIST_BYTES && weir_planes_has_high(bytes);
+}
+
+static const char *name_of_case(const struct weir_values *values,
+                                const struct weir_wit_field *chosen, const unsigned char *host) {
+    struct weir_str bytes;
+    if (!values->is_by_annex || !chosen->type || chosen->type->kind != WEIR_WIT_BYTES) {
+        return chosen->name;
+    }
+    memcpy(&bytes, host + chosen->host_offset, sizeof bytes);
+    return goes_as_list(bytes) ? WEIR_ANNEX_LIST : chosen->name;
+}
+
 static weir_status lower_case(struct weir_values *values, const struct weir_wit_type *type,
                               const unsigned char *host, wasmtime_component_val_t *ret_value,
                               struct weir_error *err) {
@@ -172,7 +195,8 @@ static weir_status lower_case(struct weir_values *values, const struct weir_wit_
         ret_value->of.result.val = payload;
     } else {
         ret_value->kind = WASMTIME_COMPONENT_VARIANT;
-        ret_value->of.variant.discriminant = name_of(values, weir_str_of(chosen->name));
+        ret_value->of.variant.discriminant =
+            name_of(values, weir_str_of(name_of_case(values, chosen, host)));
         ret_value->of.variant.val = payload;
     }
     return WEIR_OK;
@@ -276,11 +300,43 @@ static weir_status lower_list(struct weir_values *values, const struct weir_wit_
     return status;
 }
 
+// What one call passes is not looked at any more when its result is read, so both may lie there.
+static char *take_spare(struct weir_values *values, size_t size, struct weir_error *err) {
+    char *room = weir_spare_take(&values->instance->guest->spare, &values->spare, size);
+    if (!room) {
+        weir_fail_no_memory(err, "a value");
+    }
+    return room;
+}
+
+// Bytes as two texts. Those that are one already go as they are.
+static weir_status lower_planes(struct weir_values *values, struct weir_str bytes,
+                                wasmtime_component_val_t *ret_value, struct weir_error *err) {
+    ret_value->kind = WASMTIME_COMPONENT_STRING;
+    ret_value->of.string = name_of(values, bytes);
+    if (!weir_planes_has_high(bytes)) {
+        return WEIR_OK;
+    }
+    size_t high_size = weir_planes_high_size(bytes.size);
+    char *low = take_spare(values, bytes.size + high_size, err);
+    if (!low) {
+        return WEIR_NO_MEMORY;
+    }
+    char *high = low + bytes.size;
+    weir_planes_split(bytes, low, high);
+    ret_value->of.string.data = low;
+    values->high = (struct weir_str){.data = high, .size = high_size};
+    return WEIR_OK;
+}
+
 static weir_status lower_bytes(struct weir_values *values, const unsigned char *host,
                                wasmtime_component_val_t *ret_value, struct weir_error *err) {
     struct weir_str bytes;
     memcpy(&bytes, host, sizeof bytes);
     weir_status status = spend(values, bytes.size, err);
+    if (status == WEIR_OK && values->is_by_annex && !goes_as_list(bytes)) {
+        return lower_planes(values, bytes, ret_value, err);
+    }
     if (status == WEIR_OK && bytes.size > WEIR_VALUES_LIST_BYTES_MAX) {
         status = weir_fail(err, WEIR_LIMIT,
                            "a body of %zu bytes that is not text: the component lane passes at "
@@ -445,7 +501,10 @@ static weir_status lift_named(struct weir_values *values, const struct weir_wit_
                               unsigned char *ret_host, struct weir_error *err) {
     struct weir_str name = {.data = case_name->data, .size = case_name->size};
     for (uint32_t i = 0; i < type->field_count; i++) {
-        if (weir_str_equal(name, weir_str_of(type->fields[i].name))) {
+        const struct weir_wit_field *field = &type->fields[i];
+        bool is_bytes = values->is_by_annex && field->type && field->type->kind == WEIR_WIT_BYTES;
+        if (weir_str_equal(name, weir_str_of(field->name)) ||
+            (is_bytes && weir_str_equal(name, WEIR_STR(WEIR_ANNEX_LIST)))) {
             return lift_case(values, type, i, payload, ret_host, err);
         }
     }
@@ -488,6 +547,42 @@ static weir_status lift_bytes(struct weir_values *values, const wasmtime_compone
     struct weir_str view = {.data = (const char *)bytes, .size = list->size};
     memcpy(ret_host, &view, sizeof view);
     return WEIR_OK;
+}
+
+static weir_status join_planes(struct weir_values *values, struct weir_str packed,
+                               struct weir_str *ret_bytes, struct weir_error *err) {
+    size_t size;
+    if (!weir_planes_joined_size(packed.size, &size)) {
+        return weir_fail(err, WEIR_TRAPPED, "a body of %zu characters in two planes", packed.size);
+    }
+    weir_status status = spend(values, size, err);
+    char *bytes = status == WEIR_OK ? take_spare(values, size, err) : NULL;
+    if (!bytes) {
+        return status == WEIR_OK ? WEIR_NO_MEMORY : status;
+    }
+    weir_planes_join(packed, bytes);
+    *ret_bytes = (struct weir_str){.data = bytes, .size = size};
+    return WEIR_OK;
+}
+
+// A body that is shown as empty is to be taken, where it is not empty.
+static weir_status lift_planes(struct weir_values *values, const wasm_name_t *text,
+                               unsigned char *ret_host, struct weir_error *err) {
+    struct weir_str bytes = {.data = text->data, .size = text->size};
+    weir_status status = WEIR_OK;
+    if (text->size > 0) {
+        status = spend(values, text->size, err);
+    } else {
+        wasmtime_component_val_t packed;
+        status = weir_annex_take(values->instance, &packed, err);
+        if (status == WEIR_OK) {
+            struct weir_str view = {.data = packed.of.string.data, .size = packed.of.string.size};
+            status = join_planes(values, view, &bytes, err);
+        }
+        wasmtime_component_val_delete(&packed);
+    }
+    memcpy(ret_host, &bytes, sizeof bytes);
+    return status;
 }
 
 static weir_status lift_list(struct weir_values *values, const struct weir_wit_type *type,
@@ -540,7 +635,9 @@ static weir_status lift_handle(struct weir_values *values, const struct weir_wit
 static weir_status lift(struct weir_values *values, const struct weir_wit_type *type,
                         const wasmtime_component_val_t *value, unsigned char *ret_host,
                         struct weir_error *err) {
-    if (value->kind != kinds[type->kind]) {
+    bool is_planes = type->kind == WEIR_WIT_BYTES && values->is_by_annex &&
+                     value->kind == WASMTIME_COMPONENT_STRING;
+    if (!is_planes && value->kind != kinds[type->kind]) {
         return refuse_kind(value, err);
     }
     switch (type->kind) {
@@ -560,7 +657,8 @@ static weir_status lift(struct weir_values *values, const struct weir_wit_type *
     case WEIR_WIT_STRING:
         return lift_text(values, &value->of.string, ret_host, err);
     case WEIR_WIT_BYTES:
-        return lift_bytes(values, &value->of.list, ret_host, err);
+        return is_planes ? lift_planes(values, &value->of.string, ret_host, err)
+                         : lift_bytes(values, &value->of.list, ret_host, err);
     case WEIR_WIT_LIST:
         return lift_list(values, type, &value->of.list, ret_host, err);
     case WEIR_WIT_OWN:

@@ -20,6 +20,7 @@
 #include <wasmtime/component.h>
 
 struct weir_instance;
+struct weir_spare;
 
 enum {
     WEIR_VALUES_ROOM_BYTES = 4096, // enough for an event with some extensions
@@ -34,10 +35,15 @@ struct weir_values {
     uint64_t bytes_max;             // texts and lists of one value, in sum
     const char *bytes_bound;        // the configuration key of bytes_max, for messages
     uint64_t bytes_left;
+    // The value goes by way of annex.h: its list<u8> is a text of the low bits, and what was passed
+    // has its high bits here, if there are any.
+    bool is_by_annex;
+    struct weir_str high;
     // The engine frees what a function of the host answers, so that is made by the engine's own
     // functions; what is passed to the guest only has to live as long as the call, and lies here.
     bool is_engines;
-    void *blocks; // beyond the room: a list
+    void *blocks;             // beyond the room: a list
+    struct weir_spare *spare; // NULL until bytes are taken apart or put together
     size_t used;
     _Alignas(16) unsigned char room[WEIR_VALUES_ROOM_BYTES];
 };

@@ -2,6 +2,7 @@
 """Guests in JavaScript and Python, which are components: in the component lane, on WASI 0.2."""
 
 import json
+import random
 import re
 import signal
 
@@ -14,6 +15,7 @@ LANGUAGES = ["js", "python"]
 BOUNDS = {"memory": "1GiB", "time": "10s"}
 # Its first compilation, on a machine that tests other things meanwhile; later ones find the cache.
 COMPILED_S = 300
+MIB = 1024 * 1024
 
 
 def guest_of(name, language):
@@ -49,8 +51,13 @@ def test_the_seeds_program_runs(site, language):
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_byte_goes_there_and_back(site, language):
     """The event is returned as it came, and published to another directory."""
+    noise = random.Random(1).randbytes(16 * MIB)
+    sizes = [1, 6, 7, 8, 9, 55, 56, 57, 128, 129, 64 * 1024 - 1, 64 * 1024, 64 * 1024 + 1,
+             MIB, 8 * MIB, 16 * MIB]
     values = {"bytes": bytes(range(256)), "empty": b"", "text": "für alle".encode(),
               "large": b"0123456789abcdef" * (512 * 1024)}
+    # Of what is no text: its last byte begins a character, and nothing follows.
+    values |= {f"noise-{size}": noise[:size - 1] + b"\xff" for size in sizes}
     guest = guest_of("echo", language)
     weir = start(site, configuration(
         {guest: {"bounds": BOUNDS | {"event": "64MiB"}}},

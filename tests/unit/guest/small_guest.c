@@ -19,7 +19,7 @@ static const int trap_signals[] = {SIGSEGV, SIGILL, SIGFPE, SIGBUS};
 struct weir_engine *small_guest_engine(void) {
     if (!shared.engine) {
         const struct weir_engine_config config = {
-            .stack_bytes = 512 * 1024, .memory_bytes_max = 16 * 1024 * 1024, .instances_max = 64};
+            .stack_bytes = 512 * 1024, .memory_bytes_max = 128 * 1024 * 1024, .instances_max = 64};
         struct weir_error err;
         if (weir_engine_create(&config, &shared.engine, &err) != WEIR_OK) {
             fprintf(stderr, "%s\n", err.message);

@@ -33,9 +33,12 @@
     "(export $failure \"failure\" (type $failure'))"
 // A core module with a handler of that body, which returns ok(none) from the zeros at 1024, and the
 // functions that it imports.
-#define CORE(imports, body, with)                                                     \
-    "(core module $C (import \"m\" \"memory\" (memory 2)) " imports                   \
-    " (func (export \"handle\") (param i32) (result i32) " body " (i32.const 1024)))" \
+#define CORE(imports, body, with) CORE_FROM(imports) body CORE_TO(with)
+#define CORE_FROM(imports)                                          \
+    "(core module $C (import \"m\" \"memory\" (memory 2)) " imports \
+    " (func (export \"handle\") (param i32) (result i32) "
+#define CORE_TO(with)     \
+    " (i32.const 1024)))" \
     "(core instance $c (instantiate $C (with \"m\" (instance $m)) " with "))"
 #define LIFT                                                                                     \
     "(canon lift (core func $c \"handle\") (memory (core memory $m \"memory\")) (realloc (core " \
@@ -97,6 +100,112 @@ static void a_component_says_by_its_type_that_a_handler_may_reject(void **state)
     weir_guest_unref(guest);
 }
 
+// A returned event with a binary body, whose address and size are those; nothing else is in it.
+#define RETURN_BODY(address, size)                                                               \
+    "(i32.store (i32.const 1028) (i32.const 1)) (i32.store (i32.const 1064) (i32.const 1))"      \
+    "(i32.store (i32.const 1068) (i32.const 1)) (i32.store (i32.const 1072) (i32.const " address \
+    ")) (i32.store (i32.const 1076) (i32.const " size "))"
+
+static void a_returned_body_that_is_not_in_memory_ends_the_call(void **state) {
+    (void)state;
+    static const struct {
+        const char *body, *part;
+    } rows[] = {
+        {RETURN_BODY("-16", "64"), "list pointer/length out of bounds"},
+        {RETURN_BODY("0", "-1"), "list pointer/length out of bounds"},
+        {RETURN_BODY("0x1ffff", "2"), "list pointer/length out of bounds"},
+        {RETURN_BODY("0", "1") "(i32.store (i32.const 1068) (i32.const 2))", "discriminant"},
+        {RETURN_BODY("0", "1") "(i32.store (i32.const 1068) (i32.const 3))", "discriminant"},
+        {"(return (i32.const -8))", "out of bounds"},
+        {"(return (i32.const 0x1fffc))", "out of bounds"},
+        {"(return (i32.const 1025))", "not aligned"},
+        // What is in its bounds is taken, and the event that says nothing refused.
+        {RETURN_BODY("0", "0x20000"), "specversion"},
+        {"(i32.store8 (i32.const 0x1ffff) (i32.const 0x80))" RETURN_BODY("0", "0x20000"),
+         "specversion"},
+        {"(i32.store8 (i32.const 0x1ffff) (i32.const 0x80))" RETURN_BODY("0x1ffff", "1"),
+         "specversion"},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        char *text;
+        assert_true(asprintf(&text, "(component %s%s%s%s%s)", MEMORY EVENT, CORE_FROM(""),
+                             rows[i].body, CORE_TO(""), HANDLER("handle-event", "string")) > 0);
+        struct weir_guest *guest = load(text);
+        struct weir_verdict verdict = verdict_of(guest);
+        assert_int_equal(verdict.outcome, WEIR_BROKEN);
+        if (!strstr(verdict.error.message, rows[i].part)) {
+            fail_msg("%zu: %s", i, verdict.error.message);
+        }
+        weir_guest_unref(guest);
+        free(text);
+    }
+}
+
+// It looks for that in its post-return, and traps where it is not so.
+#define RETURN_AND_LOOK(size)                                                                   \
+    "(component " MEMORY EVENT CORE(                                                            \
+        "(func (export \"post\") (param i32)"                                                   \
+        "  (if (i32.ne (i32.load8_u (i32.const 1068)) (i32.const 1)) (then unreachable))"       \
+        "  (if (i32.ne (i32.load (i32.const 1072)) (i32.const 4096)) (then unreachable))"       \
+        "  (if (i32.ne (i32.load8_u (i32.const 4096)) (i32.const 0x80)) (then unreachable))"    \
+        "  (if (i32.ne (i32.load (i32.const 1076)) (i32.const " size ")) (then unreachable)))", \
+        "(i32.store8 (i32.const 4096) (i32.const 0x80))" RETURN_BODY("4096", size),             \
+        "") "(func $f (param \"ev\" $event) (result (result (option $event) (error string)))"   \
+            "  (canon lift (core func $c \"handle\") (memory (core memory $m \"memory\"))"      \
+            "    (realloc (core func $m \"realloc\")) (post-return (core func $c \"post\"))))"  \
+            "(export \"handle-event\" (func $f)))"
+
+static void what_a_guest_returned_is_as_it_was_when_it_is_given_back(void **state) {
+    (void)state;
+    static const char *const rows[] = {RETURN_AND_LOOK("1"), RETURN_AND_LOOK("128"),
+                                       RETURN_AND_LOOK("129"), RETURN_AND_LOOK("5000")};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct weir_guest *guest = load(rows[i]);
+        assert_null(weir_guest_dear_bodies(guest));
+        struct weir_verdict verdict = verdict_of(guest);
+        assert_message_has(&verdict.error, "specversion"); // the event that says nothing
+        weir_guest_unref(guest);
+    }
+}
+
+// Bodies that are no text go to them as they went before (annex.h).
+static void what_weir_cannot_add_to_runs_as_it_is(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *part; // NULL: weir adds to it
+    } rows[] = {
+        {GOOD, NULL},
+        {"(component (component $inner " MEMORY EVENT CORE("", "", "")
+             HANDLER("handle-event", "string") ") (instance $i (instantiate $inner))"
+                                               "(export \"my:own/handlers@1.0.0\" (instance $i)))",
+         "no handler of it is made in the component itself"},
+        {"(component " MEMORY EVENT CORE(
+             "", "",
+             "") "(func $f (param \"ev\" $event) (result (result (option $event) (error string)))"
+                 "  (canon lift (core func $c \"handle\") string-encoding=utf16"
+                 "    (memory (core memory $m \"memory\")) (realloc (core func $m \"realloc\"))))"
+                 "(export \"handle-event\" (func $f)))",
+         "no handler of it is made in the component itself"},
+        // Another function is taken for a handler, until the engine says that it is none.
+        {"(component " MEMORY EVENT CORE("", "", "")
+             HANDLER("handle-event", "string") "(type $failure' (variant (case \"no\" string)))"
+                                               "(export $failure \"failure\" (type $failure'))"
+                                               "(func $g (param \"ev\" $event) (result (result "
+                                               "(option $event) (error $failure)))" LIFT
+                                               ") (export \"other\" (func $g)))",
+         NULL},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct weir_guest *guest = load(rows[i].text);
+        const char *why = weir_guest_dear_bodies(guest);
+        if (!why != !rows[i].part || (why && !strstr(why, rows[i].part))) {
+            fail_msg("%zu: %s", i, why ? why : "nothing");
+        }
+        assert_int_equal(verdict_of(guest).outcome, WEIR_HANDLED);
+        weir_guest_unref(guest);
+    }
+}
+
 static void what_cannot_be_a_guest_is_refused_in_words(void **state) {
     (void)state;
     static const struct {
@@ -109,6 +218,13 @@ static void what_cannot_be_a_guest_is_refused_in_words(void **state) {
          "(func $f (param \"x\" u32) (result u32) (canon lift (core func $c \"f\")))"
          "(export \"handle-event\" (func $f)))",
          "\"handle-event\" is func(x: u32) -> u32"},
+        {"(component " MEMORY "(type $event' (record (field \"a\" string)))"
+         "(export $event \"event\" (type $event')) (core module $C (import \"m\" \"memory\" "
+         "(memory "
+         "2)) (func (export \"handle\") (param i32 i32) (result i32) (i32.const 1024)))"
+         "(core instance $c (instantiate $C (with \"m\" (instance $m))))" HANDLER("handle-event",
+                                                                                  "string") ")",
+         "\"handle-event\" is func(ev: a record) -> a result"},
         {"(component (core module $C (func (export \"f\"))) (core instance $c (instantiate $C))"
          "(func $f (canon lift (core func $c \"f\"))) (export \"run\" (func $f)))",
          "run as func(); it must be func() -> result<_, string>"},
@@ -268,6 +384,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_smallest_one_is_handled),
         cmocka_unit_test(a_component_says_by_its_type_that_a_handler_may_reject),
+        cmocka_unit_test(a_returned_body_that_is_not_in_memory_ends_the_call),
+        cmocka_unit_test(what_a_guest_returned_is_as_it_was_when_it_is_given_back),
+        cmocka_unit_test(what_weir_cannot_add_to_runs_as_it_is),
         cmocka_unit_test(what_cannot_be_a_guest_is_refused_in_words),
         cmocka_unit_test(a_lane_that_cannot_be_is_refused_with_the_reason),
         cmocka_unit_test(wasi_as_it_is_not_ends_the_call),
