@@ -21,18 +21,45 @@ static void print_handlers(const struct weir_guest *guest) {
     printf("%s\n", weir_guest_handler_count(guest) > 0 ? "" : " none");
 }
 
-// Which resources a main opens is known when it runs; that it may open some, from its imports.
 static void print_imports(const struct weir_guest *guest) {
     char shown[WEIR_SHOW_BYTES];
-    bool opens = false;
     printf("imports:%s\n", weir_guest_import_count(guest) > 0 ? "" : " nothing");
     for (uint32_t i = 0; i < weir_guest_import_count(guest); i++) {
         struct weir_str name = weir_str_of(weir_guest_import(guest, i));
-        opens = opens || weir_str_has_prefix(name, WEIR_STR("weir:reactive/resources@"));
         printf("  %s\n", weir_show(name, shown, sizeof shown));
     }
-    printf("grants: %s\n", opens ? "each resource that its main opens, by its name"
-                                 : "none beyond the resources of its subscriptions");
+}
+
+static bool imports(const struct weir_guest *guest, const char *prefix) {
+    for (uint32_t i = 0; i < weir_guest_import_count(guest); i++) {
+        if (weir_str_has_prefix(weir_str_of(weir_guest_import(guest, i)), weir_str_of(prefix))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// Which resources and hosts it asks for is known when it runs; that it may ask for some, from its
+// imports.
+static void print_grants(const struct weir_guest *guest) {
+    static const struct {
+        const char *prefix, *grant;
+    } rows[] = {
+        {"weir:reactive/resources@", "watch: each resource that its main opens"},
+        {"wasi:keyvalue/", "get, set, delete, list: each bucket that it uses, as far as it does"},
+        {"wasi:messaging/", "publish: each resource that it sends to"},
+        {"weir:http/", "hosts: each that it asks"},
+        {"wasi:config/", "config: what it is to be told"},
+    };
+    bool needs_some = false;
+    printf("grants:");
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (imports(guest, rows[i].prefix)) {
+            printf("\n  %s", rows[i].grant);
+            needs_some = true;
+        }
+    }
+    printf("%s\n", needs_some ? "" : " none beyond the resources of its subscriptions");
 }
 
 static void print_guest(const char *path, const struct weir_guest *guest) {
@@ -52,6 +79,7 @@ static void print_guest(const char *path, const struct weir_guest *guest) {
     print_handlers(guest);
     printf("main:     %s\n", main ? weir_show(weir_str_of(main), shown, sizeof shown) : "none");
     print_imports(guest);
+    print_grants(guest);
 }
 
 static int inspect(const struct weir_cli *cli, const char *path, struct weir_config *config) {
