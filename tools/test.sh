@@ -10,7 +10,7 @@ readonly fuzz_seconds_total=60
 readonly fuzz_input_seconds_max=10
 readonly fuzz_memory_mib_max=2048
 # For those of one SDK; the first time its dependencies are compiled.
-readonly sdk_seconds_max=300
+readonly sdk_seconds_max=900
 # For one scenario, and for all of them together.
 readonly scenario_seconds_max=60
 readonly scenarios_seconds_max=1200
@@ -70,9 +70,12 @@ test_unit_in() {
 
 # What of the SDKs needs no host, by the tools of their languages.
 test_sdk() {
+    local host
+    host=$("$rustc" -vV | sed -n 's/^host: //p')
+    # As the guests are built, so that what runs while it compiles is there already.
     sdk_case rust env CARGO_TARGET_DIR="$cache/guests-target" RUSTC="$rustc" \
         RUSTDOC="${rustc%rustc}rustdoc" \
-        "$cargo" test --locked --manifest-path sdk/rust/Cargo.toml
+        "$cargo" test --locked --release --target "$host" --manifest-path sdk/rust/Cargo.toml
     if [ -n "$componentize_js" ]; then
         sdk_case js "$componentize_js/node" --test sdk/js/test/pure.test.mjs
         sdk_case js-types "$componentize_js/node" "$componentize_js/node_modules/typescript/lib/tsc.js" \
