@@ -13,7 +13,7 @@ readonly fuzz_memory_mib_max=2048
 readonly sdk_seconds_max=900
 # For one scenario, and for all of them together.
 readonly scenario_seconds_max=60
-readonly scenarios_seconds_max=1200
+readonly scenarios_seconds_max=2400
 readonly scenario_processes=2
 
 readonly test_parts=(unit sdk fuzz scenario lint)
