@@ -9,6 +9,9 @@ import pytest
 
 from harness import DEADLINE_S, GUESTS_DIR, WEIR_BIN, guest_path, handling
 
+# A first compilation, on a machine that tests other things meanwhile.
+COMPILED_S = 300
+
 
 def folder_of(site):
     return site.root / "compiled"
@@ -110,18 +113,15 @@ def test_a_compiler_that_takes_too_much_memory_is_ended(site, bomb):
     assert not list(folder_of(site).iterdir())
 
 
+@pytest.mark.timeout(2 * COMPILED_S)
 def test_a_guest_in_javascript_starts_warm_in_100_ms(site):
     path = GUESTS_DIR / "echo-js.wasm"
     if not path.exists():
         pytest.skip("what makes components of JavaScript could not be had")
-    # Once, so that it is compiled; the second time is measured, several times over.
+    # Once, so that it is compiled; what comes then is measured, several times over.
     config = handling("echo-js", bounds={"memory": "256MiB"})
     file = str(site.write_config(config))
-    for _ in range(2):
-        begin_s = time.monotonic()
-        site.command("check", file)
-        cold_s = time.monotonic() - begin_s
-    assert cold_s < 30
+    site.command("check", file, deadline_s=COMPILED_S)
     times = []
     for _ in range(5):
         begin_s = time.monotonic()

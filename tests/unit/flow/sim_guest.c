@@ -37,6 +37,7 @@ void sim_guest_end(void) {
 struct weir_guest *__wrap_weir_guest_ref(struct weir_guest *guest);
 void __wrap_weir_guest_unref(struct weir_guest *guest);
 const char *__wrap_weir_guest_name(const struct weir_guest *guest);
+void *__wrap_weir_guest_access_context(const struct weir_guest *guest);
 const char *__wrap_weir_guest_hash(const struct weir_guest *guest);
 const char *__wrap_weir_guest_handler_name(const struct weir_guest *guest, uint32_t handler);
 weir_status __wrap_weir_guest_handler_find(const struct weir_guest *guest, struct weir_str name,
@@ -61,6 +62,12 @@ void __wrap_weir_guest_unref(struct weir_guest *guest) {
 const char *__wrap_weir_guest_name(const struct weir_guest *guest) {
     (void)guest;
     return "guest";
+}
+
+// It reaches nothing.
+void *__wrap_weir_guest_access_context(const struct weir_guest *guest) {
+    (void)guest;
+    return NULL;
 }
 
 const char *__wrap_weir_guest_hash(const struct weir_guest *guest) {
