@@ -17,6 +17,8 @@ readonly component_guests=(
     "json-python   handler           tests/guests/python/json_body.py"
     "errors-python handler           tests/guests/python/errors.py"
     "reject-python handler-or-reject tests/guests/python/reject.py"
+    "bench-js      handler           bench/guest.js"
+    "bench-python  handler           bench/guest.py"
 )
 
 # build_components: makes them all. One whose maker cannot be had here is skipped: NAME.wasm.skipped
