@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the benchmarks and prints one table: weir, what it is measured against, and the goals.
 
-    bench/run.py BUILD_FOLDER [--quick] [--only call|file|durable]
+    bench/run.py BUILD_FOLDER [--quick] [--only call|language|file|durable]
 
 Everything is measured in one run, in rounds: weir and its floor in turn within one program, that
 program and the peer in Rust in turn. What is told is the median of the rounds; all of them are in
@@ -15,6 +15,7 @@ A missed goal is no failure: machines differ. A program that fails is, with exit
 """
 
 import argparse
+import contextlib
 import datetime
 import fcntl
 import hashlib
@@ -27,6 +28,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import typing
 
@@ -45,6 +47,10 @@ FILE_RATIO_MAX = 1.3
 # In the component lane, a binary body of 1 MiB at most so many times a text of that size, passed,
 # and passed and returned.
 BINARY_RATIO_MAX = 3.0
+# Languages: in the core lane the typed call takes at least so many times weir's; in JavaScript weir
+# takes at most so many times the typed call.
+LANGUAGE_CORE_RATIO_MIN = 2.0
+JAVASCRIPT_RATIO_MAX = 1.3
 # Nothing is lost: journaled events at least so many times the floor's rows a second; settled events
 # a core 120,000 a second where a bare call in a fresh instance takes 5 µs, and 350,000 where one in
 # a kept instance takes 1 µs; other keys' p99 beside a handler that loops at most so many times the
@@ -56,6 +62,9 @@ MEMORY_RATIO_MAX = 1.1
 STARTUP_S_MAX = 1.0
 
 PROGRAM_TIMEOUT_S = 300
+# A component of JavaScript or Python is compiled before the first answer.
+FIRST_ANSWER_TIMEOUT_S = 600
+ANSWER_TIMEOUT_S = 60
 PEER_BUILD_TIMEOUT_S = 3600
 # A load of more than that much of a core, before anything has started, is told.
 BUSY_LOAD = 0.5
@@ -75,10 +84,12 @@ class Effort(typing.NamedTuple):
     settle_ms: int
     paced_events: int
     backlog: tuple  # events that wait, ascending
+    language_rounds: int
+    start_rounds: int  # of warm starts
 
 
-FULL = Effort(5, 3, 20, 7, 1000, 3000, 5, 200_000, 1000, 6000, (100_000, 300_000, 1_000_000))
-QUICK = Effort(1, 3, 3, 3, 100, 1000, 1, 20_000, 100, 500, (20_000, 60_000, 100_000))
+FULL = Effort(5, 3, 20, 7, 1000, 3000, 5, 200_000, 1000, 6000, (100_000, 300_000, 1_000_000), 9, 5)
+QUICK = Effort(1, 3, 3, 3, 100, 1000, 1, 20_000, 100, 500, (20_000, 60_000, 100_000), 3, 1)
 
 
 class Failure(Exception):
@@ -209,7 +220,7 @@ def measure_calls(build, peer, effort):
         say(f"calls of a handler, {turn + 1} of {effort.turns}")
         lines = run_program([program, guest, component, cpu, effort.rounds, effort.batch_ms])
         if peer:
-            lines += run_program([peer, guest, effort.rounds, effort.batch_ms], cpu)
+            lines += run_program([peer, component, effort.rounds, effort.batch_ms], cpu)
         for instances, size, answer, contender, one_ns in lines:
             case = numbers.setdefault((instances, int(size), answer), {})
             case.setdefault(contender, []).append(float(one_ns))
@@ -304,6 +315,213 @@ def print_calls(rows):
             line += [goals[1] if len(goals) > 1 else "", microseconds(median["tuned"])]
         lines.append(line + [""] * (len(head) - len(line)))
     print_table(head, lines)
+
+
+# ---- languages ----
+
+
+class Language(typing.NamedTuple):
+    name: str
+    core: str  # the guest's module; empty: it has none for the core lane
+    component: str
+    is_slow: bool  # compiling it takes some ten seconds
+
+
+LANGUAGES = (
+    Language("C", "bench.wasm", "bench.component.wasm", False),
+    Language("Rust", "bench-rust.wasm", "bench-rust.component.wasm", False),
+    Language("JavaScript", "", "bench-js.wasm", True),
+    Language("Python", "", "bench-python.wasm", True),
+)
+LANGUAGE_CASES = [(instances, size) for instances in ("warm", "fresh") for size in (100, 65536)]
+
+
+class Asked:
+    """A program that answers a line with a line: language.c and the peer. Ended with `with`."""
+
+    def __init__(self, command, cpu=None):
+        def pin():
+            if cpu is not None:
+                os.sched_setaffinity(0, {cpu})
+
+        self.name = str(command[0])
+        self.errors = tempfile.TemporaryFile(mode="w+", encoding="utf-8")
+        self.process = subprocess.Popen(
+            [str(word) for word in command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+            preexec_fn=pin,
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.communicate()
+        self.errors.close()
+
+    def answer(self, timeout_s):
+        """{name: number} of the next line."""
+        watchdog = threading.Timer(timeout_s, self.process.kill)
+        watchdog.start()
+        try:
+            line = self.process.stdout.readline()
+        finally:
+            watchdog.cancel()
+        words = line.split()
+        if not words:
+            self.errors.seek(0)
+            why = self.errors.read().strip() or f"no answer within {timeout_s} s"
+            raise Failure(f"{self.name}: {why}")
+        return dict(zip(words[::2], map(float, words[1::2])))
+
+    def ask(self, question):
+        try:
+            self.process.stdin.write(question + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # the answer says why
+        return self.answer(ANSWER_TIMEOUT_S)
+
+
+def compiled_file(peer, component, language):
+    """Where the peer keeps what it compiled of this component; an older one goes."""
+    digest = hashlib.sha256(component.read_bytes()).hexdigest()[:12]
+    kept = peer.parent / f"{language.name}-{digest}.compiled"
+    for old in peer.parent.glob(f"{language.name}-*.compiled"):
+        if old != kept:
+            old.unlink()
+    return kept
+
+
+def measure_starts(build, guest, cache, rounds):
+    """Milliseconds of `weir inspect`, which loads a guest: at first, and with what that compiled."""
+    environment = dict(os.environ, XDG_CACHE_HOME=str(cache))
+    command = [build / "weir", "inspect", guest]
+    starts = {"cold": [], "warm": []}
+    for turn in range(1 + rounds):
+        begin = time.monotonic()
+        try:
+            done = subprocess.run(command, env=environment, capture_output=True, text=True,
+                                  timeout=PROGRAM_TIMEOUT_S, check=False)
+        except subprocess.TimeoutExpired:
+            raise Failure(f"weir inspect did not end within {PROGRAM_TIMEOUT_S} s") from None
+        if done.returncode != 0:
+            raise Failure(f"weir inspect: {done.stderr.strip()}")
+        starts["warm" if turn else "cold"].append((time.monotonic() - begin) * 1000)
+    return starts
+
+
+def measure_language(build, peer, language, effort):
+    """({(instances, bytes): {contender: [ns, ...]}}, {what: [value, ...]})"""
+    cpu = max(os.sched_getaffinity(0))
+    component = build / "guests" / language.component
+    calls, others = {}, {}
+    with tempfile.TemporaryDirectory(prefix="weir-bench-") as folder, contextlib.ExitStack() as stack:
+        starts = measure_starts(build, build / "guests" / (language.core or language.component),
+                                folder, effort.start_rounds)
+        others.update({f"{name} start": values for name, values in starts.items()})
+        command = [build / "bench/bench-language", build / "weir", f"{folder}/weir/compiled"]
+        command += [cpu, effort.batch_ms]
+        command += ["core", build / "guests" / language.core] if language.core else []
+        weir = stack.enter_context(Asked([*command, "component", component]))
+        asked = [weir]
+        growth = weir.answer(FIRST_ANSWER_TIMEOUT_S)
+        others.update({f"growth {name}": [value] for name, value in growth.items()})
+        if peer:
+            kept = compiled_file(peer, component, language)
+            typed = stack.enter_context(
+                Asked([peer, "ask", component, kept, effort.batch_ms], cpu))
+            others["memory"] = [typed.answer(FIRST_ANSWER_TIMEOUT_S)["memory"]]
+            asked.append(typed)
+        for _ in range(effort.language_rounds):
+            for instances, size in LANGUAGE_CASES:
+                for program in asked:
+                    for name, value in program.ask(f"{instances} {size}").items():
+                        case = calls.setdefault((instances, size), {})
+                        case.setdefault(name, []).append(value)
+    return calls, others
+
+
+def measure_languages(build, peer, effort, is_quick):
+    """[(language, calls, others)], and why others are not among them: [text]."""
+    found, skipped = [], []
+    for language in LANGUAGES:
+        component = build / "guests" / language.component
+        if is_quick and language.is_slow:
+            skipped.append(f"{language.name}: --quick does not wait until it is compiled")
+        elif not component.exists():
+            why = component.with_name(component.name + ".skipped")
+            reason = why.read_text(encoding="utf-8").strip() if why.exists() else "it is not built"
+            skipped.append(f"{language.name}: {reason}")
+        else:
+            say(f"calls of a handler in {language.name}")
+            found.append((language, *measure_language(build, peer, language, effort)))
+    return found, skipped
+
+
+def language_rows(measured):
+    rows = []
+    for language, calls, others in measured:
+        for (instances, size), contenders in calls.items():
+            median = {name: statistics.median(values) for name, values in contenders.items()}
+            row = {
+                "case": f"{language.name} {instances} {size_name(size)}",
+                "unit": "ns",
+                "medians": median,
+                "rounds": contenders,
+                "goals": [],
+            }
+            if "typed" in median:
+                row["component_ratio"] = median["component"] / median["typed"]
+                if "core" in median:
+                    row["typed_ratio"] = median["typed"] / median["core"]
+                    if instances == "warm":
+                        is_met = row["typed_ratio"] >= LANGUAGE_CORE_RATIO_MIN
+                        row["goals"].append(Goal(f"≥ {LANGUAGE_CORE_RATIO_MIN:.0f}", is_met))
+                if language.name == "JavaScript":
+                    is_met = row["component_ratio"] <= JAVASCRIPT_RATIO_MAX
+                    row["goals"].append(Goal(f"≤ {JAVASCRIPT_RATIO_MAX}", is_met))
+            rows.append(row)
+        rows.append({
+            "case": f"{language.name} memory and start",
+            "unit": "bytes, ms",
+            "medians": {name: statistics.median(values) for name, values in others.items()},
+            "rounds": others,
+            "goals": [],
+        })
+    return rows
+
+
+def print_languages(rows, skipped):
+    say("The same handler in each language: an event is handed over and returned, µs of CPU time")
+    say("(median). core, component: weir's lanes; typed: the same component through Wasmtime's Rust")
+    say("bindings.")
+    lines, others = [], []
+    for row in rows:
+        median = row["medians"]
+        if row["unit"] != "ns":
+            kib = [f"{median[name] / 1024:.0f}" if name in median else ""
+                   for name in ("memory", "growth core", "growth component")]
+            starts = [f"{median[name]:.0f}" for name in ("cold start", "warm start")]
+            others.append([row["case"].split()[0], *kib, *starts])
+            continue
+        show = [microseconds(median[name]) if name in median else ""
+                for name in ("core", "component", "typed")]
+        ratios = [f"{row[name]:.2f}" if name in row else ""
+                  for name in ("typed_ratio", "component_ratio")]
+        lines.append([row["case"], *show, *ratios, " ".join(map(str, row["goals"]))])
+    print_table(("", "core", "component", "typed", "typed/core", "component/typed", "goal"), lines)
+    say()
+    say("A guest's linear memory after an event of 100 bytes, and by how much an instance more makes")
+    say("the process grow, in KiB; cold: a start of weir that compiles the guest, warm: one that finds")
+    say("it in the cache, in ms.")
+    print_table(("", "memory", "growth core", "growth component", "cold", "warm"), others)
+    for line in skipped:
+        say(f"skipped: {line}")
 
 
 # ---- events of files ----
@@ -576,6 +794,11 @@ def measure(arguments, peer):
         found = call_rows(measure_calls(build, peer, effort))
         rows += found
         tables.append(lambda: print_calls(found))
+    if arguments.only in (None, "language"):
+        measured, skipped = measure_languages(build, peer, effort, arguments.quick)
+        languages = language_rows(measured)
+        rows += languages
+        tables.append(lambda: print_languages(languages, skipped))
     if arguments.only in (None, "file"):
         files = []
         places = {"disk": build}
@@ -597,7 +820,7 @@ def main():
     parser = argparse.ArgumentParser(prog="bench/run.py", description="runs the benchmarks")
     parser.add_argument("build", type=pathlib.Path, help="the folder that was built into")
     parser.add_argument("--quick", action="store_true", help="under 20 s, with rough numbers")
-    parts = ["call", "file", "durable"]
+    parts = ["call", "language", "file", "durable"]
     parser.add_argument("--only", choices=parts, help="leave the others out")
     arguments = parser.parse_args()
 
@@ -607,7 +830,7 @@ def main():
         say(f"the machine is busy (load {here['load']:.1f}): what is measured in time is rough")
     try:
         peer, why_not = None, f"--only {arguments.only}"
-        if arguments.only in (None, "call"):
+        if arguments.only in (None, "call", "language"):
             peer, why_not = build_peer(may_build=not arguments.quick)
         rows, tables = measure(arguments, peer)
     except Failure as failure:
@@ -620,7 +843,7 @@ def main():
         say()
         table()
     say()
-    if not peer and arguments.only in (None, "call"):
+    if not peer and arguments.only in (None, "call", "language"):
         say(f"typed and tuned were skipped: {why_not}")
     goals = [goal for row in rows for goal in row["goals"]]
     met = sum(goal.is_met for goal in goals)

@@ -20,7 +20,7 @@ void *allocate_or_give_up(size_t size);
 // A guest's file, at most GUEST_BYTES_MAX. Returns what the caller frees; *ret_wasm is a view of
 // it.
 char *read_guest(const char *path, struct weir_str *ret_wasm);
-enum { GUEST_BYTES_MAX = 16 * 1024 * 1024 };
+enum { GUEST_BYTES_MAX = 32 * 1024 * 1024 };
 
 // An argument, from least to most.
 long parse_argument(const char *text, long least, long most);

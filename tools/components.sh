@@ -26,6 +26,8 @@ readonly component_guests=(
     "services-python  -                               tests/guests/python/services.py"
     "standard-python  weir:test/standard-watcher      tests/guests/python/standard.py"
     "messaging-python weir:test/standard-messaging    tests/guests/python/messaging.py"
+    "bench-js         weir:reactive/handler           bench/guest.js"
+    "bench-python     weir:reactive/handler           bench/guest.py"
 )
 
 # build_components: makes them all. One whose maker cannot be had here is skipped: NAME.wasm.skipped

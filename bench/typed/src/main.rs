@@ -1,11 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-//! typed GUEST.wasm ROUNDS BATCH_MS
+//! typed GUEST.component.wasm ROUNDS BATCH_MS
+//! typed ask GUEST.component.wasm COMPILED BATCH_MS
 //!
 //! The handler called through the bindings that Wasmtime makes from the WIT: what a host in Rust
-//! does, and what bench/call.c is compared with. The component is made from the same core module.
-//! Prints lines of the same form, "warm 4096 none typed 1234.5": instances, bytes of body, answer,
-//! contender, nanoseconds of CPU time for one event, once a round.
+//! does, and what bench/call.c and bench/language.c are compared with.
+//!
+//! In the first form it prints lines as call.c does, "warm 4096 none typed 1234.5": instances, bytes
+//! of body, answer, contender, nanoseconds of CPU time for one event, once a round.
+//!
+//! In the second it is asked as language.c is: first comes the size of the linear memory of an
+//! instance that has handled an event of 100 bytes, "memory 131072"; then each line "warm 100" is
+//! answered with "typed 1234.5". What was compiled is kept in the file COMPILED, which is nobody
+//! else's: large components take minutes. What a component imports and does not call need not be
+//! there: calling it traps.
 //!
 //! Two contenders, with the settings of weir's engine that matter to both, the pooling allocator
 //! and epochs:
@@ -15,10 +23,14 @@
 //!          lent to every call
 //! A returned event is looked at and dropped.
 
+use std::collections::HashMap;
+use std::io::{BufRead, Write};
+use std::path::Path;
 use std::time::Duration;
 use wasmtime::component::{bindgen, Component, Linker};
 use wasmtime::{
-    Config, Engine, Error, InstanceAllocationStrategy, PoolingAllocationConfig, Result, Store,
+    Config, Engine, Error, InstanceAllocationStrategy, PoolingAllocationConfig, ResourceLimiter,
+    Result, Store,
 };
 
 bindgen!({ path: "../../wit", world: "handler" });
@@ -37,13 +49,55 @@ const CALLS_MAX: u64 = 1 << 28; // of one batch
 const ROUNDS_MAX: u32 = 1000;
 const BATCH_MS_MAX: u64 = 10_000;
 
+/// How large the linear memories of a store are, where it is told of them.
+#[derive(Default)]
+struct Memory {
+    bytes: usize,
+}
+
+impl ResourceLimiter for Memory {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> Result<bool> {
+        self.bytes += desired - current;
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        _desired: usize,
+        _maximum: Option<usize>,
+    ) -> Result<bool> {
+        Ok(true)
+    }
+}
+
+/// The component of a file, or of what was compiled from it before.
+fn load(engine: &Engine, path: &str, compiled: Option<&str>) -> Result<Component> {
+    if let Some(compiled) = compiled.filter(|compiled| Path::new(compiled).exists()) {
+        // SAFETY: this program has written it, into a folder of its user.
+        return unsafe { Component::deserialize_file(engine, compiled) };
+    }
+    let component = Component::from_file(engine, path)?;
+    if let Some(compiled) = compiled {
+        let new = format!("{compiled}.new");
+        std::fs::write(&new, component.serialize()?)?;
+        std::fs::rename(&new, compiled)?;
+    }
+    Ok(component)
+}
+
 struct Host {
     engine: Engine,
-    pre: HandlerPre<()>,
+    pre: HandlerPre<Memory>,
 }
 
 impl Host {
-    fn new(module: &[u8], is_tuned: bool) -> Result<Host> {
+    fn new(path: &str, compiled: Option<&str>, is_tuned: bool) -> Result<Host> {
         let mut pool = PoolingAllocationConfig::default();
         pool.linear_memory_keep_resident(MEMORY_KEPT_BYTES);
         pool.table_keep_resident(TABLE_KEPT_BYTES);
@@ -53,17 +107,18 @@ impl Host {
         config.concurrency_support(!is_tuned);
         let engine = Engine::new(&config)?;
 
-        let component = wit_component::ComponentEncoder::default()
-            .module(module)
-            .and_then(|encoder| encoder.encode())
-            .map_err(|error| Error::msg(format!("{error:#}")))?;
-        let component = Component::new(&engine, component)?;
-        let pre = HandlerPre::new(Linker::new(&engine).instantiate_pre(&component)?)?;
+        let component = load(&engine, path, compiled)?;
+        let mut linker = Linker::new(&engine);
+        linker.define_unknown_imports_as_traps(&component)?;
+        let pre = HandlerPre::new(linker.instantiate_pre(&component)?)?;
         Ok(Host { engine, pre })
     }
 
-    fn instance(&self) -> Result<(Store<()>, Handler)> {
-        let mut store = Store::new(&self.engine, ());
+    fn instance(&self) -> Result<(Store<Memory>, Handler)> {
+        self.instance_in(Store::new(&self.engine, Memory::default()))
+    }
+
+    fn instance_in(&self, mut store: Store<Memory>) -> Result<(Store<Memory>, Handler)> {
         store.set_epoch_deadline(EPOCHS_NEVER);
         let handler = self.pre.instantiate(&mut store)?;
         Ok((store, handler))
@@ -112,7 +167,7 @@ impl Case {
     }
 }
 
-fn call(store: &mut Store<()>, handler: &Handler, event: &Event) -> Result<()> {
+fn call(store: &mut Store<Memory>, handler: &Handler, event: &Event) -> Result<()> {
     let returned = handler
         .weir_reactive_event_handler()
         .call_handle_event(store, event)?
@@ -145,12 +200,12 @@ struct Contender {
     name: &'static str,
     host: Host,
     is_tuned: bool,
-    kept: (Store<()>, Handler),
+    kept: (Store<Memory>, Handler),
 }
 
 impl Contender {
-    fn new(module: &[u8], is_tuned: bool) -> Result<Contender> {
-        let host = Host::new(module, is_tuned)?;
+    fn new(path: &str, compiled: Option<&str>, is_tuned: bool) -> Result<Contender> {
+        let host = Host::new(path, compiled, is_tuned)?;
         let kept = host.instance()?;
         let name = if is_tuned { "tuned" } else { "typed" };
         Ok(Contender {
@@ -191,12 +246,15 @@ impl Contender {
     }
 }
 
-fn run(module_path: &str, rounds: u32, batch: Duration) -> Result<()> {
-    let module = std::fs::read(module_path)?;
-    let body = "x".repeat(BODY_BYTES_MAX);
+fn text_body() -> String {
+    "x".repeat(BODY_BYTES_MAX)
+}
+
+fn run(path: &str, rounds: u32, batch: Duration) -> Result<()> {
+    let body = text_body();
     let mut contenders = [
-        Contender::new(&module, false)?,
-        Contender::new(&module, true)?,
+        Contender::new(path, None, false)?,
+        Contender::new(path, None, true)?,
     ];
     for case in Case::all() {
         let mut calls = Vec::new();
@@ -214,17 +272,79 @@ fn run(module_path: &str, rounds: u32, batch: Duration) -> Result<()> {
     Ok(())
 }
 
+/// The linear memory of an instance that has handled an event.
+fn memory_bytes(host: &Host, body: &str) -> Result<usize> {
+    let case = Case {
+        is_fresh: true,
+        body_bytes: BODY_BYTES[0],
+        is_returned: true,
+    };
+    let mut store = Store::new(&host.engine, Memory::default());
+    store.limiter(|memory| memory);
+    let (mut store, handler) = host.instance_in(store)?;
+    call(&mut store, &handler, &case.event(body))?;
+    Ok(store.data().bytes)
+}
+
+/// The case that a question means: "warm 100".
+fn case_of(question: &str) -> Result<Case> {
+    let (instances, size) = question.split_once(' ').unwrap_or((question, ""));
+    let body_bytes = size.parse()?;
+    if !["warm", "fresh"].contains(&instances) || body_bytes > BODY_BYTES_MAX {
+        return Err(Error::msg(format!("not a question: {question}")));
+    }
+    Ok(Case {
+        is_fresh: instances == "fresh",
+        body_bytes,
+        is_returned: true,
+    })
+}
+
+fn answer_questions(path: &str, compiled: &str, batch: Duration) -> Result<()> {
+    let body = text_body();
+    let mut contender = Contender::new(path, Some(compiled), false)?;
+    println!("memory {}", memory_bytes(&contender.host, &body)?);
+    let mut calls: HashMap<String, u64> = HashMap::new();
+    for question in std::io::stdin().lock().lines() {
+        let question = question?;
+        let case = case_of(&question)?;
+        let calls = match calls.get(&question) {
+            Some(&calls) => calls,
+            None => {
+                let fitting = contender.calibrate(&case, &body, batch)?;
+                *calls.entry(question).or_insert(fitting)
+            }
+        };
+        let spent = contender.run_batch(&case, &body, calls)?;
+        println!("typed {:.1}", spent.as_nanos() as f64 / calls as f64);
+        std::io::stdout().flush()?;
+    }
+    Ok(())
+}
+
+fn batch_of(argument: &str) -> Result<Duration> {
+    let batch_ms: u64 = argument.parse()?;
+    if !(1..=BATCH_MS_MAX).contains(&batch_ms) {
+        return Err(Error::msg("the length of a batch is out of bounds"));
+    }
+    Ok(Duration::from_millis(batch_ms))
+}
+
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [module_path, rounds, batch_ms] = arguments.as_slice() else {
-        return Err(Error::msg("usage: typed GUEST.wasm ROUNDS BATCH_MS"));
-    };
-    let rounds: u32 = rounds.parse()?;
-    let batch_ms: u64 = batch_ms.parse()?;
-    if !(1..=ROUNDS_MAX).contains(&rounds) || !(1..=BATCH_MS_MAX).contains(&batch_ms) {
-        return Err(Error::msg(
-            "the number of rounds or the length of a batch is out of bounds",
-        ));
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        ["ask", path, compiled, batch_ms] => answer_questions(path, compiled, batch_of(batch_ms)?),
+        [path, rounds, batch_ms] => {
+            let rounds: u32 = rounds.parse()?;
+            if !(1..=ROUNDS_MAX).contains(&rounds) {
+                return Err(Error::msg("the number of rounds is out of bounds"));
+            }
+            run(path, rounds, batch_of(batch_ms)?)
+        }
+        _ => Err(Error::msg(
+            "usage: typed GUEST.component.wasm ROUNDS BATCH_MS\n       \
+             typed ask GUEST.component.wasm COMPILED BATCH_MS",
+        )),
     }
-    run(module_path, rounds, Duration::from_millis(batch_ms))
 }
