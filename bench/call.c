@@ -58,11 +58,10 @@ static size_t floor_call_handler_checked(void *context, const struct weir_event_
 static void run_case(const struct benchmark *benchmark, bool is_fresh, size_t size,
                      enum answer answer) {
     bool is_binary = answer >= ANSWER_NONE_TO_BINARY;
-    struct weir_event_fields event =
-        make_event(is_binary ? WEIR_PAYLOAD_BINARY : WEIR_PAYLOAD_TEXT,
-                   (struct weir_str){.data = is_binary ? benchmark->binary : benchmark->text,
-                                     .size = size},
-                   answer == ANSWER_EVENT || answer == ANSWER_BINARY_EVENT);
+    struct weir_event_fields event = make_event(
+        is_binary ? WEIR_PAYLOAD_BINARY : WEIR_PAYLOAD_TEXT,
+        (struct weir_str){.data = is_binary ? benchmark->binary : benchmark->text, .size = size},
+        answer == ANSWER_EVENT || answer == ANSWER_BINARY_EVENT);
     enum { CONTENDERS = sizeof benchmark->contenders / sizeof benchmark->contenders[0] };
     char names[CONTENDERS][CASE_NAME_BYTES];
     long calls[CONTENDERS] = {0}; // 0: left out

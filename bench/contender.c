@@ -30,8 +30,7 @@ static bool ignore_line(void *context, const char *guest, struct weir_str line) 
 }
 
 static struct weir_guest *compile(struct weir_engine *engine, struct weir_str wasm,
-                                  enum weir_guest_instances instances,
-                                  enum weir_guest_lane lane) {
+                                  enum weir_guest_instances instances, enum weir_guest_lane lane) {
     // The defaults of weir.yaml, with room for the largest body and what stands beside it.
     struct weir_guest_args args = {
         .name = "bench",

@@ -10,8 +10,8 @@
 // First comes, for each lane, by how many bytes an instance more makes the process grow that has
 // handled an event of 100 bytes: "core 131072 component 262144". Then each line that is written to
 // it, "warm 100" (warm: one instance is kept, fresh: one for each event; the bytes of body), is
-// answered with nanoseconds for one event: "core 1234.5 component 5678.9". It ends where nobody asks
-// any more.
+// answered with nanoseconds for one event: "core 1234.5 component 5678.9". It ends where nobody
+// asks any more.
 #include "base/clock.h"
 #include "contender.h"
 #include "support.h"
