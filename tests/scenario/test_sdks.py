@@ -98,7 +98,7 @@ def test_handlers_of_the_guests_own_names(site, language, handler, attempts, rea
     record = weir.wait_log(GIVEN_UP)
     assert record["attempt"] == f"{attempts} of {ATTEMPTS}"
     assert record["reason"] == reason
-    assert weir.printed(guest)[0] == f"{handler} got seven pens"
+    weir.wait_printed(guest, f"{handler} got seven pens")
     assert weir.stop() == 0
 
 
