@@ -44,16 +44,11 @@ static const struct weir_wit_type error_type = {.kind = WEIR_WIT_VARIANT,
                                                 .host_size = sizeof(struct store_error),
                                                 WEIR_WIT_FIELDS(error_cases)};
 
-#define HANDLE(wit_kind, resource_kind) \
-    {.kind = (wit_kind),                \
-     .guest_size = 4,                   \
-     .guest_align = 4,                  \
-     .host_size = sizeof(uint32_t),     \
-     .resource = (resource_kind)}
-const struct weir_wit_type weir_keyvalue_own_bucket = HANDLE(WEIR_WIT_OWN, WEIR_RESOURCE_BUCKET);
-static const struct weir_wit_type bucket = HANDLE(WEIR_WIT_BORROW, WEIR_RESOURCE_BUCKET);
-static const struct weir_wit_type own_cas = HANDLE(WEIR_WIT_OWN, WEIR_RESOURCE_CAS);
-static const struct weir_wit_type cas = HANDLE(WEIR_WIT_BORROW, WEIR_RESOURCE_CAS);
+const struct weir_wit_type weir_keyvalue_own_bucket =
+    WEIR_WIT_HANDLE(WEIR_WIT_OWN, WEIR_RESOURCE_BUCKET);
+static const struct weir_wit_type bucket = WEIR_WIT_HANDLE(WEIR_WIT_BORROW, WEIR_RESOURCE_BUCKET);
+static const struct weir_wit_type own_cas = WEIR_WIT_HANDLE(WEIR_WIT_OWN, WEIR_RESOURCE_CAS);
+static const struct weir_wit_type cas = WEIR_WIT_HANDLE(WEIR_WIT_BORROW, WEIR_RESOURCE_CAS);
 
 // What every result begins with, so that a failure is written in one place.
 struct failed {
@@ -818,21 +813,16 @@ static weir_status do_delete_many(struct weir_import_call *call, const void *giv
 
 // ---- the interfaces
 
-#define FUNCTION(of, wit_name, params, params_struct, result_type, its_function) \
-    {.wit = {.interface = (of),                                                  \
-             .name = (wit_name),                                                 \
-             WEIR_IMPORT_PARAMS(params, params_struct),                          \
-             .result = &(result_type)},                                          \
-     .function = (its_function)}
-
 static const struct weir_import store_functions[] = {
-    FUNCTION(STORE, "open", open_params, open_params, opened_type, do_open),
-    FUNCTION(STORE, "[method]bucket.get", key_params, key_params, got_type, do_get),
-    FUNCTION(STORE, "[method]bucket.set", set_params, set_params, done_type, do_set),
-    FUNCTION(STORE, "[method]bucket.delete", key_params, key_params, done_type, do_delete),
-    FUNCTION(STORE, "[method]bucket.exists", key_params, key_params, existing_type, do_exists),
-    FUNCTION(STORE, "[method]bucket.list-keys", list_params, list_params, listed_type,
-             do_list_keys),
+    WEIR_IMPORT_FUNCTION(STORE, "open", open_params, open_params, &opened_type, do_open),
+    WEIR_IMPORT_FUNCTION(STORE, "[method]bucket.get", key_params, key_params, &got_type, do_get),
+    WEIR_IMPORT_FUNCTION(STORE, "[method]bucket.set", set_params, set_params, &done_type, do_set),
+    WEIR_IMPORT_FUNCTION(STORE, "[method]bucket.delete", key_params, key_params, &done_type,
+                         do_delete),
+    WEIR_IMPORT_FUNCTION(STORE, "[method]bucket.exists", key_params, key_params, &existing_type,
+                         do_exists),
+    WEIR_IMPORT_FUNCTION(STORE, "[method]bucket.list-keys", list_params, list_params, &listed_type,
+                         do_list_keys),
 };
 static const struct weir_import_resource store_resources[] = {
     {.name = "bucket", .kind = WEIR_RESOURCE_BUCKET},
@@ -846,11 +836,13 @@ const struct weir_import_interface weir_import_keyvalue_store = {
 };
 
 static const struct weir_import atomics_functions[] = {
-    FUNCTION(ATOMICS, "[static]cas.new", cas_new_params, key_params, cas_given_type, do_cas_new),
-    FUNCTION(ATOMICS, "[method]cas.current", current_params, current_params, got_type,
-             do_cas_current),
-    FUNCTION(ATOMICS, "increment", increment_params, increment_params, counted_type, do_increment),
-    FUNCTION(ATOMICS, "swap", swap_params, swap_params, swapped_type, do_swap),
+    WEIR_IMPORT_FUNCTION(ATOMICS, "[static]cas.new", cas_new_params, key_params, &cas_given_type,
+                         do_cas_new),
+    WEIR_IMPORT_FUNCTION(ATOMICS, "[method]cas.current", current_params, current_params, &got_type,
+                         do_cas_current),
+    WEIR_IMPORT_FUNCTION(ATOMICS, "increment", increment_params, increment_params, &counted_type,
+                         do_increment),
+    WEIR_IMPORT_FUNCTION(ATOMICS, "swap", swap_params, swap_params, &swapped_type, do_swap),
 };
 static const struct weir_import_resource atomics_resources[] = {
     {.name = "cas", .kind = WEIR_RESOURCE_CAS, .drop = cas_drop},
@@ -864,9 +856,10 @@ const struct weir_import_interface weir_import_keyvalue_atomics = {
 };
 
 static const struct weir_import batch_functions[] = {
-    FUNCTION(BATCH, "get-many", keys_params, keys_params, pairs_got_type, do_get_many),
-    FUNCTION(BATCH, "set-many", pairs_params, pairs_params, done_type, do_set_many),
-    FUNCTION(BATCH, "delete-many", keys_params, keys_params, done_type, do_delete_many),
+    WEIR_IMPORT_FUNCTION(BATCH, "get-many", keys_params, keys_params, &pairs_got_type, do_get_many),
+    WEIR_IMPORT_FUNCTION(BATCH, "set-many", pairs_params, pairs_params, &done_type, do_set_many),
+    WEIR_IMPORT_FUNCTION(BATCH, "delete-many", keys_params, keys_params, &done_type,
+                         do_delete_many),
 };
 const struct weir_import_interface weir_import_keyvalue_batch = {
     .name = BATCH,

@@ -49,16 +49,12 @@ const struct weir_wit_type weir_messaging_done_type = {.kind = WEIR_WIT_RESULT,
                                                            sizeof(struct weir_messaging_done),
                                                        WEIR_WIT_FIELDS(done_cases)};
 
-#define HANDLE(wit_kind, resource_kind) \
-    {.kind = (wit_kind),                \
-     .guest_size = 4,                   \
-     .guest_align = 4,                  \
-     .host_size = sizeof(uint32_t),     \
-     .resource = (resource_kind)}
-static const struct weir_wit_type own_client = HANDLE(WEIR_WIT_OWN, WEIR_RESOURCE_CLIENT);
-static const struct weir_wit_type client = HANDLE(WEIR_WIT_BORROW, WEIR_RESOURCE_CLIENT);
-static const struct weir_wit_type message_handle = HANDLE(WEIR_WIT_BORROW, WEIR_RESOURCE_MESSAGE);
-const struct weir_wit_type weir_messaging_own_message = HANDLE(WEIR_WIT_OWN, WEIR_RESOURCE_MESSAGE);
+static const struct weir_wit_type own_client = WEIR_WIT_HANDLE(WEIR_WIT_OWN, WEIR_RESOURCE_CLIENT);
+static const struct weir_wit_type client = WEIR_WIT_HANDLE(WEIR_WIT_BORROW, WEIR_RESOURCE_CLIENT);
+static const struct weir_wit_type message_handle =
+    WEIR_WIT_HANDLE(WEIR_WIT_BORROW, WEIR_RESOURCE_MESSAGE);
+const struct weir_wit_type weir_messaging_own_message =
+    WEIR_WIT_HANDLE(WEIR_WIT_OWN, WEIR_RESOURCE_MESSAGE);
 
 // result<client, error>
 struct connected {
@@ -578,36 +574,31 @@ static weir_status do_send(struct weir_import_call *call, const void *given, voi
 
 // ---- the interfaces
 
-#define FUNCTION(of, wit_name, params, params_struct, result_type, its_function) \
-    {.wit = {.interface = (of),                                                  \
-             .name = (wit_name),                                                 \
-             WEIR_IMPORT_PARAMS(params, params_struct),                          \
-             .result = (result_type)},                                           \
-     .function = (its_function)}
-
 static const struct weir_import types_functions[] = {
-    FUNCTION(TYPES, "[static]client.connect", connect_params, connect_params, &connected_type,
-             do_connect),
-    FUNCTION(TYPES, "[method]client.disconnect", client_params, handle_params,
-             &weir_messaging_done_type, do_disconnect),
-    FUNCTION(TYPES, "[constructor]message", new_params, new_params, &weir_messaging_own_message,
-             do_new),
-    FUNCTION(TYPES, "[method]message.topic", message_params, handle_params,
-             &weir_wit_optional_string, do_topic),
-    FUNCTION(TYPES, "[method]message.content-type", message_params, handle_params,
-             &weir_wit_optional_string, do_content_type),
-    FUNCTION(TYPES, "[method]message.set-content-type", content_type_params, text_params, NULL,
-             do_set_content_type),
-    FUNCTION(TYPES, "[method]message.data", message_params, handle_params, &weir_wit_bytes,
-             do_data),
-    FUNCTION(TYPES, "[method]message.set-data", data_params, text_params, NULL, do_set_data),
-    FUNCTION(TYPES, "[method]message.metadata", message_params, handle_params,
-             &optional_metadata_type, do_metadata),
-    FUNCTION(TYPES, "[method]message.add-metadata", add_params, add_params, NULL, do_add_metadata),
-    FUNCTION(TYPES, "[method]message.set-metadata", metadata_params, metadata_params, NULL,
-             do_set_metadata),
-    FUNCTION(TYPES, "[method]message.remove-metadata", key_params, text_params, NULL,
-             do_remove_metadata),
+    WEIR_IMPORT_FUNCTION(TYPES, "[static]client.connect", connect_params, connect_params,
+                         &connected_type, do_connect),
+    WEIR_IMPORT_FUNCTION(TYPES, "[method]client.disconnect", client_params, handle_params,
+                         &weir_messaging_done_type, do_disconnect),
+    WEIR_IMPORT_FUNCTION(TYPES, "[constructor]message", new_params, new_params,
+                         &weir_messaging_own_message, do_new),
+    WEIR_IMPORT_FUNCTION(TYPES, "[method]message.topic", message_params, handle_params,
+                         &weir_wit_optional_string, do_topic),
+    WEIR_IMPORT_FUNCTION(TYPES, "[method]message.content-type", message_params, handle_params,
+                         &weir_wit_optional_string, do_content_type),
+    WEIR_IMPORT_FUNCTION(TYPES, "[method]message.set-content-type", content_type_params,
+                         text_params, NULL, do_set_content_type),
+    WEIR_IMPORT_FUNCTION(TYPES, "[method]message.data", message_params, handle_params,
+                         &weir_wit_bytes, do_data),
+    WEIR_IMPORT_FUNCTION(TYPES, "[method]message.set-data", data_params, text_params, NULL,
+                         do_set_data),
+    WEIR_IMPORT_FUNCTION(TYPES, "[method]message.metadata", message_params, handle_params,
+                         &optional_metadata_type, do_metadata),
+    WEIR_IMPORT_FUNCTION(TYPES, "[method]message.add-metadata", add_params, add_params, NULL,
+                         do_add_metadata),
+    WEIR_IMPORT_FUNCTION(TYPES, "[method]message.set-metadata", metadata_params, metadata_params,
+                         NULL, do_set_metadata),
+    WEIR_IMPORT_FUNCTION(TYPES, "[method]message.remove-metadata", key_params, text_params, NULL,
+                         do_remove_metadata),
 };
 static const struct weir_import_resource types_resources[] = {
     {.name = "client", .kind = WEIR_RESOURCE_CLIENT},
@@ -622,7 +613,8 @@ const struct weir_import_interface weir_import_messaging_types = {
 };
 
 static const struct weir_import producer_functions[] = {
-    FUNCTION(PRODUCER, "send", send_params, send_params, &weir_messaging_done_type, do_send),
+    WEIR_IMPORT_FUNCTION(PRODUCER, "send", send_params, send_params, &weir_messaging_done_type,
+                         do_send),
 };
 const struct weir_import_interface weir_import_messaging_producer = {
     .name = PRODUCER,

@@ -60,16 +60,10 @@ struct exec_params {
     uint64_t duration_s;
 };
 
-static const struct weir_wit_type own_events_type = {.kind = WEIR_WIT_OWN,
-                                                     .guest_size = 4,
-                                                     .guest_align = 4,
-                                                     .host_size = sizeof(uint32_t),
-                                                     .resource = WEIR_RESOURCE_EVENTS};
-static const struct weir_wit_type borrow_events_type = {.kind = WEIR_WIT_BORROW,
-                                                        .guest_size = 4,
-                                                        .guest_align = 4,
-                                                        .host_size = sizeof(uint32_t),
-                                                        .resource = WEIR_RESOURCE_EVENTS};
+static const struct weir_wit_type own_events_type =
+    WEIR_WIT_HANDLE(WEIR_WIT_OWN, WEIR_RESOURCE_EVENTS);
+static const struct weir_wit_type borrow_events_type =
+    WEIR_WIT_HANDLE(WEIR_WIT_BORROW, WEIR_RESOURCE_EVENTS);
 
 static const struct weir_wit_field observable_fields[] = {
     {"rd", &weir_wit_string, 0, offsetof(struct observable, rd)},

@@ -122,4 +122,19 @@ weir_status weir_keyvalue_receive(struct weir_instance *instance, uint32_t *ret_
 // A record's fields, or the cases of a variant.
 #define WEIR_WIT_FIELDS(array) .fields = (array), .field_count = WEIR_IMPORT_COUNT_OF(array)
 
+// The type of a handle: WEIR_WIT_OWN or WEIR_WIT_BORROW of a kind of resource.
+#define WEIR_WIT_HANDLE(wit_kind, resource_kind) \
+    {.kind = (wit_kind),                         \
+     .guest_size = 4,                            \
+     .guest_align = 4,                           \
+     .host_size = sizeof(uint32_t),              \
+     .resource = (resource_kind)}
+// A row of an interface; result_type is a pointer, or NULL.
+#define WEIR_IMPORT_FUNCTION(of, wit_name, params, params_struct, result_type, its_function) \
+    {.wit = {.interface = (of),                                                              \
+             .name = (wit_name),                                                             \
+             WEIR_IMPORT_PARAMS(params, params_struct),                                      \
+             .result = (result_type)},                                                       \
+     .function = (its_function)}
+
 #endif
