@@ -15,6 +15,7 @@
 // nanoseconds for one event. ONLY is the beginning of such a line: what does not begin so is left
 // out, which is for profilers.
 #include "base/clock.h"
+#include "base/memory.h"
 #include "contender.h"
 #include "floor.h"
 #include "support.h"
@@ -108,6 +109,7 @@ int main(int argument_count, char **arguments) {
         fprintf(stderr, "usage: call GUEST.wasm GUEST.component.wasm CPU ROUNDS BATCH_MS [ONLY]\n");
         return 2;
     }
+    weir_memory_keep(); // as weir does
     struct weir_str wasm, component_wasm;
     char *module = read_guest(arguments[1], &wasm);
     char *component = read_guest(arguments[2], &component_wasm);

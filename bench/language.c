@@ -13,6 +13,7 @@
 // answered with nanoseconds for one event: "core 1234.5 component 5678.9". It ends where nobody
 // asks any more.
 #include "base/clock.h"
+#include "base/memory.h"
 #include "contender.h"
 #include "support.h"
 
@@ -170,6 +171,7 @@ int main(int argument_count, char **arguments) {
                         "[LANE GUEST.wasm]\n");
         return 2;
     }
+    weir_memory_keep(); // as weir does
     long cpu = parse_argument(arguments[3], -1, CPU_SETSIZE - 1);
     struct benchmark benchmark = {
         .batch_ns = parse_argument(arguments[4], 1, BATCH_MS_MAX) * WEIR_NS_PER_MS,

@@ -9,6 +9,7 @@
 #include "cli/command.h"
 #include "guest/engine.h"
 
+#include "base/memory.h"
 #include "base/nearest.h"
 #include "base/show.h"
 
@@ -182,6 +183,7 @@ int main(int argc, char **argv) {
     if (argc > 1 && strcmp(argv[1], "compile-guest") == 0) {
         _exit(weir_compile_child(argc - 2, argv + 2)); // at once: it leaves all it has
     }
+    weir_memory_keep();
     struct globals globals = {0};
     struct weir_error err = {0};
     struct weir_cli cli = {0};
