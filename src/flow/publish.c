@@ -138,7 +138,8 @@ static bool lacks_a_watch(const struct weir_target *target, bool is_over) {
     bool lacks = false;
     for (struct weir_kept *kept = target->flow->kept; kept; kept = kept->hh.next) {
         const struct weir_subscription *subscription = kept->subscription;
-        bool watches = subscription && subscription->watch && !subscription->is_ending;
+        // Of one that is ending, `watch` is written outside of the lock.
+        bool watches = subscription && !subscription->is_ending && subscription->watch;
         if (kept->record.is_ready && !watches && weir_str_equal(kept->record.resource, name)) {
             kept->is_given_up |= is_over;
             lacks |= !kept->is_given_up;
