@@ -75,13 +75,13 @@ bool weir_handler_is_standard(struct weir_str export, enum weir_handler_kind *re
 bool weir_handler_resolve(const struct weir_guest *guest, uint32_t *handler,
                           const struct weir_event_fields *event) {
     const struct weir_handler *asked = &guest->handlers[*handler];
-    bool is_deletion = weir_str_equal(event->ty, WEIR_STR(WEIR_TYPE_KEYVALUE_DELETED));
     if (asked->kind < WEIR_HANDLER_KIND_ON_SET || asked->kind > WEIR_HANDLER_KIND_WATCHER) {
         return true;
     }
     if (weir_str_equal(event->ty, WEIR_STR(WEIR_TYPE_GAP))) {
         return false;
     }
+    bool is_deletion = weir_str_equal(event->ty, WEIR_STR(WEIR_TYPE_KEYVALUE_DELETED));
     if (asked->kind == WEIR_HANDLER_KIND_WATCHER) {
         *handler = is_deletion ? asked->on_delete : asked->on_set;
         return true;
