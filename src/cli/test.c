@@ -186,13 +186,16 @@ static bool run_step(struct weir_test_world *world, const struct weir_test_step 
         tell(out, err.message);
         return false;
     }
-    *call = (struct weir_call){.is_cut = false}; // each is a call of its own
+    const struct weir_cause cause = {
+        .subscription = "weir test", .resource = world->watched, .event = event};
+    *call = (struct weir_call){.cause = &cause}; // each is a call of its own
     weir_guest_handle(world->guest, world->handler, &event->fields, call, &verdict);
     bool is_good = weir_test_judge_verdict(step, &verdict, out);
     if (verdict.derived && weir_test_world_publish(world, verdict.derived, &err) != WEIR_OK) {
         tell(out, err.message);
         is_good = false;
     }
+    call->cause = NULL;
     weir_event_unref(verdict.derived);
     weir_event_unref(event);
     return is_good;

@@ -12,7 +12,7 @@ import subprocess
 
 import pytest
 
-from harness import DEADLINE_S, SOURCE, WEIR_BIN
+from harness import DEADLINE_S, SOURCE, WEIR_BIN, guest_path
 
 # From nothing, on a busy machine: a crate's dependencies, an interpreter's snapshot.
 BUILD_S = 280
@@ -374,6 +374,30 @@ def test_what_a_handler_does_to_resources_is_seen(site):
             "[{resource: stock, verbs: [get, set]}, {resource: news, verbs: [publish]}]}")
     assert b"1 passed, 0 failed" in site.command("test", "orders").stdout
     assert not (project / "stock").exists()
+
+
+def test_a_watcher_is_given_the_bucket_that_is_watched(site):
+    """standard.c reads the key there before it copies what it was told."""
+    project = make(site, "c")
+    (project / "weir.yaml").write_text(json.dumps({
+        "resources": {name: {"kind": "file", "path": f"./{name}"} for name in ("store", "copy")},
+        "guests": {"standard": {"wasm": str(guest_path("standard")), "grants": ["store", "copy"]}},
+        "subscriptions": [
+            {"watch": "store", "key": "*", "guest": "standard", "handler": "watcher"}],
+    }), encoding="utf-8")
+    write_tests(project, """
+- test: one key is set, one goes
+  given: {store: {a: "1"}, copy: {b: old}}
+  events:
+    - event: {subject: a, data: "2"}
+      expect: none
+    - event: {subject: b}
+      expect: none
+  then:
+    store: {a: "1"}
+    copy: {a: "2", b: null}
+""")
+    assert b"1 passed, 0 failed" in site.command("test", "orders").stdout
 
 
 def test_what_differs_is_shown(site):
