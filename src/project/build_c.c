@@ -20,10 +20,12 @@ static const char how_to_install[] =
 // The newest clang by its name with a version, for `clang` alone may be one without wasi-libc.
 static char *find_clang(void) {
     const char *sdk = getenv("WASI_SDK_PATH");
-    char name[WEIR_ERROR_MESSAGE_BYTES], *path = NULL;
+    char name[sizeof "clang-" + 10], *path = NULL, *named = NULL;
     if (sdk && sdk[0]) {
-        snprintf(name, sizeof name, "%s/bin/clang", sdk);
-        weir_program_find(name, &path);
+        if (asprintf(&named, "%s/bin/clang", sdk) >= 0) {
+            weir_program_find(named, &path);
+            free(named);
+        }
         return path;
     }
     for (int version = CLANG_NEWEST; version >= CLANG_OLDEST && !path; version--) {

@@ -87,14 +87,15 @@ static bool has_source(struct weir_build *build, const struct rust *rust) {
 }
 
 // Rust's own linker and its copy of wasi-libc come with the target; without it they are Debian's.
-static weir_status add_linker(struct rust *rust, const char *flags, struct weir_error *err) {
+static weir_status add_linker(struct rust *rust, const char *flags, const char *folder,
+                              struct weir_error *err) {
     char *linker = weir_build_find((const char *const[]){"wasm-ld-19", "wasm-ld-18", "wasm-ld-17",
                                                          "wasm-ld-16", "wasm-ld", NULL});
     if (!linker) {
         return weir_fail(err, WEIR_NOT_FOUND, "the linker wasm-ld is missing; %s", how_to_get_rust);
     }
     weir_arguments_add(&rust->environment, LINKER_SHOWN "=%s", linker);
-    weir_arguments_add(&rust->environment, FLAGS_SHOWN "=%s", flags);
+    weir_arguments_add(&rust->environment, FLAGS_SHOWN "=%s%s", flags, folder);
     // These would win over the target's own.
     weir_arguments_add(&rust->environment, "RUSTFLAGS");
     weir_arguments_add(&rust->environment, "CARGO_ENCODED_RUSTFLAGS");
@@ -105,10 +106,8 @@ static weir_status add_linker(struct rust *rust, const char *flags, struct weir_
 static weir_status choose_library(struct weir_build *build, struct rust *rust,
                                   struct weir_error *err) {
     const char *sysroot = getenv("WEIR_RUST_SYSROOT");
-    char flags[WEIR_ERROR_MESSAGE_BYTES];
     if (sysroot && sysroot[0]) {
-        snprintf(flags, sizeof flags, "--sysroot %s", sysroot);
-        return add_linker(rust, flags, err);
+        return add_linker(rust, "--sysroot ", sysroot, err);
     }
     if (has_target(build, rust)) {
         return WEIR_OK;
@@ -124,7 +123,7 @@ static weir_status choose_library(struct weir_build *build, struct rust *rust,
     weir_arguments_add(&rust->command, "-Zbuild-std=std,panic_abort");
     // The compiler's own library may use what is unstable for others.
     weir_arguments_add(&rust->environment, "RUSTC_BOOTSTRAP=1");
-    return add_linker(rust, "-Clink-self-contained=no -L" DEBIAN_LIBC, err);
+    return add_linker(rust, "-Clink-self-contained=no -L", DEBIAN_LIBC, err);
 }
 
 static weir_status find_tools(struct weir_build *build, struct rust *rust, struct weir_error *err) {
