@@ -3,17 +3,10 @@
 // A hostile component: what weir reads of it before the engine has checked anything, and what it
 // adds to it. Whether the engine takes the whole is the fuzzer guest's.
 #include "guest/annex.h"
+#include "require.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-#define REQUIRE(condition)                                                            \
-    do {                                                                              \
-        if (!(condition)) {                                                           \
-            fprintf(stderr, "%s:%d: required: %s\n", __FILE__, __LINE__, #condition); \
-            abort();                                                                  \
-        }                                                                             \
-    } while (0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -12,6 +12,7 @@
 // the memory.
 #include "guest/canon.h"
 #include "guest/imports.h"
+#include "require.h"
 
 #include <sanitizer/asan_interface.h>
 #include <stdio.h>
@@ -24,14 +25,6 @@ enum {
     TASKS = 4,
     OR_REJECT = 4, // set in what to do: a handler's error is a failure
 };
-
-#define REQUIRE(condition)                                                            \
-    do {                                                                              \
-        if (!(condition)) {                                                           \
-            fprintf(stderr, "%s:%d: required: %s\n", __FILE__, __LINE__, #condition); \
-            abort();                                                                  \
-        }                                                                             \
-    } while (0)
 
 struct guest {
     struct weir_linear_memory linear;

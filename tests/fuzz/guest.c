@@ -5,17 +5,10 @@
 #include "guest/guest.h"
 #include "base/clock.h"
 #include "guest/engine.h"
+#include "require.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-#define REQUIRE(condition)                                                            \
-    do {                                                                              \
-        if (!(condition)) {                                                           \
-            fprintf(stderr, "%s:%d: required: %s\n", __FILE__, __LINE__, #condition); \
-            abort();                                                                  \
-        }                                                                             \
-    } while (0)
 
 enum { MODULE_BYTES_MAX = 64 * 1024, MEMORY_BYTES_MAX = 1024 * 1024, TIME_MS = 20 };
 

@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/str.h"
+#include "require.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -24,16 +25,6 @@
 
 // How long a condition may take to come true; a sanitized build on a busy machine is slow.
 enum { TEST_WAIT_MS = 60 * 1000 };
-
-// On threads that are not cmocka's, where its assertions must not be used: says what was wrong and
-// ends the program.
-#define REQUIRE(condition)                                                            \
-    do {                                                                              \
-        if (!(condition)) {                                                           \
-            fprintf(stderr, "%s:%d: required: %s\n", __FILE__, __LINE__, #condition); \
-            abort();                                                                  \
-        }                                                                             \
-    } while (0)
 
 // Looks at a condition again and again until it holds; a test that waits for longer than
 // TEST_WAIT_MS has failed.
