@@ -100,4 +100,7 @@ weir_status weir_http_receiver_take(struct weir_http_receiver *receiver, const c
 // The size of the token (RFC 9110, 5.6.2) at the start of the text.
 size_t weir_http_token_bytes(struct weir_str text);
 
+// Without blanks at both ends, and without the end of a line.
+struct weir_str weir_http_trimmed(struct weir_str text);
+
 #endif

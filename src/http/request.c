@@ -125,21 +125,10 @@ weir_status weir_http_request_check(const struct weir_http_request *request,
 
 // ---- options ----
 
-static struct weir_str trimmed(struct weir_str text) {
-    while (text.size > 0 && (text.data[0] == ' ' || text.data[0] == '\t')) {
-        text.data++;
-        text.size--;
-    }
-    while (text.size > 0 && (text.data[text.size - 1] == ' ' || text.data[text.size - 1] == '\t')) {
-        text.size--;
-    }
-    return text;
-}
-
 // Appends one line to curl's list. curl takes "Name:" for the wish not to send a header, and
 // "Name;" for one without a value.
 static bool append(struct curl_slist **list, struct weir_str name, struct weir_str value) {
-    value = trimmed(value);
+    value = weir_http_trimmed(value);
     char *line = malloc(name.size + 2 + value.size + 1);
     if (!line) {
         return false;

@@ -47,12 +47,13 @@ static bool add(struct weir_http_buffer *buffer, struct weir_str bytes) {
 
 // ---- headers ----
 
-static struct weir_str trimmed(struct weir_str text) {
+struct weir_str weir_http_trimmed(struct weir_str text) {
+    static const char blanks[] = {' ', '\t', '\r', '\n'};
     while (text.size > 0 && (text.data[0] == ' ' || text.data[0] == '\t')) {
         text.data++;
         text.size--;
     }
-    while (text.size > 0 && strchr(" \t\r\n", text.data[text.size - 1])) {
+    while (text.size > 0 && memchr(blanks, text.data[text.size - 1], sizeof blanks)) {
         text.size--;
     }
     return text;
@@ -103,7 +104,8 @@ static enum weir_http_trouble keep_header(struct weir_http_receiver *receiver,
                                           struct weir_str line) {
     const char *colon = memchr(line.data, ':', line.size);
     size_t name_size = colon ? (size_t)(colon - line.data) : line.size;
-    struct weir_str name = trimmed((struct weir_str){.data = line.data, .size = name_size});
+    struct weir_str name =
+        weir_http_trimmed((struct weir_str){.data = line.data, .size = name_size});
     if (!colon || !is_name(name)) {
         return WEIR_HTTP_TROUBLE_MALFORMED;
     }
@@ -115,8 +117,8 @@ static enum weir_http_trouble keep_header(struct weir_http_receiver *receiver,
     bool is_kept = add_name(texts, name);
     size_t value_at = texts->size;
     is_kept =
-        is_kept && add_value(texts, trimmed((struct weir_str){.data = colon + 1,
-                                                              .size = line.size - name_size - 1}));
+        is_kept && add_value(texts, weir_http_trimmed((struct weir_str){
+                                        .data = colon + 1, .size = line.size - name_size - 1}));
     if (!is_kept) {
         return WEIR_HTTP_TROUBLE_NO_MEMORY;
     }
@@ -136,7 +138,8 @@ static enum weir_http_trouble continue_header(struct weir_http_receiver *receive
         return WEIR_HTTP_TROUBLE_MALFORMED;
     }
     struct weir_http_span *value = &receiver->headers[receiver->header_count - 1].value;
-    if (!add(&receiver->texts, WEIR_STR(" ")) || !add_value(&receiver->texts, trimmed(line))) {
+    if (!add(&receiver->texts, WEIR_STR(" ")) ||
+        !add_value(&receiver->texts, weir_http_trimmed(line))) {
         return WEIR_HTTP_TROUBLE_NO_MEMORY;
     }
     value->size = receiver->texts.size - value->at;
@@ -162,7 +165,7 @@ static enum weir_http_trouble take_line(struct weir_http_receiver *receiver, str
         receiver->texts.size = 0;
         return WEIR_HTTP_TROUBLE_NONE;
     }
-    struct weir_str rest = trimmed(line);
+    struct weir_str rest = weir_http_trimmed(line);
     if (rest.size == 0) {
         receiver->is_head_done = status_of(receiver->easy) >= 200;
         return WEIR_HTTP_TROUBLE_NONE;
