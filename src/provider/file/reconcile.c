@@ -41,13 +41,15 @@
 #include <stdlib.h>
 
 enum {
-    DELAY_FIRST_NS = 50000,    // before a delayed key is looked at again; doubles with each level
-    EMPTY_YOUNG_NS = 2000000,  // how long an empty file may be one whose writer is still in open(2)
-    DELAY_LEVEL_SLOW = 11,     // where a key begins that cannot be ready at once: about 100 ms
-    NO_MEMORY_RESCAN_MS = 100, // when a key could not even be noted
-    ROOM_RESCAN_MS = 1000,     // when there may be room for keys that were left out
-    DRAIN_SLICE_KEYS = 256,    // dirty keys before records are looked at again
-    DRAIN_TURN_KEYS = 32,      // of one watch before it is the next one's turn
+    DELAY_FIRST_NS = 50000, // before a delayed key is looked at again; doubles with each level
+    // How long an empty file may be one whose writer is still in open(2), where it may lose the
+    // processor; a file's times are the last tick's, so that one just made seems as old already.
+    EMPTY_YOUNG_MS = WEIR_CLOCK_COARSE_MS + 10,
+    DELAY_LEVEL_SLOW = 11,       // where a key begins that cannot be ready at once: about 100 ms
+    NO_MEMORY_RESCAN_MS = 100,   // when a key could not even be noted
+    ROOM_RESCAN_MS = 1000,       // when there may be room for keys that were left out
+    DRAIN_SLICE_KEYS = 256,      // dirty keys before records are looked at again
+    DRAIN_TURN_KEYS = 32,        // of one watch before it is the next one's turn
     BUFFER_BYTES_KEPT = 1 << 20, // a larger buffer for values is given back after use
     REVISION_BYTES = 96,
     OPENS_MAX = 3, // of a file that loses its name meanwhile
@@ -232,7 +234,7 @@ static void look_end_errno(struct look *look, int code) {
 static bool is_being_made(const struct stat *st, int64_t wall_ns) {
     int64_t age_ns =
         wall_ns - ((int64_t)st->st_ctim.tv_sec * WEIR_NS_PER_S + (int64_t)st->st_ctim.tv_nsec);
-    return st->st_size == 0 && age_ns >= 0 && age_ns < EMPTY_YOUNG_NS;
+    return st->st_size == 0 && age_ns >= 0 && age_ns < EMPTY_YOUNG_MS * WEIR_NS_PER_MS;
 }
 
 // Opens the file that has this name now. One that lost it between open and stat, removed or
