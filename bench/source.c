@@ -79,18 +79,10 @@ static void resume(struct weir_watch *watch) {
     pthread_mutex_unlock(&source->lock);
 }
 
-static weir_status strength(struct weir_resource *resource, const struct weir_pattern *pattern,
-                            enum weir_strength *ret_strength, struct weir_error *err) {
-    (void)resource, (void)pattern, (void)err;
-    *ret_strength = WEIR_EVERY_CHANGE;
-    return WEIR_OK;
-}
-
 struct source *source_create(uint32_t capabilities, uint32_t keys) {
     struct source *source = allocate_or_give_up(sizeof *source);
     source->provider = (struct weir_provider){.kind = "bench",
                                               .capabilities = WEIR_CAN_WATCH | capabilities,
-                                              .strength = strength,
                                               .watch = watch,
                                               .unwatch = unwatch,
                                               .resume = resume};

@@ -48,44 +48,44 @@ static weir_status reach_find(void *context, struct weir_str name, uint32_t *ret
 }
 
 static weir_status reach_get(void *context, uint32_t index, struct weir_str key,
-                             uint64_t value_bytes_max, struct weir_value *ret_value,
+                             const struct weir_limits *limits, struct weir_value *ret_value,
                              struct weir_error *err) {
     struct weir_access *access = context;
     struct weir_resource *resource = access->resources[index];
     weir_status status = weir_access_check(access, index, WEIR_VERB_GET, key, err);
     return status != WEIR_OK ? status
            : resource->provider->get
-               ? resource->provider->get(resource, key, value_bytes_max, ret_value, err)
+               ? resource->provider->get(resource, key, limits, ret_value, err)
                : cannot(access, index, "get", err);
 }
 
 static weir_status reach_set(void *context, uint32_t index, struct weir_str key,
-                             struct weir_str value, struct weir_error *err) {
+                             struct weir_str value, const struct weir_limits *limits,
+                             struct weir_error *err) {
     struct weir_access *access = context;
     struct weir_resource *resource = access->resources[index];
     weir_status status = weir_access_check(access, index, WEIR_VERB_SET, key, err);
     return status != WEIR_OK         ? status
-           : resource->provider->set ? resource->provider->set(resource, key, value, err)
+           : resource->provider->set ? resource->provider->set(resource, key, value, limits, err)
                                      : cannot(access, index, "set", err);
 }
 
 static weir_status reach_remove(void *context, uint32_t index, struct weir_str key,
-                                struct weir_error *err) {
+                                const struct weir_limits *limits, struct weir_error *err) {
     struct weir_access *access = context;
     struct weir_resource *resource = access->resources[index];
     weir_status status = weir_access_check(access, index, WEIR_VERB_DELETE, key, err);
     return status != WEIR_OK            ? status
-           : resource->provider->remove ? resource->provider->remove(resource, key, err)
+           : resource->provider->remove ? resource->provider->remove(resource, key, limits, err)
                                         : cannot(access, index, "delete", err);
 }
 
 // A listing that leaves out what is not granted, and what comes before `after`.
-struct listing {
+struct granted_listing {
     const struct weir_access *access;
     size_t index;
     struct weir_str after;
-    bool (*each)(void *context, struct weir_str key);
-    void *context;
+    const struct weir_listing *listing;
 };
 
 static bool is_behind(struct weir_str key, struct weir_str after) {
@@ -95,16 +95,16 @@ static bool is_behind(struct weir_str key, struct weir_str after) {
 }
 
 static bool list_one(void *context, struct weir_str key) {
-    const struct listing *listing = context;
-    bool is_wanted = (listing->after.size == 0 || is_behind(key, listing->after)) &&
-                     weir_access_allows(listing->access, listing->index, WEIR_VERB_LIST, key) &&
+    const struct granted_listing *granted = context;
+    bool is_wanted = (granted->after.size == 0 || is_behind(key, granted->after)) &&
+                     weir_access_allows(granted->access, granted->index, WEIR_VERB_LIST, key) &&
                      weir_utf8_valid(key); // an interface has no other keys
-    return !is_wanted || listing->each(listing->context, key);
+    return !is_wanted || granted->listing->each(granted->listing->context, key);
 }
 
 static weir_status reach_list(void *context, uint32_t index, struct weir_str after,
-                              bool (*each)(void *each_context, struct weir_str key),
-                              void *each_context, struct weir_error *err) {
+                              const struct weir_limits *limits, const struct weir_listing *listing,
+                              struct weir_error *err) {
     struct weir_access *access = context;
     struct weir_resource *resource = access->resources[index];
     struct weir_str widest = weir_access_widest(access, index, WEIR_VERB_LIST);
@@ -114,15 +114,16 @@ static weir_status reach_list(void *context, uint32_t index, struct weir_str aft
     if (!resource->provider->list) {
         return cannot(access, index, "list", err);
     }
-    struct listing listing = {
-        .access = access, .index = index, .after = after, .each = each, .context = each_context};
+    struct granted_listing granted = {
+        .access = access, .index = index, .after = after, .listing = listing};
     struct weir_pattern pattern = weir_pattern_of(widest);
-    return resource->provider->list(resource, &pattern, list_one, &listing, err);
+    const struct weir_listing own = {.each = list_one, .context = &granted};
+    return resource->provider->list(resource, &pattern, limits, &own, err);
 }
 
 // Who may update a key reads it and sets it.
 static weir_status reach_update(void *context, uint32_t index, struct weir_str key,
-                                uint64_t value_bytes_max, const struct weir_change *change,
+                                const struct weir_limits *limits, const struct weir_change *change,
                                 struct weir_error *err) {
     struct weir_access *access = context;
     struct weir_resource *resource = access->resources[index];
@@ -132,7 +133,7 @@ static weir_status reach_update(void *context, uint32_t index, struct weir_str k
     }
     return status != WEIR_OK ? status
            : resource->provider->update
-               ? resource->provider->update(resource, key, value_bytes_max, change, err)
+               ? resource->provider->update(resource, key, limits, change, err)
                : cannot(access, index, "change a value as one step", err);
 }
 

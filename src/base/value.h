@@ -7,6 +7,21 @@
 #include "base/error.h"
 #include "base/str.h"
 
+#include <stdint.h>
+
+// What bounds a call that reads or writes. Who answers it may have a time-out of its own besides.
+struct weir_limits {
+    uint64_t value_bytes_max; // of a value that is read; WEIR_LIMIT above it
+    int64_t until_ns;         // of the monotonic clock; INT64_MAX: there is no such moment. What
+                              // has not come by then is WEIR_UNAVAILABLE
+};
+
+// Who is told the keys of a listing, one by one; false ends it.
+struct weir_listing {
+    bool (*each)(void *context, struct weir_str key);
+    void *context;
+};
+
 // Bytes that were read. The caller frees `data` with free().
 struct weir_value {
     char *data; // never NULL after success

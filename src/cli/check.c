@@ -106,15 +106,15 @@ static struct weir_resource *resource_of(const struct check *check,
 }
 
 // What the watch of a subscription promises; WEIR_NOT_FOUND where its resource is not open.
-static weir_status strength_of(const struct check *check,
-                               const struct weir_subscription_config *subscription,
-                               enum weir_strength *ret_strength, struct weir_error *err) {
+static weir_status promise_of(const struct check *check,
+                              const struct weir_subscription_config *subscription,
+                              struct weir_promise *ret_promise, struct weir_error *err) {
     struct weir_resource *resource = resource_of(check, subscription);
     if (!resource) {
         return weir_fail(err, WEIR_NOT_FOUND, "the resource is not open");
     }
     struct weir_pattern pattern = weir_pattern_of(weir_str_of(subscription->key));
-    return resource->provider->strength(resource, &pattern, ret_strength, err);
+    return resource->provider->promise(resource, &pattern, ret_promise, err);
 }
 
 static void check_subscription(struct check *check, size_t i) {
@@ -128,8 +128,8 @@ static void check_subscription(struct check *check, size_t i) {
         snprintf(key, sizeof key, "subscriptions[%zu].handler", i);
         weir_problems_add(&check->problems, subscription->place, key, "%s", err.message);
     }
-    enum weir_strength strength;
-    weir_status status = strength_of(check, subscription, &strength, &err);
+    struct weir_promise promise;
+    weir_status status = promise_of(check, subscription, &promise, &err);
     if (status != WEIR_OK && status != WEIR_NOT_FOUND) {
         snprintf(key, sizeof key, "subscriptions[%zu].key", i);
         weir_problems_add(&check->problems, subscription->place, key, "%s", err.message);
@@ -283,14 +283,14 @@ static void print_subscriptions(const struct check *check) {
     printf("subscriptions:\n");
     for (size_t i = 0; i < check->config.subscription_count; i++) {
         const struct weir_subscription_config *subscription = &check->config.subscriptions[i];
-        enum weir_strength strength;
+        struct weir_promise promise;
         char shown[WEIR_SHOW_BYTES];
-        bool is_open = strength_of(check, subscription, &strength, NULL) == WEIR_OK;
+        bool is_open = promise_of(check, subscription, &promise, NULL) == WEIR_OK;
         printf("  %s%s%s %s -> %s.%s, %s\n", subscription->name ? subscription->name : "",
                subscription->name ? ": " : "", subscription->resource,
                weir_show(weir_str_of(subscription->key), shown, sizeof shown), subscription->guest,
                handler_of(check, subscription),
-               is_open ? weir_strength_name(strength)
+               is_open ? weir_strength_name(promise.strength)
                        : "strength known when the resource is there");
     }
 }

@@ -106,8 +106,7 @@ static int get(const struct weir_kv *kv) {
     if (!kv->provider->get) {
         return cannot(kv);
     }
-    weir_status status =
-        kv->provider->get(kv->resource, kv->key, kv->value_bytes_max, &value, &err);
+    weir_status status = kv->provider->get(kv->resource, kv->key, &kv->limits, &value, &err);
     if (status != WEIR_OK) {
         return weir_kv_failed(kv, &err);
     }
@@ -159,11 +158,11 @@ static int set(const struct weir_kv *kv) {
         return cannot(kv);
     }
     if (!kv->value) {
-        status = read_value(kv->value_bytes_max, &read, &value.size, &err);
+        status = read_value(kv->limits.value_bytes_max, &read, &value.size, &err);
         value.data = read;
     }
     if (status == WEIR_OK) {
-        status = kv->provider->set(kv->resource, kv->key, value, &err);
+        status = kv->provider->set(kv->resource, kv->key, value, &kv->limits, &err);
     }
     free(read);
     return status == WEIR_OK ? WEIR_EXIT_DONE : weir_kv_failed(kv, &err);
@@ -174,7 +173,7 @@ static int rm(const struct weir_kv *kv) {
     if (!kv->provider->remove) {
         return cannot(kv);
     }
-    weir_status status = kv->provider->remove(kv->resource, kv->key, &err);
+    weir_status status = kv->provider->remove(kv->resource, kv->key, &kv->limits, &err);
     return status == WEIR_OK ? WEIR_EXIT_DONE : weir_kv_failed(kv, &err);
 }
 
@@ -196,8 +195,8 @@ static int ls(const struct weir_kv *kv) {
         return cannot(kv);
     }
     struct weir_pattern pattern = weir_pattern_of(kv->key);
-    weir_status status =
-        kv->provider->list(kv->resource, &pattern, print_key, (void *)(uintptr_t)kv, &err);
+    const struct weir_listing listing = {.each = print_key, .context = (void *)(uintptr_t)kv};
+    weir_status status = kv->provider->list(kv->resource, &pattern, &kv->limits, &listing, &err);
     return status == WEIR_OK ? WEIR_EXIT_DONE : weir_kv_failed(kv, &err);
 }
 
@@ -437,7 +436,7 @@ static int run(const struct weir_cli *cli, const struct action *action,
         .key = weir_str_of(arguments->word_count > 2 ? arguments->words[2] : "*"),
         .value = arguments->words[3] && strcmp(arguments->words[3], "-") != 0 ? arguments->words[3]
                                                                               : NULL,
-        .value_bytes_max = arguments->value_bytes_max,
+        .limits = {.value_bytes_max = arguments->value_bytes_max, .until_ns = INT64_MAX},
         .count = arguments->count,
         .timeout_ns = arguments->timeout_ns,
         .is_null_ended = arguments->is_null_ended,

@@ -15,7 +15,7 @@ struct weir_kv {
     struct weir_str key;                  // an empty one where none was given
     const char *value;                    // NULL: from standard input
     // Options:
-    uint64_t value_bytes_max;
+    struct weir_limits limits;
     uint64_t count;     // 0: without end
     int64_t timeout_ns; // 0: without end
     bool is_null_ended; // ls: keys end by a NUL

@@ -246,21 +246,21 @@ static int open_signals(struct weir_error *err) {
 
 static weir_status begin(struct printer *printer) {
     const struct weir_kv *kv = printer->kv;
-    enum weir_strength strength;
+    struct weir_promise promise = {.strength = WEIR_EVERY_CHANGE};
     struct weir_watch_args args = {
         .pattern = weir_pattern_of(kv->key),
         .sink = {.offer = offer, .context = printer->queue},
-        .event_bytes_max = kv->value_bytes_max,
+        .event_bytes_max = kv->limits.value_bytes_max,
     };
     weir_status status =
-        kv->provider->strength(kv->resource, &args.pattern, &strength, &printer->err);
+        kv->provider->promise(kv->resource, &args.pattern, &promise, &printer->err);
     if (status == WEIR_OK) {
         status = kv->provider->watch(kv->resource, &args, &printer->watch, &printer->err);
     }
     if (status == WEIR_OK) {
         weir_log(kv->cli->log, WEIR_LOG_INFO, "watching",
                  {"resource", weir_str_of(kv->resource->name)}, {"key", kv->key},
-                 {"strength", weir_str_of(weir_strength_name(strength))});
+                 {"strength", weir_str_of(weir_strength_name(promise.strength))});
     }
     return status;
 }

@@ -231,7 +231,8 @@ static bool judge_key(struct weir_test_world *world, const struct weir_test_key 
     struct weir_resource *resource = weir_test_world_resource(world, key->resource)->resource;
     struct weir_value value = {0};
     struct weir_error err;
-    weir_status status = resource->provider->get(resource, key->key, VALUE_BYTES_MAX, &value, &err);
+    const struct weir_limits limits = {.value_bytes_max = VALUE_BYTES_MAX, .until_ns = INT64_MAX};
+    weir_status status = resource->provider->get(resource, key->key, &limits, &value, &err);
     if (status != WEIR_OK && status != WEIR_NOT_FOUND) {
         tell(out, err.message);
         return false;

@@ -101,9 +101,10 @@ static weir_status give(struct weir_test_world *world, const struct weir_test_ke
                         struct weir_error *err) {
     struct weir_resource *resource = weir_test_world_resource(world, key->resource)->resource;
     char shown[WEIR_SHOW_BYTES];
-    weir_status status = key->data.is_there
-                             ? resource->provider->set(resource, key->key, key->data.bytes, err)
-                             : WEIR_OK;
+    const struct weir_limits limits = {.until_ns = INT64_MAX};
+    weir_status status = key->data.is_there ? resource->provider->set(resource, key->key,
+                                                                      key->data.bytes, &limits, err)
+                                            : WEIR_OK;
     return status == WEIR_OK ? status
                              : weir_error_prefix(err, status, "given: %s: %s", key->resource,
                                                  weir_show(key->key, shown, sizeof shown));

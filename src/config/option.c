@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/show.h"
+#include "config/secret.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,7 +57,8 @@ static bool is_bounded(const struct weir_option *option) {
 }
 
 static bool owns_text(const struct weir_option *option) {
-    return option->type == WEIR_OPTION_TEXT || option->type == WEIR_OPTION_PATH;
+    return option->type == WEIR_OPTION_TEXT || option->type == WEIR_OPTION_PATH ||
+           option->type == WEIR_OPTION_SECRET;
 }
 
 enum verdict { ACCEPTED, MALFORMED, OUT_OF_BOUNDS };
@@ -131,6 +133,8 @@ static const char *type_phrase(enum weir_option_type type) {
         return "a ratio";
     case WEIR_OPTION_BOOL:
         return "a truth value";
+    case WEIR_OPTION_SECRET:
+        return "a place of a secret";
     case WEIR_OPTION_CHOICE:
         break;
     }
@@ -189,6 +193,9 @@ const char *weir_option_expected(const struct weir_option *option, char *buffer,
     case WEIR_OPTION_BOOL:
         what = "true or false";
         break;
+    case WEIR_OPTION_SECRET:
+        what = WEIR_SECRET_FORMS;
+        break;
     case WEIR_OPTION_CHOICE:
         return expected_choice(option, buffer, size);
     }
@@ -216,6 +223,9 @@ const char *weir_option_range(const struct weir_option *option, char *buffer, si
     case WEIR_OPTION_RATIO:
         snprintf(buffer, size, "0 to 1");
         return buffer;
+    case WEIR_OPTION_SECRET:
+        snprintf(buffer, size, "env: or file:");
+        return buffer;
     default:
         break;
     }
@@ -241,31 +251,24 @@ static weir_status refuse(const struct weir_option *option, struct weir_str text
                      type_phrase(option->type), expected);
 }
 
-// Replaces the member's text by "folder/text", or by the text alone where there is no folder or it
-// is absolute.
+// Replaces the member's text by the text. A path in it that is relative gets the folder in front.
 static weir_status set_text(const struct weir_option *option, void *base, struct weir_str text,
                             const char *folder, struct weir_error *err) {
-    bool is_joined = option->type == WEIR_OPTION_PATH && folder && text.data[0] != '/' &&
-                     strcmp(folder, ".") != 0;
+    struct weir_str scheme = {text.data, 0}; // of a secret: what stands before its path
+    bool is_path = option->type == WEIR_OPTION_PATH;
+    if (option->type == WEIR_OPTION_SECRET && weir_str_has_prefix(text, WEIR_STR("file:"))) {
+        scheme.size = strlen("file:");
+        is_path = true;
+    }
+    struct weir_str rest = {text.data + scheme.size, text.size - scheme.size};
+    bool is_joined = is_path && folder && rest.data[0] != '/' && strcmp(folder, ".") != 0;
     struct weir_str front = is_joined ? weir_str_of(folder) : (struct weir_str){0};
     bool has_slash = front.size > 0 && front.data[front.size - 1] != '/';
-    char *copy = malloc(front.size + (has_slash ? 1 : 0) + text.size + 1);
-    if (!copy) {
+    char *copy = NULL;
+    if (asprintf(&copy, "%.*s%.*s%s%.*s", WEIR_STR_ARG(scheme), WEIR_STR_ARG(front),
+                 has_slash ? "/" : "", WEIR_STR_ARG(rest)) < 0) {
         return weir_fail_no_memory(err, option->name);
     }
-    char *end = copy;
-    if (front.size > 0) {
-        memcpy(end, front.data, front.size);
-        end += front.size;
-    }
-    if (has_slash) {
-        *end++ = '/';
-    }
-    if (text.size > 0) {
-        memcpy(end, text.data, text.size);
-        end += text.size;
-    }
-    *end = '\0';
     char **member = member_of(option, base);
     free(*member);
     *member = copy;
@@ -275,13 +278,16 @@ static weir_status set_text(const struct weir_option *option, void *base, struct
 static weir_status check_text(const struct weir_option *option, struct weir_str text,
                               struct weir_error *err) {
     char expected[WEIR_OPTION_EXPECTED_BYTES], shown[WEIR_SHOW_BYTES];
-    if (text.size > 0 && memchr(text.data, '\0', text.size)) {
+    if (option->type != WEIR_OPTION_SECRET && text.size > 0 && memchr(text.data, '\0', text.size)) {
         return weir_fail(err, WEIR_INVALID, "\"%s\" holds a NUL byte; leave it out",
                          weir_show(text, shown, sizeof shown));
     }
     if (option->type == WEIR_OPTION_PATH && text.size == 0) {
         return weir_fail(err, WEIR_INVALID, "the path is empty; write %s",
                          weir_option_expected(option, expected, sizeof expected));
+    }
+    if (option->type == WEIR_OPTION_SECRET) {
+        return weir_secret_check(text, err);
     }
     if (is_bounded(option) &&
         (text.size > (uint64_t)option->max || text.size < (uint64_t)option->min)) {
@@ -324,7 +330,8 @@ weir_status weir_option_set(const struct weir_option *option, void *base, struct
                             const char *folder, struct weir_error *err) {
     switch (option->type) {
     case WEIR_OPTION_TEXT:
-    case WEIR_OPTION_PATH: {
+    case WEIR_OPTION_PATH:
+    case WEIR_OPTION_SECRET: {
         weir_status status = check_text(option, text, err);
         return status == WEIR_OK ? set_text(option, base, text, folder, err) : status;
     }
@@ -397,7 +404,8 @@ const char *weir_option_format(const struct weir_option *option, const void *bas
     const void *member = const_member_of(option, base);
     switch (option->type) {
     case WEIR_OPTION_TEXT:
-    case WEIR_OPTION_PATH: {
+    case WEIR_OPTION_PATH:
+    case WEIR_OPTION_SECRET: {
         const char *text = *(char *const *)member;
         snprintf(buffer, size, "%s", text ? text : "");
         break;

@@ -21,6 +21,8 @@ enum weir_option_type {
     WEIR_OPTION_RATIO,    // double
     WEIR_OPTION_BOOL,     // bool; written true or false
     WEIR_OPTION_CHOICE,   // int, an index into `choices`
+    WEIR_OPTION_SECRET,   // char *, owned: where the secret is, "env:NAME" or "file:PATH", never
+                          // the secret itself; see secret.h
 };
 
 struct weir_option {

@@ -112,6 +112,8 @@ struct weir_subscription {
     size_t key_size;
     char *handler_name; // "" while it is not known
     struct weir_resource *resource;
+    uint32_t capabilities; // of its watch: enum weir_capability
+    char *watch_name;      // under which its source keeps what it keeps
     struct weir_watch *watch;
     struct weir_guest *guest;
     uint32_t handler;
@@ -325,7 +327,7 @@ static inline void weir_flow_unlock(struct weir_flow *flow) {
 
 static inline bool weir_subscription_can(const struct weir_subscription *subscription,
                                          enum weir_capability capability) {
-    return (subscription->resource->provider->capabilities & capability) != 0;
+    return (subscription->capabilities & capability) != 0;
 }
 
 // intake.c

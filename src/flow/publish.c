@@ -127,7 +127,7 @@ void weir_target_push(struct weir_out *out) {
 
 // Whether what it is told is gone for whoever does not watch it then.
 static bool tells_only_watches(const struct weir_target *target) {
-    const uint32_t tells_later = WEIR_CAN_COMPARE | WEIR_CAN_REPLAY;
+    const uint32_t tells_later = WEIR_CAN_COMPARE | WEIR_CAN_REPLAY | WEIR_CAN_ACK;
     return (target->resource->provider->capabilities & tells_later) == 0;
 }
 

@@ -120,6 +120,7 @@ static void free_texts(struct weir_subscription *subscription) {
     free(subscription->name);
     free(subscription->key);
     free(subscription->handler_name);
+    free(subscription->watch_name);
 }
 
 void weir_subscription_free(struct weir_subscription *subscription) {
@@ -161,6 +162,32 @@ static struct weir_subscription *make(struct weir_flow *flow,
     return subscription;
 }
 
+// Under lock: whether a subscription that runs has its source keep something under this name.
+static bool is_watch_name_taken(const struct weir_flow *flow, const char *name) {
+    const struct weir_subscription *other;
+    DL_FOREACH2(flow->subscriptions, other, next_all) {
+        if (other->watch_name && strcmp(other->watch_name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// Under lock: the name for the source. It does not change with the handler, which a guest's main
+// says after the watch has begun: the same main finds the same again, in the order of its watches.
+static weir_status name_watch(struct weir_subscription *subscription,
+                              const struct weir_subscription_args *args, const char *prefix,
+                              struct weir_error *err) {
+    char name[NAME_BYTES];
+    snprintf(name, sizeof name, "%s", args->name || args->handler ? subscription->name : "");
+    for (unsigned number = 1; name[0] == '\0' && number < SAME_NAME_MAX; number++) {
+        join_name(prefix, "", number, name);
+        name[0] = is_watch_name_taken(subscription->flow, name) ? '\0' : name[0];
+    }
+    subscription->watch_name = strdup(name);
+    return subscription->watch_name ? WEIR_OK : weir_fail_no_memory(err, "a subscription");
+}
+
 // Under lock: finds the name, and what is kept under it.
 static weir_status adopt(struct weir_subscription *subscription,
                          const struct weir_subscription_args *args, struct weir_error *err) {
@@ -182,11 +209,11 @@ static weir_status adopt(struct weir_subscription *subscription,
     if (!subscription->name) {
         return weir_fail_no_memory(err, "a subscription");
     }
-    if (!flow->has_store) {
-        return WEIR_OK;
+    weir_status status = name_watch(subscription, args, prefix, err);
+    if (status != WEIR_OK || !flow->has_store) {
+        return status;
     }
-    weir_status status =
-        weir_kept_obtain(flow, subscription->name, subscription, &subscription->kept, err);
+    status = weir_kept_obtain(flow, subscription->name, subscription, &subscription->kept, err);
     if (status == WEIR_OK) {
         subscription->spilled = subscription->counts.behind = subscription->kept->record.row_count;
     }
@@ -280,7 +307,8 @@ static weir_status prepare_resume(struct weir_subscription *subscription, bool *
     }
     bool can_go_on = weir_subscription_can(subscription, WEIR_CAN_REPLAY)
                          ? record->cursor.size > 0
-                         : weir_subscription_can(subscription, WEIR_CAN_COMPARE);
+                         : weir_subscription_can(subscription, WEIR_CAN_COMPARE) ||
+                               weir_subscription_can(subscription, WEIR_CAN_ACK);
     *ret_goes_on = record->is_ready && !is_other && can_go_on;
     if (record->is_ready && !is_other) {
         return WEIR_OK;
@@ -309,6 +337,7 @@ static weir_status begin_watch(struct weir_subscription *subscription,
         .sink = {.offer = weir_intake_offer,
                  .remember = subscription->kept && remembers ? weir_intake_remember : NULL,
                  .context = subscription},
+        .name = subscription->kept ? subscription->watch_name : NULL,
         .event_bytes_max = args->event_bytes_max,
         .resume = goes_on ? &resume : NULL,
     };
@@ -346,8 +375,17 @@ weir_status weir_subscription_create(struct weir_flow *flow,
     if (!subscription) {
         return weir_fail_no_memory(err, "a subscription");
     }
+    struct weir_promise promise = {.capabilities = provider->capabilities};
+    struct weir_pattern pattern = weir_pattern_of(args->key);
+    weir_status status =
+        provider->promise ? provider->promise(args->resource, &pattern, &promise, err) : WEIR_OK;
+    if (status != WEIR_OK) {
+        weir_subscription_free(subscription);
+        return status;
+    }
+    subscription->capabilities = promise.capabilities;
     pthread_mutex_lock(&flow->lock);
-    weir_status status = adopt(subscription, args, err);
+    status = adopt(subscription, args, err);
     if (status == WEIR_OK && args->to) {
         status = weir_target_obtain(flow, args->to, &subscription->target, err);
     }

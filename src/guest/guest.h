@@ -103,19 +103,19 @@ struct weir_guest_access {
     // Each of these is granted or WEIR_DENIED, with a message that names the missing grant; the
     // rest is the provider's, see provider.h. The caller frees a value.
     weir_status (*get)(void *context, uint32_t resource, struct weir_str key,
-                       uint64_t value_bytes_max, struct weir_value *ret_value,
+                       const struct weir_limits *limits, struct weir_value *ret_value,
                        struct weir_error *err);
     weir_status (*set)(void *context, uint32_t resource, struct weir_str key, struct weir_str value,
-                       struct weir_error *err);
+                       const struct weir_limits *limits, struct weir_error *err);
     weir_status (*remove)(void *context, uint32_t resource, struct weir_str key,
-                          struct weir_error *err);
-    // Calls `each` for the keys that the guest may list and that come behind `after` (empty: all),
-    // in the order of their bytes, until it returns false.
+                          const struct weir_limits *limits, struct weir_error *err);
+    // Tells the keys that the guest may list and that come behind `after` (empty: all), in the
+    // order of their bytes.
     weir_status (*list)(void *context, uint32_t resource, struct weir_str after,
-                        bool (*each)(void *each_context, struct weir_str key), void *each_context,
+                        const struct weir_limits *limits, const struct weir_listing *listing,
                         struct weir_error *err);
     weir_status (*update)(void *context, uint32_t resource, struct weir_str key,
-                          uint64_t value_bytes_max, const struct weir_change *change,
+                          const struct weir_limits *limits, const struct weir_change *change,
                           struct weir_error *err);
     // The event's type, data, datacontenttype, subject and extensions; the rest is the host's. Kept
     // to be published when it returns, in any case before what the call was made for is settled.

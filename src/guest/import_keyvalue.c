@@ -358,12 +358,13 @@ struct store {
     const struct weir_guest_access *access;
     void *context;
     uint32_t resource;
-    uint64_t value_bytes_max;
+    struct weir_limits limits; // of the guest's call
 };
 
 static weir_status access_of(struct weir_instance *instance, struct store *ret_store,
                              struct weir_error *err) {
-    ret_store->value_bytes_max = instance->guest->args.event_bytes;
+    ret_store->limits = (struct weir_limits){.value_bytes_max = instance->guest->args.event_bytes,
+                                             .until_ns = instance->deadline_ns};
     return weir_import_access(instance, &ret_store->access, &ret_store->context, err);
 }
 
@@ -432,8 +433,8 @@ static weir_status read_key(struct weir_import_call *call, const struct store *s
                             struct weir_str key, struct optional_bytes *ret_value,
                             struct weir_error *err) {
     struct weir_value value;
-    weir_status status = store->access->get(store->context, store->resource, key,
-                                            store->value_bytes_max, &value, err);
+    weir_status status =
+        store->access->get(store->context, store->resource, key, &store->limits, &value, err);
     *ret_value = (struct optional_bytes){.is_some = status == WEIR_OK};
     if (status != WEIR_OK) {
         return status == WEIR_NOT_FOUND ? WEIR_OK : status;
@@ -460,14 +461,16 @@ static weir_status do_set(struct weir_import_call *call, const void *given, void
     struct store store;
     weir_status status = store_of(call->instance, params->bucket, &store, err);
     if (status == WEIR_OK) {
-        status = store.access->set(store.context, store.resource, params->key, params->value, err);
+        status = store.access->set(store.context, store.resource, params->key, params->value,
+                                   &store.limits, err);
     }
     return answer(status, err, result);
 }
 
 static weir_status remove_key(const struct store *store, struct weir_str key,
                               struct weir_error *err) {
-    weir_status status = store->access->remove(store->context, store->resource, key, err);
+    weir_status status =
+        store->access->remove(store->context, store->resource, key, &store->limits, err);
     return status == WEIR_NOT_FOUND ? WEIR_OK : status;
 }
 
@@ -491,7 +494,9 @@ static weir_status do_exists(struct weir_import_call *call, const void *given, v
     weir_status status = store_of(call->instance, params->bucket, &store, err);
     if (status == WEIR_OK) {
         struct weir_value value = {.data = NULL};
-        status = store.access->get(store.context, store.resource, params->key, 0, &value, err);
+        store.limits.value_bytes_max = 0; // what it holds is not wanted
+        status = store.access->get(store.context, store.resource, params->key, &store.limits,
+                                   &value, err);
         existing->is_there = status == WEIR_OK || status == WEIR_LIMIT;
         if (status == WEIR_OK) {
             free(value.data);
@@ -541,7 +546,9 @@ static weir_status do_list_keys(struct weir_import_call *call, const void *given
     if (status == WEIR_OK) {
         struct weir_str after =
             params->cursor.is_some ? params->cursor.value : (struct weir_str){0};
-        status = store.access->list(store.context, store.resource, after, add_key, &page, err);
+        const struct weir_listing listing = {.each = add_key, .context = &page};
+        status =
+            store.access->list(store.context, store.resource, after, &store.limits, &listing, err);
         status = status == WEIR_OK ? page.status : status;
     }
     listed->page.keys = (struct texts){.items = page.keys, .count = page.count};
@@ -667,8 +674,8 @@ static weir_status swap(struct weir_import_call *call, const struct cas_thing *t
     const struct weir_change change = {.change = swap_change, .context = &swap};
     weir_status status = access_of(call->instance, &store, err);
     if (status == WEIR_OK) {
-        status = store.access->update(store.context, thing->resource, thing->key,
-                                      store.value_bytes_max, &change, err);
+        status = store.access->update(store.context, thing->resource, thing->key, &store.limits,
+                                      &change, err);
     }
     if (status == WEIR_AGAIN && swap.is_other) {
         ret_error->kind = CAS_FAILED;
@@ -746,8 +753,8 @@ static weir_status do_increment(struct weir_import_call *call, const void *given
     const struct weir_change change = {.change = add_change, .context = &addition};
     weir_status status = store_of(call->instance, params->bucket, &store, err);
     if (status == WEIR_OK) {
-        status = store.access->update(store.context, store.resource, params->key,
-                                      store.value_bytes_max, &change, err);
+        status = store.access->update(store.context, store.resource, params->key, &store.limits,
+                                      &change, err);
     }
     counted->number = addition.sum;
     return answer(status, err, &counted->failed);
@@ -766,7 +773,7 @@ static weir_status get_many(struct weir_import_call *call, struct store *store,
         if (status == WEIR_OK && value.is_some) {
             items[i].is_some = 1;
             items[i].pair = (struct weir_attribute){.name = keys->items[i], .value = value.bytes};
-            store->value_bytes_max -= value.bytes.size;
+            store->limits.value_bytes_max -= value.bytes.size;
         }
     }
     return status;
@@ -795,7 +802,8 @@ static weir_status do_set_many(struct weir_import_call *call, const void *given,
     weir_status status = store_of(call->instance, params->bucket, &store, err);
     for (size_t i = 0; status == WEIR_OK && i < params->pairs.count; i++) {
         const struct weir_attribute *pair = &params->pairs.items[i];
-        status = store.access->set(store.context, store.resource, pair->name, pair->value, err);
+        status = store.access->set(store.context, store.resource, pair->name, pair->value,
+                                   &store.limits, err);
     }
     return answer(status, err, result);
 }

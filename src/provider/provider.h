@@ -58,6 +58,19 @@ enum weir_strength {
 
 const char *weir_strength_name(enum weir_strength strength);
 
+// What a watch of some keys is: what it promises, and how it goes on after a stop and takes a
+// pause. The capabilities are those of enum weir_capability from WEIR_CAN_REPLAY to
+// WEIR_SHARES_PAUSE; a provider whose keys are not all of one kind answers with some of its own
+// only.
+struct weir_promise {
+    enum weir_strength strength;
+    uint32_t capabilities;
+};
+enum {
+    WEIR_WATCH_CAPABILITIES =
+        WEIR_CAN_REPLAY | WEIR_CAN_COMPARE | WEIR_CAN_ACK | WEIR_CAN_PAUSE | WEIR_SHARES_PAUSE,
+};
+
 // A key, or every key with a prefix.
 struct weir_pattern {
     struct weir_str text; // without the final "*"
@@ -97,7 +110,8 @@ struct weir_sink {
 };
 enum { WEIR_REMEMBER_WAIT_MS = 30000 };
 
-// Where a watch goes on after a stop.
+// Where a watch goes on after a stop. A source that keeps positions under names knows that by
+// itself; that there is this struct tells it that the name was in use.
 struct weir_resume {
     // Of a source that can replay: the position behind which to start.
     struct weir_str position;
@@ -120,13 +134,38 @@ struct weir_resource_args {
 struct weir_watch_args {
     struct weir_pattern pattern;
     struct weir_sink sink;
+    // Under which a source that keeps the position itself keeps it: the same for the same
+    // subscription at each start, at most WEIR_WATCH_NAME_BYTES_MAX. NULL: it is not to be kept.
+    const char *name;
     uint64_t event_bytes_max; // a value above it is reported without data; see the provider's page
-    const struct weir_resume *resume; // valid during the call; NULL: what changes from now on
+    // Valid during the call. NULL: what changes from now on; of a source that keeps positions under
+    // names (WEIR_CAN_ACK without WEIR_CAN_REPLAY), from where the name is, if it knows the name.
+    const struct weir_resume *resume;
 };
 
 enum {
     WEIR_NAME_BYTES_MAX = 128, // names of resources, guests and subscriptions
     WEIR_KEY_BYTES_MAX = 4096, // a key, and a pattern
+    WEIR_WATCH_NAME_BYTES_MAX = 1024,
+};
+
+// How a resource is, for people.
+struct weir_health {
+    bool is_connected;
+    int64_t since_wall_ns; // how long it has been so; 0: it was never connected
+    uint64_t reconnects;   // connections after the first one
+    char reason[512];      // why it is not connected; "" where it is
+};
+
+// What somebody who tried a resource has found.
+struct weir_finding {
+    bool is_mistake;    // it does not work so; else it is good to know
+    const char *what;   // one line: what was found
+    const char *remedy; // what mends it, a command where there is one; NULL: nothing is to be done
+};
+struct weir_findings {
+    void (*tell)(void *context, const struct weir_finding *finding);
+    void *context;
 };
 
 struct weir_provider;
@@ -156,20 +195,32 @@ struct weir_provider {
     // Ends its thread and frees it; every watch must have ended. NULL is allowed.
     void (*close)(struct weir_resource *resource);
 
-    // The value of a key. WEIR_NOT_FOUND; WEIR_LIMIT above value_bytes_max.
+    // How it is now. NULL: on this machine, so it is there or its calls say why not. Never blocks.
+    void (*health)(struct weir_resource *resource, struct weir_health *ret_health);
+    // Tries the source for what watches of these patterns, and reading and writing, want of it, and
+    // tells what it finds; changes nothing there. The error, where it could not be tried. NULL:
+    // open has tried all there is. Before any watch of the resource.
+    weir_status (*examine)(struct weir_resource *resource, const struct weir_pattern *patterns,
+                           size_t count, const struct weir_findings *findings,
+                           struct weir_error *err);
+
+    // Reading and writing. Each ends by limits->until_ns; WEIR_UNAVAILABLE: the source cannot be
+    // reached, or did not answer by then, and a change may have been made or not.
+
+    // The value of a key. WEIR_NOT_FOUND; WEIR_LIMIT above limits->value_bytes_max.
     weir_status (*get)(struct weir_resource *resource, struct weir_str key,
-                       uint64_t value_bytes_max, struct weir_value *ret_value,
+                       const struct weir_limits *limits, struct weir_value *ret_value,
                        struct weir_error *err);
-    // Sets a key, all or nothing, and durably when it returns.
+    // Sets a key, all or nothing, and durably when it returns, as far as the source is durable.
     weir_status (*set)(struct weir_resource *resource, struct weir_str key, struct weir_str value,
-                       struct weir_error *err);
+                       const struct weir_limits *limits, struct weir_error *err);
     // Removes a key. WEIR_NOT_FOUND where there is none.
     weir_status (*remove)(struct weir_resource *resource, struct weir_str key,
-                          struct weir_error *err);
+                          const struct weir_limits *limits, struct weir_error *err);
     // Calls `each` for each key that matches, in byte order; `each` returns false to end the
     // listing.
     weir_status (*list)(struct weir_resource *resource, const struct weir_pattern *pattern,
-                        bool (*each)(void *context, struct weir_str key), void *context,
+                        const struct weir_limits *limits, const struct weir_listing *listing,
                         struct weir_error *err);
 
     // Reads a key, has `change` make a new value of it, and sets that, as one step: no other change
@@ -178,14 +229,17 @@ struct weir_provider {
     // always first; otherwise as `get` and `set`, but that a missing key is no error. NULL without
     // WEIR_CAN_UPDATE.
     weir_status (*update)(struct weir_resource *resource, struct weir_str key,
-                          uint64_t value_bytes_max, const struct weir_change *change,
+                          const struct weir_limits *limits, const struct weir_change *change,
                           struct weir_error *err);
 
-    // What a watch of these keys would promise. Also checks the pattern.
-    weir_status (*strength)(struct weir_resource *resource, const struct weir_pattern *pattern,
-                            enum weir_strength *ret_strength, struct weir_error *err);
+    // What a watch of these keys would be. Also checks the pattern. Asks no server: never blocks.
+    // NULL: each is every-change, with the capabilities of the provider.
+    weir_status (*promise)(struct weir_resource *resource, const struct weir_pattern *pattern,
+                           struct weir_promise *ret_promise, struct weir_error *err);
     // Starts to watch: every change that happens after this has returned is offered to the sink, in
-    // order per key.
+    // order per key. One that begins has reached the source by then, or WEIR_UNAVAILABLE within
+    // WEIR_WATCH_WAIT_MS; one that goes on needs not: its source may be away, and is told from
+    // where it was when it comes back.
     weir_status (*watch)(struct weir_resource *resource, const struct weir_watch_args *args,
                          struct weir_watch **ret_watch, struct weir_error *err);
     // Ends a watch and frees it. NULL is allowed.
@@ -205,7 +259,7 @@ struct weir_provider {
     weir_status (*publish)(struct weir_resource *resource, struct weir_event *event,
                            struct weir_error *err);
 };
-enum { WEIR_PUBLISH_WAIT_MS = 5000 };
+enum { WEIR_PUBLISH_WAIT_MS = 5000, WEIR_WATCH_WAIT_MS = 30000 };
 
 // The providers of this build, in the order in which `weir help` lists them; ended by NULL.
 extern const struct weir_provider *const weir_providers[];

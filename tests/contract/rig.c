@@ -10,6 +10,9 @@ static const struct fixture *const fixtures[] = {
     &fixture_topic,
 };
 
+const struct weir_limits rig_limits = {.value_bytes_max = RIG_VALUE_BYTES_MAX,
+                                       .until_ns = INT64_MAX};
+
 static const struct fixture *fixture_now; // of the group that runs
 
 const struct weir_str rig_odd_keys[RIG_ODD_KEYS] = {
@@ -123,13 +126,14 @@ void rig_foreign_remove(const struct rig *rig, const char *key) {
 
 void rig_set(const struct rig *rig, const char *key, const char *value) {
     struct weir_error err;
-    assert_ok(rig->provider->set(rig->resource, weir_str_of(key), weir_str_of(value), &err));
+    assert_ok(
+        rig->provider->set(rig->resource, weir_str_of(key), weir_str_of(value), &rig_limits, &err));
 }
 
 void rig_check_value(const struct rig *rig, struct weir_str key, struct weir_str value) {
     struct weir_error err;
     struct weir_value got;
-    assert_ok(rig->provider->get(rig->resource, key, RIG_VALUE_BYTES_MAX, &got, &err));
+    assert_ok(rig->provider->get(rig->resource, key, &rig_limits, &got, &err));
     assert_non_null(got.data);
     assert_int_equal(got.size, value.size);
     if (value.size > 0) {

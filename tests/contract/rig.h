@@ -11,6 +11,7 @@
 #include "unit/test.h"
 
 enum { RIG_EVENT_BYTES_MAX = 1 << 20, RIG_VALUE_BYTES_MAX = 1 << 24 };
+extern const struct weir_limits rig_limits; // RIG_VALUE_BYTES_MAX, and all the time there is
 
 struct rig {
     const struct fixture *fixture;

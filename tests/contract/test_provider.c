@@ -25,7 +25,7 @@ static void keys_and_values_of_any_bytes_come_back(void **state) {
     for (size_t i = 0; i < RIG_ODD_KEYS; i++) {
         memcpy(value[i], (char[]){'\0', (char)(0xF0 + i), (char)i}, 3);
         assert_ok(rig->provider->set(rig->resource, rig_odd_keys[i], (struct weir_str){value[i], 3},
-                                     &err));
+                                     &rig_limits, &err));
     }
     for (size_t i = 0; i < RIG_ODD_KEYS; i++) {
         rig_check_value(rig, rig_odd_keys[i], (struct weir_str){value[i], 3});
@@ -44,10 +44,11 @@ static void a_value_may_be_empty_or_large(void **state) {
         large[i] = (char)(i * 2654435761U >> 13);
     }
     struct weir_str value = {large, size};
-    assert_ok(rig->provider->set(rig->resource, WEIR_STR("k"), value, &err));
+    assert_ok(rig->provider->set(rig->resource, WEIR_STR("k"), value, &rig_limits, &err));
     rig_check_value(rig, WEIR_STR("k"), value);
     struct weir_value got;
-    assert_int_equal(rig->provider->get(rig->resource, WEIR_STR("k"), size - 1, &got, &err),
+    const struct weir_limits too_little = {.value_bytes_max = size - 1, .until_ns = INT64_MAX};
+    assert_int_equal(rig->provider->get(rig->resource, WEIR_STR("k"), &too_little, &got, &err),
                      WEIR_LIMIT);
     free(large);
     rig_set(rig, "k", "short");
@@ -68,17 +69,17 @@ static void what_is_not_there_is_not_found(void **state) {
     const struct weir_str absent[] = {WEIR_STR("kk"), WEIR_STR("k/k"), WEIR_STR("d/e/f"),
                                       WEIR_STR("..")};
     for (size_t i = 0; i < sizeof absent / sizeof absent[0]; i++) {
-        assert_int_equal(
-            rig->provider->get(rig->resource, absent[i], RIG_VALUE_BYTES_MAX, &got, &err),
-            WEIR_NOT_FOUND);
+        assert_int_equal(rig->provider->get(rig->resource, absent[i], &rig_limits, &got, &err),
+                         WEIR_NOT_FOUND);
         assert_int_equal(err.status, WEIR_NOT_FOUND);
-        assert_int_equal(rig->provider->remove(rig->resource, absent[i], &err), WEIR_NOT_FOUND);
+        assert_int_equal(rig->provider->remove(rig->resource, absent[i], &rig_limits, &err),
+                         WEIR_NOT_FOUND);
     }
-    assert_ok(rig->provider->remove(rig->resource, WEIR_STR("k"), &err));
-    assert_int_equal(
-        rig->provider->get(rig->resource, WEIR_STR("k"), RIG_VALUE_BYTES_MAX, &got, &err),
-        WEIR_NOT_FOUND);
-    assert_int_equal(rig->provider->remove(rig->resource, WEIR_STR("k"), NULL), WEIR_NOT_FOUND);
+    assert_ok(rig->provider->remove(rig->resource, WEIR_STR("k"), &rig_limits, &err));
+    assert_int_equal(rig->provider->get(rig->resource, WEIR_STR("k"), &rig_limits, &got, &err),
+                     WEIR_NOT_FOUND);
+    assert_int_equal(rig->provider->remove(rig->resource, WEIR_STR("k"), &rig_limits, NULL),
+                     WEIR_NOT_FOUND);
 }
 
 static void a_malformed_key_is_invalid_everywhere(void **state) {
@@ -93,11 +94,13 @@ static void a_malformed_key_is_invalid_everywhere(void **state) {
         struct weir_str key = malformed[i];
         const struct weir_provider *provider = rig->provider;
         if (provider->get) {
-            assert_int_equal(provider->get(rig->resource, key, 1, &got, &err), WEIR_INVALID);
+            assert_int_equal(provider->get(rig->resource, key, &rig_limits, &got, &err),
+                             WEIR_INVALID);
         }
         if (provider->set) {
-            assert_int_equal(provider->set(rig->resource, key, WEIR_STR("v"), &err), WEIR_INVALID);
-            assert_int_equal(provider->remove(rig->resource, key, &err), WEIR_INVALID);
+            assert_int_equal(provider->set(rig->resource, key, WEIR_STR("v"), &rig_limits, &err),
+                             WEIR_INVALID);
+            assert_int_equal(provider->remove(rig->resource, key, &rig_limits, &err), WEIR_INVALID);
         }
         struct weir_watch_args args = {
             .pattern = {.text = key},
@@ -107,21 +110,25 @@ static void a_malformed_key_is_invalid_everywhere(void **state) {
         struct weir_watch *none = NULL;
         assert_int_equal(provider->watch(rig->resource, &args, &none, &err), WEIR_INVALID);
         assert_null(none);
-        enum weir_strength strength;
-        assert_int_equal(provider->strength(rig->resource, &args.pattern, &strength, &err),
+        struct weir_promise promise;
+        assert_int_equal(provider->promise(rig->resource, &args.pattern, &promise, &err),
                          WEIR_INVALID);
     }
 }
 
-static void every_key_has_a_strength(void **state) {
+static void every_key_has_a_promise(void **state) {
     struct rig *rig = rig_of(state);
     struct weir_error err;
-    enum weir_strength strength;
+    struct weir_promise promise;
     const char *keys[] = {"k", "k*", "*", "a/b/*"};
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         struct weir_pattern pattern = weir_pattern_of(weir_str_of(keys[i]));
-        assert_ok(rig->provider->strength(rig->resource, &pattern, &strength, &err));
-        assert_non_null(weir_strength_name(strength));
+        assert_ok(rig->provider->promise(rig->resource, &pattern, &promise, &err));
+        assert_non_null(weir_strength_name(promise.strength));
+        assert_int_equal(promise.capabilities & ~WEIR_WATCH_CAPABILITIES, 0);
+        assert_int_equal(promise.capabilities & ~rig->provider->capabilities, 0);
+        const uint32_t goes_on = WEIR_CAN_REPLAY | WEIR_CAN_COMPARE;
+        assert_true((promise.capabilities & goes_on) != goes_on);
     }
 }
 
@@ -145,8 +152,9 @@ static bool collect(void *context, struct weir_str key) {
 static void expect_list(const struct rig *rig, const char *key, const char *const *wanted) {
     struct weir_error err;
     struct listed listed = {.count_max = SIZE_MAX};
+    const struct weir_listing listing = {.each = collect, .context = &listed};
     struct weir_pattern pattern = weir_pattern_of(weir_str_of(key));
-    assert_ok(rig->provider->list(rig->resource, &pattern, collect, &listed, &err));
+    assert_ok(rig->provider->list(rig->resource, &pattern, &rig_limits, &listing, &err));
     size_t count = 0;
     for (; wanted[count]; count++) {
         assert_in_range(count + 1, 1, listed.count);
@@ -177,11 +185,13 @@ static void every_odd_key_is_listed(void **state) {
     struct rig *rig = rig_of(state);
     struct weir_error err;
     for (size_t i = 0; i < RIG_ODD_KEYS; i++) {
-        assert_ok(rig->provider->set(rig->resource, rig_odd_keys[i], WEIR_STR("v"), &err));
+        assert_ok(
+            rig->provider->set(rig->resource, rig_odd_keys[i], WEIR_STR("v"), &rig_limits, &err));
     }
     struct listed listed = {.count_max = SIZE_MAX};
+    const struct weir_listing listing = {.each = collect, .context = &listed};
     struct weir_pattern all = weir_pattern_of(WEIR_STR("*"));
-    assert_ok(rig->provider->list(rig->resource, &all, collect, &listed, &err));
+    assert_ok(rig->provider->list(rig->resource, &all, &rig_limits, &listing, &err));
     assert_int_equal(listed.count, RIG_ODD_KEYS);
     for (size_t i = 0; i < RIG_ODD_KEYS; i++) {
         size_t found = 0;
@@ -202,8 +212,9 @@ static void a_list_ends_when_told(void **state) {
     }
     for (size_t most = 1; most < 5; most++) {
         struct listed listed = {.count_max = most};
+        const struct weir_listing listing = {.each = collect, .context = &listed};
         struct weir_pattern all = weir_pattern_of(WEIR_STR("*"));
-        assert_ok(rig->provider->list(rig->resource, &all, collect, &listed, &err));
+        assert_ok(rig->provider->list(rig->resource, &all, &rig_limits, &listing, &err));
         assert_int_equal(listed.count, most);
     }
 }
@@ -234,8 +245,8 @@ static void an_event_says_what_happened(void **state) {
     assert_ok(weir_event_fields_check(&event->fields, &err));
     assert_false(weir_str_equal(event->fields.id, fields->id));
 
-    assert_ok(
-        rig->provider->set(rig->resource, WEIR_STR("bin"), (struct weir_str){"\xff\0", 2}, &err));
+    assert_ok(rig->provider->set(rig->resource, WEIR_STR("bin"), (struct weir_str){"\xff\0", 2},
+                                 &rig_limits, &err));
     event = test_sink_next(&rig->sink);
     assert_ok(weir_event_fields_check(&event->fields, &err));
     assert_int_equal(event->fields.data.value.kind, WEIR_PAYLOAD_BINARY);
@@ -248,11 +259,12 @@ static void every_odd_key_is_told(void **state) {
     struct weir_error err;
     struct weir_watch *all = rig_watch(rig, "*");
     for (size_t i = 0; i < RIG_ODD_KEYS; i++) {
-        assert_ok(rig->provider->set(rig->resource, rig_odd_keys[i], WEIR_STR("v"), &err));
+        assert_ok(
+            rig->provider->set(rig->resource, rig_odd_keys[i], WEIR_STR("v"), &rig_limits, &err));
         const struct weir_event *event = test_sink_next(&rig->sink);
         assert_true(weir_str_equal(event->key, rig_odd_keys[i]));
         assert_ok(weir_event_fields_check(&event->fields, &err));
-        assert_ok(rig->provider->remove(rig->resource, rig_odd_keys[i], &err));
+        assert_ok(rig->provider->remove(rig->resource, rig_odd_keys[i], &rig_limits, &err));
         event = test_sink_next(&rig->sink);
         assert_true(weir_str_equal(event->key, rig_odd_keys[i]));
         assert_true(weir_str_equal(event->fields.ty, WEIR_STR(WEIR_TYPE_KEYVALUE_DELETED)));
@@ -596,7 +608,7 @@ static void *watch_and_write(void *argument) {
         int size = snprintf(text, sizeof text, "%d", i);
         if (provider->watch(resource, &args, &one, NULL) ||
             provider->set(resource, weir_str_of(own), (struct weir_str){text, (size_t)size},
-                          NULL)) {
+                          &rig_limits, NULL)) {
             worker->failure = "watch or set failed";
             return NULL;
         }
@@ -610,7 +622,7 @@ static void *watch_and_write(void *argument) {
         }
         provider->resume(one);
         provider->unwatch(one);
-        if (provider->get(resource, weir_str_of(own), RIG_VALUE_BYTES_MAX, &got, NULL)) {
+        if (provider->get(resource, weir_str_of(own), &rig_limits, &got, NULL)) {
             worker->failure = "get failed";
             return NULL;
         }
@@ -653,7 +665,6 @@ static void each_provider_is_found_by_its_kind(void **state) {
         bool can_acknowledge = provider->capabilities & WEIR_CAN_ACK;
         bool can_publish = provider->capabilities & WEIR_CAN_PUBLISH;
         bool can_update = provider->capabilities & WEIR_CAN_UPDATE;
-        uint32_t goes_on = provider->capabilities & (WEIR_CAN_REPLAY | WEIR_CAN_COMPARE);
         assert_int_equal(can_get, provider->get != NULL);
         assert_int_equal(can_set, provider->set != NULL && provider->remove != NULL);
         assert_int_equal(can_list, provider->list != NULL);
@@ -661,7 +672,7 @@ static void each_provider_is_found_by_its_kind(void **state) {
         assert_int_equal(can_acknowledge, provider->acknowledge != NULL);
         assert_int_equal(can_publish, provider->publish != NULL);
         assert_int_equal(can_update, provider->update != NULL);
-        assert_true(goes_on != (WEIR_CAN_REPLAY | WEIR_CAN_COMPARE));
+        assert_true(!can_watch || provider->promise);
     }
     assert_null(weir_provider_find(WEIR_STR("no-such-kind")));
     assert_null(weir_provider_find(WEIR_STR("")));
@@ -681,7 +692,7 @@ int main(void) {
     };
     const struct CMUnitTest keys[] = {
         RIG_CASE(a_malformed_key_is_invalid_everywhere),
-        RIG_CASE(every_key_has_a_strength),
+        RIG_CASE(every_key_has_a_promise),
         RIG_CASE(resources_leave_nothing_behind),
     };
     const struct CMUnitTest watched_values[] = {

@@ -207,8 +207,9 @@ static void a_deletion_is_published(void **state) {
     test_sink_expect_deleted(&rig->sink, "d/k");
     if (rig->provider->get) {
         struct weir_value got;
-        assert_int_equal(rig->provider->get(rig->resource, WEIR_STR("d/k"), 10, &got, NULL),
-                         WEIR_NOT_FOUND);
+        assert_int_equal(
+            rig->provider->get(rig->resource, WEIR_STR("d/k"), &rig_limits, &got, NULL),
+            WEIR_NOT_FOUND);
         publish(rig, &deletion);
     }
     rig->provider->unwatch(watch);

@@ -29,7 +29,7 @@ static weir_status add_one(void *context, const struct weir_str *current,
 
 static weir_status count(const struct rig *rig, struct weir_resource *resource) {
     const struct weir_change change = {.change = add_one};
-    return rig->provider->update(resource, WEIR_STR("n"), RIG_VALUE_BYTES_MAX, &change, NULL);
+    return rig->provider->update(resource, WEIR_STR("n"), &rig_limits, &change, NULL);
 }
 
 static void a_key_that_is_not_there_is_made(void **state) {
@@ -54,13 +54,15 @@ static void a_change_that_fails_writes_nothing(void **state) {
     const struct weir_change change = {.change = refuse, .context = &seen};
     rig_set(rig, "k", "value");
     assert_int_equal(
-        rig->provider->update(rig->resource, WEIR_STR("k"), RIG_VALUE_BYTES_MAX, &change, &err),
+        rig->provider->update(rig->resource, WEIR_STR("k"), &rig_limits, &change, &err),
         WEIR_AGAIN);
     assert_string_equal(err.message, "not this one");
     assert_int_equal(seen, strlen("value"));
     rig_check_value(rig, WEIR_STR("k"), WEIR_STR("value"));
-    assert_int_equal(rig->provider->update(rig->resource, WEIR_STR("k"), 2, &change, &err),
-                     WEIR_LIMIT);
+    const struct weir_limits too_little = {.value_bytes_max = 2, .until_ns = INT64_MAX};
+    assert_int_equal(
+        rig->provider->update(rig->resource, WEIR_STR("k"), &too_little, &change, &err),
+        WEIR_LIMIT);
     // And the next one is not held up by it.
     assert_int_equal(count(rig, rig->resource), WEIR_OK);
 }
@@ -118,7 +120,7 @@ static void *set_often(void *argument) {
     struct counter *counter = argument;
     for (int i = 0; counter->status == WEIR_OK && i < ROUNDS; i++) {
         counter->status = counter->rig->provider->set(counter->rig->resource, WEIR_STR("n"),
-                                                      WEIR_STR("1000"), NULL);
+                                                      WEIR_STR("1000"), &rig_limits, NULL);
     }
     return NULL;
 }
@@ -134,8 +136,8 @@ static void a_set_does_not_come_between(void **state) {
     assert_int_equal(setter.status, WEIR_OK);
     assert_int_equal(counter.status, WEIR_OK);
     struct weir_value got;
-    assert_int_equal(
-        rig->provider->get(rig->resource, WEIR_STR("n"), RIG_VALUE_BYTES_MAX, &got, NULL), WEIR_OK);
+    assert_int_equal(rig->provider->get(rig->resource, WEIR_STR("n"), &rig_limits, &got, NULL),
+                     WEIR_OK);
     assert_true(got.size == 4 && memcmp(got.data, "10", 2) == 0);
     free(got.data);
 }

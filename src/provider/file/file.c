@@ -164,11 +164,45 @@ static weir_status file_open(const struct weir_resource_args *args,
 
 // Files keep no history: between two looks a file may have changed twice, so no watch of theirs is
 // every-change.
-static weir_status file_strength(struct weir_resource *base, const struct weir_pattern *pattern,
-                                 enum weir_strength *ret_strength, struct weir_error *err) {
-    (void)base;
-    *ret_strength = WEIR_LATEST_VALUE;
+static weir_status file_promise(struct weir_resource *base, const struct weir_pattern *pattern,
+                                struct weir_promise *ret_promise, struct weir_error *err) {
+    *ret_promise = (struct weir_promise){.strength = WEIR_LATEST_VALUE,
+                                         .capabilities = base->provider->capabilities &
+                                                         WEIR_WATCH_CAPABILITIES};
     return weir_file_pattern_check(pattern, err);
+}
+
+// Calls into a file system have no time-out: until_ns is for sources that are elsewhere.
+
+static weir_status file_get(struct weir_resource *base, struct weir_str key,
+                            const struct weir_limits *limits, struct weir_value *ret_value,
+                            struct weir_error *err) {
+    return weir_file_get(base, key, limits->value_bytes_max, ret_value, err);
+}
+
+static weir_status file_set(struct weir_resource *base, struct weir_str key, struct weir_str value,
+                            const struct weir_limits *limits, struct weir_error *err) {
+    (void)limits;
+    return weir_file_set(base, key, value, err);
+}
+
+static weir_status file_remove(struct weir_resource *base, struct weir_str key,
+                               const struct weir_limits *limits, struct weir_error *err) {
+    (void)limits;
+    return weir_file_remove(base, key, err);
+}
+
+static weir_status file_list(struct weir_resource *base, const struct weir_pattern *pattern,
+                             const struct weir_limits *limits, const struct weir_listing *listing,
+                             struct weir_error *err) {
+    (void)limits;
+    return weir_file_list(base, pattern, listing->each, listing->context, err);
+}
+
+static weir_status file_update(struct weir_resource *base, struct weir_str key,
+                               const struct weir_limits *limits, const struct weir_change *change,
+                               struct weir_error *err) {
+    return weir_file_update(base, key, limits->value_bytes_max, change, err);
 }
 
 const struct weir_provider weir_file_provider = {
@@ -180,12 +214,12 @@ const struct weir_provider weir_file_provider = {
                     WEIR_CAN_COMPARE | WEIR_CAN_PAUSE | WEIR_CAN_PUBLISH | WEIR_CAN_UPDATE,
     .open = file_open,
     .close = file_close,
-    .get = weir_file_get,
-    .set = weir_file_set,
-    .remove = weir_file_remove,
-    .list = weir_file_list,
-    .update = weir_file_update,
-    .strength = file_strength,
+    .get = file_get,
+    .set = file_set,
+    .remove = file_remove,
+    .list = file_list,
+    .update = file_update,
+    .promise = file_promise,
     .watch = weir_file_watch,
     .unwatch = weir_file_unwatch,
     .resume = weir_file_resume,

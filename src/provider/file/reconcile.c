@@ -31,7 +31,7 @@
 
 #include "base/clock.h"
 #include "base/show.h"
-#include "provider/subject.h"
+#include "provider/keyvalue.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -400,40 +400,6 @@ static struct weir_str format_revision(const struct weir_file_stamp *stamp, cons
     return (struct weir_str){.data = buffer, .size = (size_t)(at - buffer)};
 }
 
-// The key as an attribute, which is UTF-8: a key that is not is percent-coded, and *ret_is_coded
-// says so.
-static struct weir_str format_subject(struct weir_file_watcher *watcher, struct weir_str key,
-                                      bool *ret_is_coded) {
-    static const char hex[] = "0123456789ABCDEF";
-    *ret_is_coded = !weir_utf8_valid(key);
-    if (!*ret_is_coded) {
-        return key;
-    }
-    assert(key.size <= WEIR_KEY_BYTES_MAX);
-    char *at = watcher->subject;
-    for (size_t i = 0; i < key.size; i++) {
-        unsigned char byte = (unsigned char)key.data[i];
-        if (byte >= 0x80 || byte == '%') {
-            at = put_text(at, (struct weir_str){(char[]){'%', hex[byte >> 4], hex[byte & 15]}, 3});
-        } else {
-            *at++ = (char)byte;
-        }
-    }
-    return (struct weir_str){.data = watcher->subject, .size = (size_t)(at - watcher->subject)};
-}
-
-// What differs between the events of this provider.
-struct change {
-    struct weir_str type;
-    struct weir_str key;
-    struct weir_str revision;
-    int64_t wall_ns;
-    struct weir_str position;            // of the event; empty: the key is gone
-    const struct weir_str *data;         // NULL: there is none
-    const struct weir_file_chain *chain; // NULL: there is none
-    const uint64_t *size_omitted;        // the bytes that were too many for an event, else NULL
-};
-
 // Appends the extensions of a chain; returns how many there are.
 static size_t put_chain(const struct weir_file_chain *chain,
                         struct weir_attribute ret_extensions[static 3]) {
@@ -449,53 +415,6 @@ static size_t put_chain(const struct weir_file_chain *chain,
         }
     }
     return count;
-}
-
-static weir_status make_event(struct weir_file_watcher *watcher, const struct change *change,
-                              struct weir_event **ret_event) {
-    bool is_coded;
-    struct weir_str subject = format_subject(watcher, change->key, &is_coded);
-    char *end = put_text(watcher->id, subject);
-    *end++ = '@';
-    end = put_text(end, change->revision);
-    char time[WEIR_TIME_BYTES], size[24];
-    weir_time_format(change->wall_ns, time);
-    struct weir_attribute extensions[7];
-    size_t count = 0;
-    extensions[count++] =
-        (struct weir_attribute){WEIR_STR(WEIR_EXTENSION_REVISION), change->revision};
-    if (is_coded) {
-        extensions[count++] =
-            (struct weir_attribute){WEIR_STR(WEIR_EXTENSION_SUBJECT_ENCODING), WEIR_STR("percent")};
-    }
-    if (change->size_omitted) {
-        snprintf(size, sizeof size, "%" PRIu64, *change->size_omitted);
-        extensions[count++] = (struct weir_attribute){WEIR_STR("dataomitted"), WEIR_STR("size")};
-        extensions[count++] = (struct weir_attribute){WEIR_STR("datasize"), weir_str_of(size)};
-    }
-    if (change->chain) {
-        count += put_chain(change->chain, extensions + count);
-    }
-    struct weir_event_fields fields = {
-        .specversion = WEIR_STR(WEIR_CLOUDEVENTS_VERSION),
-        .ty = change->type,
-        .source = weir_str_of(watcher->source),
-        .id = {.data = watcher->id, .size = (size_t)(end - watcher->id)},
-        .subject = {.is_some = true, .value = subject},
-        .time = {.is_some = true, .value = weir_str_of(time)},
-        .extensions = {.items = extensions, .count = count},
-    };
-    if (change->data) {
-        struct weir_payload payload = weir_payload_of(*change->data);
-        fields.data = (struct weir_optional_payload){.is_some = true, .value = payload};
-        fields.datacontenttype = (struct weir_optional_str){
-            .is_some = true,
-            .value = payload.kind == WEIR_PAYLOAD_TEXT ? WEIR_STR("text/plain")
-                                                       : WEIR_STR("application/octet-stream"),
-        };
-    }
-    struct weir_event_origin origin = {.key = change->key, .position = change->position};
-    return weir_event_make(&fields, &origin, ret_event, NULL);
 }
 
 // What a watch knows that was told what the look saw.
@@ -521,17 +440,19 @@ static struct weir_event *set_event(struct weir_file_watcher *watcher, struct lo
         bool is_chained =
             look->has_chain && (has_data ? look->chain.hash == look->hash
                                          : look->chain.mtime_ns == look->stamp.mtime_ns);
-        struct change change = {
-            .type = WEIR_STR(WEIR_TYPE_KEYVALUE_SET),
+        struct weir_attribute extensions[3];
+        struct weir_keyvalue_change change = {
+            .source = weir_str_of(watcher->source),
             .key = look->key,
             .revision = format_revision(&look->stamp, has_data ? &look->hash : NULL, false, buffer),
             .wall_ns = look->stamp.mtime_ns,
             .position = weir_file_fingerprint_encode(&told, fingerprint),
             .data = has_data ? &look->content : NULL,
-            .chain = is_chained ? &look->chain.chain : NULL,
-            .size_omitted = has_data ? NULL : &look->stamp.size,
+            .size_bytes = look->stamp.size,
+            .extensions = extensions,
+            .extension_count = is_chained ? put_chain(&look->chain.chain, extensions) : 0,
         };
-        make_event(watcher, &change, event);
+        weir_keyvalue_event(&change, event, NULL);
     }
     return *event;
 }
@@ -539,14 +460,15 @@ static struct weir_event *set_event(struct weir_file_watcher *watcher, struct lo
 static weir_status deleted_event(struct weir_file_watcher *watcher, const struct entry *entry,
                                  struct weir_event **ret_event) {
     char buffer[REVISION_BYTES];
-    struct change change = {
-        .type = WEIR_STR(WEIR_TYPE_KEYVALUE_DELETED),
+    struct weir_keyvalue_change change = {
+        .source = weir_str_of(watcher->source),
         .key = key_of(entry),
+        .is_deleted = true,
         .revision = format_revision(&entry->told.stamp,
                                     entry->told.has_hash ? &entry->told.hash : NULL, true, buffer),
         .wall_ns = weir_clock_wall_ns(),
     };
-    return make_event(watcher, &change, ret_event);
+    return weir_keyvalue_event(&change, ret_event, NULL);
 }
 
 // ---- comparing and telling ----

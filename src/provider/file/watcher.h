@@ -207,9 +207,6 @@ struct weir_file_watcher {
     size_t buffer_size;
     _Alignas(8) char records[64 * 1024];   // of inotify
     char chain[WEIR_FILE_CHAIN_BYTES_MAX]; // the attribute of the file that is looked at
-    // For the texts of an event: a subject may be three times as long as its key.
-    char subject[3 * WEIR_KEY_BYTES_MAX];
-    char id[3 * WEIR_KEY_BYTES_MAX + 128];
 };
 
 // ---- watch.c ----

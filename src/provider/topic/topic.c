@@ -128,10 +128,11 @@ static weir_status pattern_check(const struct weir_pattern *pattern, struct weir
     return WEIR_OK;
 }
 
-static weir_status topic_strength(struct weir_resource *base, const struct weir_pattern *pattern,
-                                  enum weir_strength *ret_strength, struct weir_error *err) {
-    (void)base;
-    *ret_strength = WEIR_EVERY_CHANGE;
+static weir_status topic_promise(struct weir_resource *base, const struct weir_pattern *pattern,
+                                 struct weir_promise *ret_promise, struct weir_error *err) {
+    *ret_promise = (struct weir_promise){.strength = WEIR_EVERY_CHANGE,
+                                         .capabilities = base->provider->capabilities &
+                                                         WEIR_WATCH_CAPABILITIES};
     return pattern_check(pattern, err);
 }
 
@@ -416,7 +417,7 @@ const struct weir_provider weir_topic_provider = {
     .capabilities = WEIR_CAN_WATCH | WEIR_CAN_PAUSE | WEIR_SHARES_PAUSE | WEIR_CAN_PUBLISH,
     .open = topic_open,
     .close = topic_close,
-    .strength = topic_strength,
+    .promise = topic_promise,
     .watch = topic_watch,
     .unwatch = topic_unwatch,
     .resume = topic_resume,

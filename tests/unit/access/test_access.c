@@ -89,12 +89,16 @@ static void without_grants_all_is_denied(void **state) {
         FUNCTIONS.open(cast.access, WEIR_STR("no"), WEIR_GUEST_USE_TOPIC, &index, &err),
         WEIR_NOT_FOUND);
     struct weir_value value;
-    assert_int_equal(FUNCTIONS.get(cast.access, 0, WEIR_STR("k"), 10, &value, &err), WEIR_DENIED);
-    assert_int_equal(FUNCTIONS.set(cast.access, 0, WEIR_STR("k"), WEIR_STR("v"), &err),
+    const struct weir_limits limits = {.value_bytes_max = 10, .until_ns = INT64_MAX};
+    assert_int_equal(FUNCTIONS.get(cast.access, 0, WEIR_STR("k"), &limits, &value, &err),
                      WEIR_DENIED);
-    assert_int_equal(FUNCTIONS.remove(cast.access, 0, WEIR_STR("k"), &err), WEIR_DENIED);
-    assert_int_equal(FUNCTIONS.update(cast.access, 0, WEIR_STR("k"), 10, NULL, &err), WEIR_DENIED);
-    assert_int_equal(FUNCTIONS.list(cast.access, 0, WEIR_STR(""), NULL, NULL, &err), WEIR_DENIED);
+    assert_int_equal(FUNCTIONS.set(cast.access, 0, WEIR_STR("k"), WEIR_STR("v"), &limits, &err),
+                     WEIR_DENIED);
+    assert_int_equal(FUNCTIONS.remove(cast.access, 0, WEIR_STR("k"), &limits, &err), WEIR_DENIED);
+    assert_int_equal(FUNCTIONS.update(cast.access, 0, WEIR_STR("k"), &limits, NULL, &err),
+                     WEIR_DENIED);
+    assert_int_equal(FUNCTIONS.list(cast.access, 0, WEIR_STR(""), &limits, NULL, &err),
+                     WEIR_DENIED);
     const struct weir_event_fields event = {.subject = {true, WEIR_STR("k")}};
     assert_int_equal(FUNCTIONS.publish(cast.access, 0, NULL, &event, &err), WEIR_DENIED);
     assert_int_equal(weir_access_refused(cast.access), 7);
@@ -107,13 +111,14 @@ static void what_a_source_cannot_do_is_unsupported(void **state) {
     struct cast cast;
     struct weir_error err;
     struct weir_value value;
+    const struct weir_limits limits = {.value_bytes_max = 10, .until_ns = INT64_MAX};
     begin(&cast, grants, COUNT_OF(grants)); // whose source can be watched, and no more
-    assert_int_equal(FUNCTIONS.get(cast.access, 0, WEIR_STR("k"), 10, &value, &err),
+    assert_int_equal(FUNCTIONS.get(cast.access, 0, WEIR_STR("k"), &limits, &value, &err),
                      WEIR_UNSUPPORTED);
     assert_message_has(&err, "resource store");
-    assert_int_equal(FUNCTIONS.update(cast.access, 0, WEIR_STR("k"), 10, NULL, &err),
+    assert_int_equal(FUNCTIONS.update(cast.access, 0, WEIR_STR("k"), &limits, NULL, &err),
                      WEIR_UNSUPPORTED);
-    assert_int_equal(FUNCTIONS.list(cast.access, 0, WEIR_STR(""), NULL, NULL, &err),
+    assert_int_equal(FUNCTIONS.list(cast.access, 0, WEIR_STR(""), &limits, NULL, &err),
                      WEIR_UNSUPPORTED);
     end(&cast);
 }
