@@ -15,6 +15,7 @@
 #define WEIR_PROVIDER_PROVIDER_H
 
 #include "base/error.h"
+#include "base/sql.h"
 #include "base/str.h"
 #include "base/value.h"
 #include "config/option.h"
@@ -47,6 +48,7 @@ enum weir_capability {
                                 // weir journals before it pauses
     WEIR_CAN_PUBLISH = 1 << 9,
     WEIR_CAN_UPDATE = 1 << 10,
+    WEIR_CAN_QUERY = 1 << 11,
 };
 
 // What a watch promises; a fact of the provider and the key.
@@ -204,6 +206,12 @@ struct weir_provider {
                            size_t count, const struct weir_findings *findings,
                            struct weir_error *err);
 
+    // Takes away what weir has made at the source for watches (triggers, groups, slots), and tells
+    // what that was. Without any watch of the resource; what was kept for one is gone with it. NULL:
+    // weir makes nothing there.
+    weir_status (*withdraw)(struct weir_resource *resource, const struct weir_findings *findings,
+                            struct weir_error *err);
+
     // Reading and writing. Each ends by limits->until_ns; WEIR_UNAVAILABLE: the source cannot be
     // reached, or did not answer by then, and a change may have been made or not.
 
@@ -231,6 +239,13 @@ struct weir_provider {
     weir_status (*update)(struct weir_resource *resource, struct weir_str key,
                           const struct weir_limits *limits, const struct weir_change *change,
                           struct weir_error *err);
+
+    // Runs a statement. WEIR_INVALID: the database does not understand it; WEIR_LIMIT: more rows or
+    // bytes (limits->value_bytes_max, of all values together) than allowed; WEIR_DENIED. The caller
+    // finishes a result. NULL without WEIR_CAN_QUERY.
+    weir_status (*query)(struct weir_resource *resource, const struct weir_sql_statement *statement,
+                         const struct weir_limits *limits, struct weir_sql_result *ret_result,
+                         struct weir_error *err);
 
     // What a watch of these keys would be. Also checks the pattern. Asks no server: never blocks.
     // NULL: each is every-change, with the capabilities of the provider.
