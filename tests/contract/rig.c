@@ -7,6 +7,7 @@
 
 static const struct fixture *const fixtures[] = {
     &fixture_file,
+    &fixture_sqlite,
     &fixture_topic,
 };
 

@@ -24,8 +24,10 @@ ROOMS = {
     "guest": ["base", "event", "observe", "config"],
     "http": ["base"],
     # provider.c is the list of all providers.
-    "provider": ["base", "event", "observe", "config", "provider/file", "provider/topic"],
+    "provider": ["base", "event", "observe", "config", "provider/file", "provider/sqlite",
+                 "provider/topic"],
     "provider/file": ["base", "event", "observe", "config", "provider"],
+    "provider/sqlite": ["base", "event", "observe", "config", "provider"],
     "provider/topic": ["base", "event", "observe", "config", "provider"],
     "state": ["base", "event", "observe"],
     # What guests reach: it knows what may be done with a source, and nothing of queues.
@@ -46,10 +48,12 @@ FOREIGN = {
     r"openssl/.*": ["src/guest"],
     r"curl/.*": ["src/http"],
     r"yaml\.h": ["src/config"],
-    r"sqlite3\.h": ["src/state", "tests/unit/state", "bench"],
+    r"sqlite3\.h": ["src/state", "src/provider/sqlite", "tests/unit/state",
+                   "tests/unit/provider/sqlite", "bench"],
     r"jansson\.h": ["src/event", "src/observe", "src/state", "src/control", "src/cli",
                       "src/project", "tests/unit/control"],
-    r"sys/(inotify|fanotify)\.h": ["src/provider/file", "src/project", "bench", "tests"],
+    r"sys/(inotify|fanotify)\.h": ["src/provider/file", "src/provider/sqlite", "src/project",
+                                "bench", "tests"],
     r"linux/openat2\.h": ["src/provider/file"],
 }
 PLACES = ["src", "bench", "tests/unit", "tests/contract", "tests/fuzz"]
