@@ -170,6 +170,8 @@ class Nats:
     async def connect(self):
         import nats
 
+        # What its tasks in the background stumble over when a server is gone is no request's.
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
         self.client = await nats.connect(
             self.url, reconnect_time_wait=RECONNECT_S, max_reconnect_attempts=-1,
             connect_timeout=ANSWER_S, error_cb=self.ignore)
