@@ -288,6 +288,34 @@ static weir_status is_out_of_order(struct weir_sqlite_db *db, const struct follo
     return status;
 }
 
+// Whether the log has the columns' names: SQLite writes a new name of one into the triggers itself.
+static weir_status compare_columns(struct weir_sqlite_db *db, const struct weir_sqlite_image *image,
+                                   enum standing *standing, struct weir_error *err) {
+    WEIR_SQLITE_AUTO_FINALIZE sqlite3_stmt *statement = NULL;
+    weir_status status =
+        ask(db,
+            &(struct question){
+                .sql = "SELECT name FROM \"_weir_columns\" WHERE shape = ?1 ORDER BY place",
+                .number = image->shape},
+            &statement, err);
+    if (status != WEIR_OK && status != WEIR_NOT_FOUND) {
+        return status;
+    }
+    int code = status == WEIR_OK ? SQLITE_ROW : SQLITE_DONE;
+    size_t same = 0;
+    for (; code == SQLITE_ROW && same < image->count; same++) {
+        const char *name = image->table->columns[image->columns[same]].name;
+        if (!weir_str_equal(weir_sqlite_bytes(statement, 0), weir_str_of(name))) {
+            break;
+        }
+        code = sqlite3_step(statement);
+    }
+    if ((same < image->count || code != SQLITE_DONE) && *standing == STANDING_RIGHT) {
+        *standing = STANDING_OLD;
+    }
+    return WEIR_OK;
+}
+
 static weir_status compare(struct weir_sqlite_db *db, struct followed *followed,
                            enum standing *ret_standing, struct weir_error *err) {
     *ret_standing = STANDING_ABSENT;
@@ -306,6 +334,7 @@ static weir_status compare(struct weir_sqlite_db *db, struct followed *followed,
     for (size_t i = 0; status == WEIR_OK && i < triggers.count; i++) {
         status = compare_trigger(db, followed, &triggers.items[i], ret_standing, err);
     }
+    status = status == WEIR_OK ? compare_columns(db, &image, ret_standing, err) : status;
     bool is_out = false;
     if (status == WEIR_OK && *ret_standing == STANDING_RIGHT) {
         status = is_out_of_order(db, followed, triggers.count, &is_out, err);
