@@ -80,6 +80,7 @@ weir_status weir_sqlite_snapshot_resume(struct weir_sqlite_watch *watch,
     }
     snapshot->kind = rest->kind;
     snapshot->row = rest->row;
+    snapshot->is_stable = rest->kind == WEIR_SQLITE_REST_ROW; // no other stands in a position
     if (rest->key.size <= sizeof snapshot->key) {
         snapshot->key_size = rest->key.size;
         memcpy(snapshot->key, rest->key.size > 0 ? rest->key.data : "", rest->key.size);
