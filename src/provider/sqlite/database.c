@@ -156,28 +156,22 @@ static bool is_reading_pragma(const char *name, const char *argument) {
 
 // What a statement does to things whose names are weir's is refused, unless it is one of weir's
 // triggers that does it.
-static int authorize(void *context, int action, const char *first, const char *second,
-                     const char *schema, const char *trigger) {
-    const struct weir_sqlite_db *db = context;
-    (void)schema;
-    if (db->rights == WEIR_SQLITE_OURS) {
-        return SQLITE_OK;
-    }
+static bool may(const struct weir_sqlite_db *db, int action, const char *const names[2],
+                const char *trigger) {
     bool is_writing = db->rights == WEIR_SQLITE_WRITING;
     switch (action) {
     case SQLITE_SELECT:
     case SQLITE_READ:
     case SQLITE_RECURSIVE:
-        return SQLITE_OK;
+        return true;
     case SQLITE_FUNCTION:
-        return second && strcasecmp(second, "load_extension") == 0 ? SQLITE_DENY : SQLITE_OK;
+        return !names[1] || strcasecmp(names[1], "load_extension") != 0;
     case SQLITE_PRAGMA:
-        return is_reading_pragma(first, second) ? SQLITE_OK : SQLITE_DENY;
+        return is_reading_pragma(names[0], names[1]);
     case SQLITE_INSERT:
     case SQLITE_UPDATE:
     case SQLITE_DELETE:
-        return is_writing && (!is_own_name(first) || is_own_name(trigger)) ? SQLITE_OK
-                                                                           : SQLITE_DENY;
+        return is_writing && (!is_own_name(names[0]) || is_own_name(trigger));
     case SQLITE_CREATE_INDEX:
     case SQLITE_CREATE_TABLE:
     case SQLITE_CREATE_TRIGGER:
@@ -189,10 +183,22 @@ static int authorize(void *context, int action, const char *first, const char *s
     case SQLITE_ALTER_TABLE:
     case SQLITE_REINDEX:
     case SQLITE_ANALYZE:
-        return is_writing && !is_own_name(first) && !is_own_name(second) ? SQLITE_OK : SQLITE_DENY;
+        return is_writing && !is_own_name(names[0]) && !is_own_name(names[1]);
     default: // attaching, transactions, temporary and virtual tables
-        return SQLITE_DENY;
+        return false;
     }
+}
+
+static int authorize(void *context, int action, const char *first, const char *second,
+                     const char *schema, const char *trigger) {
+    struct weir_sqlite_db *db = context;
+    const char *const names[2] = {first, second};
+    (void)schema;
+    if (db->rights == WEIR_SQLITE_OURS || may(db, action, names, trigger)) {
+        return SQLITE_OK;
+    }
+    db->was_refused = true;
+    return SQLITE_DENY;
 }
 
 // ---- opening and closing ----

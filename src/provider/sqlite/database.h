@@ -34,7 +34,8 @@ struct weir_sqlite_db {
     bool outlives;        // what runs now goes on though the hub ends
     int64_t busy_ns;      // until when locks of others are waited for; 0: not at all
     enum weir_sqlite_rights rights;
-    bool was_busy; // the last failure was about a lock of others: it will do later
+    bool was_refused; // a statement of somebody else wanted what it may not do
+    bool was_busy;    // the last failure was about a lock of others: it will do later
 };
 
 struct weir_sqlite_db_args {

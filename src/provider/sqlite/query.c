@@ -162,6 +162,10 @@ static void settle(struct held *held, struct weir_sql_result *ret_result) {
 // What SQLite says of a statement that is not ours.
 static weir_status fail_statement(struct weir_sqlite_db *db, int code, struct weir_error *err) {
     weir_status status = weir_sqlite_db_fail(db, code, "run the statement in", err);
+    if (db->was_refused) { // of functions SQLite does not say so by its result
+        return weir_fail(err, WEIR_DENIED, "the statement may not do that: %s",
+                         sqlite3_errmsg(db->handle));
+    }
     if ((code & 0xFF) == SQLITE_ERROR) {
         return weir_fail(err, WEIR_INVALID, "SQLite does not understand the statement: %s",
                          sqlite3_errmsg(db->handle));
@@ -292,6 +296,7 @@ static weir_status run(struct weir_sqlite_db *db, const struct weir_sql_statemen
         return status;
     }
     int64_t before = sqlite3_total_changes64(db->handle);
+    db->was_refused = false;
     db->rights = statement->is_reading ? WEIR_SQLITE_READING : WEIR_SQLITE_WRITING;
     status = prepare(db, statement, &prepared, err);
     status = status == WEIR_OK ? bind(db, prepared, statement, err) : status;

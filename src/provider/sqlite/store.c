@@ -165,8 +165,8 @@ weir_status weir_sqlite_client_take(struct weir_sqlite_resource *resource, int64
 
 void weir_sqlite_client_give(struct weir_sqlite_resource *resource,
                              struct weir_sqlite_client *client, weir_status status) {
+    client->db->rights = WEIR_SQLITE_OURS; // first: it may take back a transaction
     weir_sqlite_db_rollback(client->db);
-    client->db->rights = WEIR_SQLITE_OURS;
     bool is_usable = status == WEIR_OK || status == WEIR_NOT_FOUND || status == WEIR_LIMIT ||
                      status == WEIR_DENIED;
     weir_pool_give(resource->pool, client, is_usable);
