@@ -80,14 +80,17 @@ static weir_status look_at_kv(const struct examining *examining, struct weir_err
     struct weir_sqlite_kv_columns columns;
     weir_status status =
         weir_sqlite_table_read(examining->db, weir_str_of(options->kv), &table, err);
-    if (status == WEIR_NOT_FOUND && options->create) {
-        tell(examining, false, "the key-value table is not there yet: it is made when it is needed",
+    if (status == WEIR_NOT_FOUND) {
+        tell(examining, false,
+             "the key-value table is not there yet: it is made when it is needed, unless `create` "
+             "is "
+             "false",
              NULL);
         return WEIR_OK;
     }
     status = status == WEIR_OK ? weir_sqlite_table_kv(examining->db, table, &columns, err) : status;
     if (status != WEIR_OK) {
-        tell(examining, true, err->message, "name a table that is one, or set `create: true`");
+        tell(examining, true, err->message, "name a table that is one");
     }
     weir_sqlite_table_free(table);
     return status == WEIR_NO_MEMORY ? status : WEIR_OK;
@@ -119,7 +122,7 @@ static void look_at_file(const struct examining *examining) {
 // Whether what is watched is followed, or will be.
 static weir_status look_at_triggers(struct examining *examining, struct weir_error *err) {
     const struct weir_sqlite_options *options = &examining->resource->options;
-    bool wrote;
+    struct weir_sqlite_installed installed;
     if (options->install || examining->count == 0) {
         return WEIR_OK;
     }
@@ -127,10 +130,15 @@ static weir_status look_at_triggers(struct examining *examining, struct weir_err
         .kv = options->kv,
         .concerns = concerns,
         .context = examining,
+        .is_due = concerns,
+        .due_context = examining,
         .tables_max = options->tables_max,
     };
-    weir_status status = weir_sqlite_install(examining->db, &wanted, &wrote, err);
-    if (status != WEIR_OK) {
+    weir_status status = weir_sqlite_install(examining->db, &wanted, &installed, err);
+    if (status == WEIR_NOT_FOUND) {
+        tell(examining, true, "what changes in it cannot be seen without triggers of weir's",
+             "install: true");
+    } else if (status != WEIR_OK) {
         tell(examining, true, err->message, status == WEIR_UNSUPPORTED ? "install: true" : NULL);
     }
     return status == WEIR_NO_MEMORY ? status : WEIR_OK;
@@ -145,8 +153,10 @@ weir_status weir_sqlite_examine(struct weir_resource *base, const struct weir_pa
     struct examining examining = {
         .resource = resource, .patterns = patterns, .count = count, .findings = findings};
     weir_status status = open_for_reading(resource, WEIR_SQLITE_WRITE, &examining.db, err);
-    if (status == WEIR_NOT_FOUND && weir_sqlite_mode_of(resource) == WEIR_SQLITE_CREATE) {
-        tell(&examining, false, "the file is not there yet: it is made when it is needed", NULL);
+    if (status == WEIR_NOT_FOUND && resource->options.kv) {
+        tell(&examining, false,
+             "the file is not there yet: it is made when it is needed, unless `create` is false",
+             NULL);
         return WEIR_OK;
     }
     if (status != WEIR_OK) {

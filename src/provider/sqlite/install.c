@@ -61,14 +61,14 @@ static const char make_log[] =
 
 // ---- asking
 
-// The first column of the first row; WEIR_NOT_FOUND where there is none. Parameters are a text (if
-// not NULL) and then a number.
+// A statement, and what stands for its parameters: a text (if there is one) and then a number.
 struct question {
     const char *sql;
     const char *text;
     int64_t number;
 };
 
+// Its first row; WEIR_NOT_FOUND where there is none. The caller finalizes the statement, always.
 static weir_status ask(struct weir_sqlite_db *db, const struct question *question,
                        sqlite3_stmt **ret_statement, struct weir_error *err) {
     weir_status status = weir_sqlite_db_prepare(db, question->sql, ret_statement, err);
@@ -484,6 +484,7 @@ struct installing {
     bool is_there;  // the log
     bool is_fixing; // inside of the transaction; else it is only looked
     uint64_t tables;
+    struct weir_sqlite_installed *installed;
     // What is not as it should be; only looked.
     bool is_wanting;
     char absent[WEIR_SHOW_BYTES]; // a table whose changes are not seen; "": none
@@ -526,6 +527,15 @@ static weir_status see_to(struct installing *installing, struct followed *follow
     return WEIR_OK;
 }
 
+// One that cannot be followed does not keep the others from it.
+static weir_status skip(struct installing *installing, const struct weir_error *why) {
+    struct weir_sqlite_installed *installed = installing->installed;
+    if (installed->skipped[0] == '\0') {
+        snprintf(installed->skipped, sizeof installed->skipped, "%s", why ? why->message : "");
+    }
+    return WEIR_OK;
+}
+
 static weir_status see_to_table(void *context, struct weir_str name, struct weir_error *err) {
     struct installing *installing = context;
     const struct weir_sqlite_wanted *wanted = installing->wanted;
@@ -533,12 +543,19 @@ static weir_status see_to_table(void *context, struct weir_str name, struct weir
         return WEIR_OK;
     }
     if (++installing->tables > wanted->tables_max) {
-        return weir_fail(err, WEIR_LIMIT,
-                         "more than %" PRIu64 " tables are watched in \"%s\"; raise tables_max",
-                         wanted->tables_max, installing->db->path);
+        weir_status status = weir_fail(
+            err, WEIR_LIMIT, "more than %" PRIu64 " tables are watched in \"%s\"; raise tables_max",
+            wanted->tables_max, installing->db->path);
+        return wanted->is_due ? status : skip(installing, err);
+    }
+    if (!wanted->kv && wanted->is_due && !wanted->is_due(wanted->due_context, name)) {
+        return WEIR_OK;
     }
     struct followed followed = {.is_kv = wanted->kv != NULL};
     weir_status status = weir_sqlite_table_read(installing->db, name, &followed.table, err);
+    if (status == WEIR_UNSUPPORTED && !followed.is_kv) {
+        return skip(installing, err);
+    }
     if (status == WEIR_OK && followed.is_kv) {
         status = weir_sqlite_table_kv(installing->db, followed.table, &followed.kv, err);
     }
@@ -641,28 +658,34 @@ static weir_status go_through(struct installing *installing, struct weir_error *
 }
 
 // Nothing may be put there.
-static weir_status answer_forbidden(const struct installing *installing, struct weir_error *err) {
+static weir_status answer_forbidden(struct installing *installing, struct weir_error *err) {
     const char *absent = installing->absent;
     if (installing->is_there && absent[0] == '\0') {
         return WEIR_OK; // what there is works
     }
-    return weir_fail(
-        err, WEIR_UNSUPPORTED,
-        "changes of %s%s%s in \"%s\" cannot be seen: SQLite tells them to triggers "
-        "alone, and weir's are not there; %s",
-        absent[0] != '\0' ? "the table \"" : "tables", absent, absent[0] != '\0' ? "\"" : "",
-        installing->db->path,
-        weir_sqlite_db_is_readonly(installing->db)
-            ? "to put them there weir's user has to be able to write the file and its "
-              "directory"
-            : "set `install: true`, and weir puts triggers and its log, _weir_log, into "
-              "the database (`weir withdraw` takes them away)");
+    weir_status status =
+        weir_fail(err, WEIR_UNSUPPORTED,
+                  "changes of %s%s%s in \"%s\" cannot be seen: SQLite tells them to triggers "
+                  "alone, and weir's are not there; %s",
+                  absent[0] != '\0' ? "the table \"" : "tables", absent,
+                  absent[0] != '\0' ? "\"" : "", installing->db->path,
+                  weir_sqlite_db_is_readonly(installing->db)
+                      ? "to put them there weir's user has to be able to write the file and its "
+                        "directory"
+                      : "set `install: true`, and weir puts triggers and its log, _weir_log, into "
+                        "the database (`weir withdraw` takes them away)");
+    bool is_of_some =
+        installing->is_there && !installing->wanted->kv && !installing->wanted->is_due;
+    return is_of_some ? skip(installing, err) : status;
 }
 
 weir_status weir_sqlite_install(struct weir_sqlite_db *db, const struct weir_sqlite_wanted *wanted,
-                                bool *ret_wrote, struct weir_error *err) {
-    struct installing installing = {.db = db, .wanted = wanted};
-    *ret_wrote = false;
+                                struct weir_sqlite_installed *ret_installed,
+                                struct weir_error *err) {
+    struct weir_error own;
+    err = err ? err : &own;
+    struct installing installing = {.db = db, .wanted = wanted, .installed = ret_installed};
+    *ret_installed = (struct weir_sqlite_installed){.skipped = ""};
     weir_status status = go_through(&installing, err);
     if (status != WEIR_OK || !installing.is_wanting) {
         return status;
@@ -674,12 +697,12 @@ weir_status weir_sqlite_install(struct weir_sqlite_db *db, const struct weir_sql
     if (status != WEIR_OK) {
         return status;
     }
-    installing = (struct installing){.db = db, .wanted = wanted, .is_fixing = true};
+    installing = (struct installing){
+        .db = db, .wanted = wanted, .installed = ret_installed, .is_fixing = true};
     status = go_through(&installing, err);
     status =
         status == WEIR_OK ? weir_sqlite_db_run(db, "COMMIT", "put triggers into", err) : status;
     weir_sqlite_db_rollback(db);
-    *ret_wrote = status == WEIR_OK;
     return status;
 }
 

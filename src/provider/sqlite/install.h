@@ -15,17 +15,27 @@ struct weir_sqlite_wanted {
     const char *kv; // this one, as a key-value store; NULL: those of `concerns`, row by row
     bool (*concerns)(void *context, struct weir_str table);
     void *context;
+    // Of those, which are to be looked at; they only count otherwise. NULL: all.
+    bool (*is_due)(void *context, struct weir_str table);
+    void *due_context;
     uint64_t tables_max;
     bool may_install;
     uint64_t log_rows_max;
 };
 
+// What came of it.
+struct weir_sqlite_installed {
+    // The first of the tables that cannot be followed, whatever is set, and why; "": there is none.
+    char skipped[WEIR_ERROR_MESSAGE_BYTES];
+};
+
 // Sees to it that every table that is wanted and there writes its changes into the log. Where that
 // is so already, it reads only; else it needs may_install, and a moment as the only writer.
-// *ret_wrote: something was changed. WEIR_UNSUPPORTED: something is missing and weir may not put it
-// there, or a table is none that can be followed; the message says what to set.
+// WEIR_UNSUPPORTED: something is missing and weir may not put it there, or the table of `kv` is no
+// key-value table; the message says what to set.
 weir_status weir_sqlite_install(struct weir_sqlite_db *db, const struct weir_sqlite_wanted *wanted,
-                                bool *ret_wrote, struct weir_error *err);
+                                struct weir_sqlite_installed *ret_installed,
+                                struct weir_error *err);
 
 // Takes it all away again, and tells what it was.
 weir_status weir_sqlite_uninstall(struct weir_sqlite_db *db, const struct weir_findings *findings,

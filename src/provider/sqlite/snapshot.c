@@ -145,7 +145,7 @@ static weir_status tell_gap(struct weir_sqlite_watcher *watcher, struct weir_sql
     if (status != WEIR_OK) {
         return status;
     }
-    status = weir_sqlite_offer(watcher, watch, event, watch->at.seq);
+    status = weir_sqlite_offer(watch, event, watch->at.seq);
     weir_event_unref(event);
     if (status != WEIR_AGAIN) {
         weir_sqlite_gap_free(watch);
@@ -399,7 +399,7 @@ static weir_status offer_row(struct part *part, const struct weir_sqlite_record 
         weir_sqlite_log_untold(watcher, record->key, err);
         return WEIR_OK;
     }
-    status = weir_sqlite_offer(watcher, part->watch, event, record->place.seq);
+    status = weir_sqlite_offer(part->watch, event, record->place.seq);
     weir_event_unref(event);
     *ret_is_taken = status != WEIR_AGAIN;
     return WEIR_OK;
@@ -412,8 +412,9 @@ static weir_status tell_row(struct part *part, bool *ret_is_taken, struct weir_e
                                         .shape = part->shape,
                                         .op = WEIR_SQLITE_OP_INSERT,
                                         .is_snapshot = true,
-                                        .wall_ns = weir_clock_wall_ns(),
                                         .cells = part->lead};
+    // When a row came to be as it is, nobody knows; an event of one has to have a time.
+    record.wall_ns = watcher->reader.shapes.is_kv ? 0 : weir_clock_wall_ns();
     *ret_is_taken = true;
     if (!weir_sqlite_record_of_row(&watcher->reader, part->statement, &record)) {
         return WEIR_OK; // its key is none: it is met again at most once

@@ -75,7 +75,7 @@ static const struct weir_option option_rows[] = {
         .offset = offsetof(struct weir_sqlite_options, log_rows_max),
         .fallback = "1000000",
         .min = 1000,
-        .max = 1000000000,
+        .max = 100000000,
         .help = "changes that the log keeps; a watch that is further behind is told a gap",
     },
     {
@@ -92,7 +92,7 @@ static const struct weir_option option_rows[] = {
         .name = "poll",
         .type = WEIR_OPTION_DURATION,
         .offset = offsetof(struct weir_sqlite_options, poll_ns),
-        .fallback = "100ms",
+        .fallback = "250ms",
         .min = WEIR_NS_PER_MS,
         .max = 60 * WEIR_NS_PER_S,
         .help = "how often to look for changes when nothing wakes weir; a write to the file does",

@@ -39,9 +39,8 @@ void weir_sqlite_log_untold(const struct weir_sqlite_watcher *watcher, struct we
              {"reason", weir_str_of(cause->message)});
 }
 
-weir_status weir_sqlite_offer(struct weir_sqlite_watcher *watcher, struct weir_sqlite_watch *watch,
-                              struct weir_event *event, int64_t seq) {
-    (void)watcher;
+weir_status weir_sqlite_offer(struct weir_sqlite_watch *watch, struct weir_event *event,
+                              int64_t seq) {
     weir_status status = weir_hub_offer(&watch->hub, event);
     if (status == WEIR_OK) {
         watch->told_seq = seq;
@@ -128,7 +127,7 @@ static weir_status offer_to(struct reading *reading, struct weir_sqlite_watch *w
         weir_sqlite_log_untold(reading->watcher, record->key, err);
         return WEIR_OK;
     }
-    status = weir_sqlite_offer(reading->watcher, watch, reading->made.event, record->place.seq);
+    status = weir_sqlite_offer(watch, reading->made.event, record->place.seq);
     if (status == WEIR_AGAIN) {
         leave_at(reading, watch);
     } else {

@@ -2,7 +2,7 @@
 //
 // What the parts of the watcher share: its connection, its watches, and where each is in the log.
 // Everything is the hub's thread's, but what it says of struct weir_sqlite_consumers. Private to
-// watch.c, tell.c, snapshot.c and consume.c.
+// this folder.
 //
 // A watch is level or behind. Those that are level have been told everything up to the head; a row
 // of the log that is read there is offered to them. One that finds no room, that goes on after a
@@ -22,7 +22,9 @@
 
 enum {
     WEIR_SQLITE_ROWS_AT_ONCE = 256, // of the log, or of a table, before other things are looked at
-    WEIR_SQLITE_ROUTES = 2,         // that a watch has: of a table's rows, and of the table
+    WEIR_SQLITE_MOVED_MS = 1000,    // how often to look whether the file is still there
+    WEIR_SQLITE_PAUSE_NS_MIN = 200000, // before it is looked again, behind a write
+    WEIR_SQLITE_ROUTES = 2,            // that a watch has: of a table's rows, and of the table
 };
 
 // History that a watch will not be told. Of one table, or (NULL) of all that it watches.
@@ -46,10 +48,12 @@ struct weir_sqlite_snapshot {
 };
 
 struct weir_sqlite_consumer;
+struct weir_sqlite_selector;
 
 struct weir_sqlite_watch {
     struct weir_hub_watch hub; // first
     struct weir_route routes[WEIR_SQLITE_ROUTES];
+    struct weir_sqlite_selector *selector;               // of its tables
     struct weir_sqlite_watch *prev, *next;               // among all
     struct weir_sqlite_watch *prev_behind, *next_behind; // among those that are behind
     bool is_stopped;                                     // its sink wants nothing any more
@@ -57,7 +61,6 @@ struct weir_sqlite_watch {
     bool is_new;     // it begins just now, and has no place yet
     bool is_located; // `at` has been found in the log of this connection
     bool has_place;  // else it goes on from a position that was not understood
-    bool is_selected;
     unsigned char identity[WEIR_SQLITE_IDENTITY_BYTES]; // of the log that `at` is in
     struct weir_sqlite_place at;                        // what was told last, at least
     int64_t told_seq, acknowledged_seq;
@@ -70,6 +73,9 @@ struct weir_sqlite_watch {
 struct weir_sqlite_selector {
     UT_hash_handle hh; // by `text`, with a letter for the kind in front
     size_t uses;
+    // The version of the schema for which its tables were seen to, as far as that can be; and for
+    // which all of them are known to be followed.
+    int64_t swept_version, checked_version;
     size_t size;
     char text[];
 };
@@ -89,7 +95,7 @@ struct weir_sqlite_watcher {
     struct weir_sqlite_reader reader;
     struct weir_routes *routes;
     struct weir_sqlite_selector *selectors; // table
-    bool has_new_selector;
+    bool has_unswept;                       // selectors whose tables were not seen to yet
     struct weir_sqlite_watch *watches, *behind;
     size_t level_count;
 
@@ -118,7 +124,21 @@ static inline struct weir_sqlite_watch *weir_sqlite_watch_of(struct weir_hub_wat
     return (struct weir_sqlite_watch *)watch;
 }
 
-// ---- watch.c
+// ---- pattern.c
+
+// The table that a pattern names in front of its '/'; without one, the whole text, which is only
+// the beginning of a name where the pattern is a prefix (*ret_is_whole false).
+struct weir_str weir_sqlite_pattern_table(const struct weir_pattern *pattern, bool *ret_is_whole);
+// Puts a watch where its rows and its tables are found; takes it out again. WEIR_NO_MEMORY.
+weir_status weir_sqlite_enlist(struct weir_sqlite_watcher *watcher, struct weir_sqlite_watch *watch,
+                               struct weir_error *err);
+void weir_sqlite_delist(struct weir_sqlite_watcher *watcher, struct weir_sqlite_watch *watch);
+// The tables of all selectors were seen to.
+void weir_sqlite_note_swept(struct weir_sqlite_watcher *watcher);
+// Whether some watch wants the table; of a resource of rows. The context is the watcher.
+bool weir_sqlite_is_wanted(void *context, struct weir_str table);
+
+// ---- place.c
 
 // Puts a watch behind, or level. `at` is right already.
 void weir_sqlite_fall_behind(struct weir_sqlite_watcher *watcher, struct weir_sqlite_watch *watch);
@@ -128,6 +148,25 @@ void weir_sqlite_join(struct weir_sqlite_watcher *watcher, struct weir_sqlite_wa
 weir_status weir_sqlite_note_gap(struct weir_sqlite_watcher *watcher,
                                  struct weir_sqlite_watch *watch, const char *table,
                                  struct weir_sqlite_place to, struct weir_str reason);
+// Every watch has to be found anew.
+void weir_sqlite_lose_places(struct weir_sqlite_watcher *watcher);
+// Finds those that have to be, in one reading.
+weir_status weir_sqlite_locate_all(struct weir_sqlite_watcher *watcher, struct weir_error *err);
+
+// ---- connect.c
+
+// Opens the file and finds everybody's place, until the moment.
+weir_status weir_sqlite_connect(struct weir_sqlite_watcher *watcher, int64_t until_ns,
+                                struct weir_error *err);
+void weir_sqlite_disconnect(struct weir_sqlite_watcher *watcher);
+// Sees to it that what is watched is followed. Costs nothing where neither the schema nor what is
+// watched has changed. Tables that cannot be are said in the log, and do not keep the others from
+// it; but `due`, a watch that begins (may be NULL), is refused where one is among its own.
+weir_status weir_sqlite_follow(struct weir_sqlite_watcher *watcher, struct weir_sqlite_watch *due,
+                               struct weir_error *err);
+// A number that is another one when others have committed something.
+weir_status weir_sqlite_read_version(struct weir_sqlite_watcher *watcher, int64_t *ret_version,
+                                     struct weir_error *err);
 
 // ---- tell.c
 
@@ -151,8 +190,8 @@ size_t weir_sqlite_write_position(const struct weir_sqlite_watcher *watcher,
                                   const struct weir_sqlite_rest *rest,
                                   char buffer[static WEIR_POSITION_BYTES_MAX]);
 // Offers an event and keeps account of it. As weir_hub_offer.
-weir_status weir_sqlite_offer(struct weir_sqlite_watcher *watcher, struct weir_sqlite_watch *watch,
-                              struct weir_event *event, int64_t seq);
+weir_status weir_sqlite_offer(struct weir_sqlite_watch *watch, struct weir_event *event,
+                              int64_t seq);
 // Logs that something could not be told.
 void weir_sqlite_log_untold(const struct weir_sqlite_watcher *watcher, struct weir_str key,
                             const struct weir_error *cause);

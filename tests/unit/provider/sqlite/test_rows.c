@@ -548,6 +548,98 @@ static void without_leave_nothing_is_installed(void **state) {
     end(watch);
 }
 
+static void a_table_that_is_not_followed_keeps_no_other_from_it(void **state) {
+    struct sqlite_rig *rig = sqlite_rig_of(state);
+    struct weir_error err;
+    struct weir_watch *refused;
+    end(begin(rig, "CREATE TABLE t(id INTEGER PRIMARY KEY)", "*"));
+    weir_sqlite_provider.close(rig->resource);
+    rig->options.install = false;
+    sqlite_rig_open(rig);
+    struct weir_watch *watch = sqlite_rig_watch(rig, "*");
+    change(rig, "CREATE TABLE u(id INTEGER PRIMARY KEY); INSERT INTO u VALUES(1); INSERT INTO t "
+                "VALUES(1)");
+    assert_str_equal(test_sink_next(&rig->sink)->key, "t/1");
+    WAIT_UNTIL(sqlite_rig_has_logged(rig, "changes of a table cannot be told"));
+    assert_true(sqlite_rig_has_logged(rig, "install: true"));
+    assert_int_equal(
+        sqlite_rig_try_watch(rig, &(struct sqlite_rig_watch){.key = "*"}, &refused, &err),
+        WEIR_UNSUPPORTED);
+    assert_message_has(&err, "\"u\"");
+    // Whoever may, sees to it, and everybody knows.
+    rig->options.install = true;
+    const struct weir_resource_args args = {.name = "other", .options = &rig->options};
+    struct weir_resource *other;
+    assert_ok(weir_sqlite_provider.open(&args, &other, &err));
+    struct test_sink sink;
+    test_sink_init(&sink);
+    const struct weir_watch_args all = {.pattern = weir_pattern_of(WEIR_STR("*")),
+                                        .sink = test_sink_of(&sink),
+                                        .event_bytes_max = 1000};
+    struct weir_watch *others;
+    assert_ok(weir_sqlite_provider.watch(other, &all, &others, &err));
+    sqlite_rig_expect_gap(rig, "followed from here");
+    assert_str_equal(test_sink_next(&rig->sink)->key, "u/1");
+    end(others);
+    weir_sqlite_provider.close(other);
+    test_sink_finish(&sink);
+    end(watch);
+}
+
+static void more_tables_than_allowed_are_refused(void **state) {
+    struct sqlite_rig *rig = sqlite_rig_of(state);
+    struct weir_error err;
+    struct weir_watch *refused;
+    rig->options.tables_max = 1;
+    struct weir_watch *watch = begin(rig,
+                                     "CREATE TABLE t(id INTEGER PRIMARY KEY); CREATE TABLE u(id "
+                                     "INTEGER PRIMARY KEY)",
+                                     "t");
+    static const char *const keys[] = {"u", "*"};
+    for (size_t i = 0; i < COUNT_OF(keys); i++) {
+        assert_int_equal(
+            sqlite_rig_try_watch(rig, &(struct sqlite_rig_watch){.key = keys[i]}, &refused, &err),
+            WEIR_LIMIT);
+        assert_message_has(&err, "tables_max");
+    }
+    change(rig, "INSERT INTO t VALUES(1)");
+    assert_str_equal(test_sink_next(&rig->sink)->key, "t/1");
+    end(watch);
+}
+
+static void triggers_that_went_while_weir_was_away_are_a_gap(void **state) {
+    struct sqlite_rig *rig = sqlite_rig_of(state);
+    static const char *const keys[] = {"t", "u", "t/*"};
+    struct weir_watch *watches[COUNT_OF(keys)];
+    char position[WEIR_POSITION_BYTES_MAX];
+    struct weir_watch *watch = begin(rig,
+                                     "CREATE TABLE t(id INTEGER PRIMARY KEY); CREATE TABLE u(id "
+                                     "INTEGER PRIMARY KEY)",
+                                     "*");
+    change(rig, "INSERT INTO t VALUES(1)");
+    const struct weir_event *event = test_sink_next(&rig->sink);
+    size_t size = event->position.size;
+    memcpy(position, event->position.data, size);
+    end(watch);
+    weir_sqlite_provider.close(rig->resource);
+    rig->resource = NULL;
+    change(rig, "DROP TRIGGER _weir_1_i; DROP TRIGGER _weir_2_i; INSERT INTO t VALUES(2); INSERT "
+                "INTO u VALUES(2)");
+    sqlite_rig_open(rig);
+    for (size_t i = 0; i < COUNT_OF(keys); i++) {
+        watches[i] = sqlite_rig_watch_as(
+            rig, &(struct sqlite_rig_watch){.key = keys[i], .position = {position, size}});
+        sqlite_rig_expect_gap(rig, "missing");
+        if (i != 1) {
+            assert_str_equal(test_sink_next(&rig->sink)->key, "t/1");
+        }
+        assert_str_equal(test_sink_next(&rig->sink)->key, i == 1 ? "u/2" : "t/2");
+    }
+    for (size_t i = 0; i < COUNT_OF(keys); i++) {
+        end(watches[i]);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest cases[] = {
         SQLITE_RIG_CASE(a_row_is_told_as_it_was_and_is),
@@ -571,6 +663,9 @@ int main(void) {
         SQLITE_RIG_CASE(a_utf_16_database_is_told_too),
         SQLITE_RIG_CASE(what_cannot_be_watched_is_said),
         SQLITE_RIG_CASE(without_leave_nothing_is_installed),
+        SQLITE_RIG_CASE(a_table_that_is_not_followed_keeps_no_other_from_it),
+        SQLITE_RIG_CASE(more_tables_than_allowed_are_refused),
+        SQLITE_RIG_CASE(triggers_that_went_while_weir_was_away_are_a_gap),
     };
     return cmocka_run_group_tests_name("sqlite: rows", cases, NULL, NULL);
 }
