@@ -33,6 +33,8 @@ class Place:
     is_every_change = False
     # Keys have values, which guests and clients can set, read and remove; else there are messages.
     has_values = True
+    # What is missed is found by comparison, so that no history can be lost; else a gap is told.
+    compares = False
     # What its client says where the server is away.
     errors = (OSError,)
     # Options by which a silent server is noticed soon.
@@ -84,6 +86,7 @@ class FilePlace(Place):
     """A directory."""
 
     name = kind = "file"
+    compares = True
     impatient = {}
 
     def prepare(self):
@@ -187,6 +190,7 @@ class RedisPlace(Place):
 
     name, kind, server_class = "redis-keys", "redis", Redis
     mode = "keys"
+    compares = True
     impatient = {"timeout": f"{NOTICED_S}s", "ping": f"{NOTICED_S}s"}
 
     def options(self, port):
@@ -278,6 +282,7 @@ class RedisLogPlace(RedisPlace):
 
     name, mode = "redis-log", "log"
     is_every_change = True
+    compares = False
     client_class = RedisLogClient
 
 
@@ -286,6 +291,7 @@ class RedisStreamsPlace(RedisPlace):
 
     name, mode = "redis-streams", "streams"
     is_every_change = True
+    compares = False
     has_values = False
     client_class = RedisStreamsClient
 
@@ -372,10 +378,9 @@ class PostgresClient:
 
 
 class NatsPlace(Place):
-    """A key-value bucket of JetStream."""
+    """A key-value bucket of JetStream, which keeps the last value of each key."""
 
     name, kind, server_class = "nats-kv", "nats", Nats
-    is_every_change = True
     subjects, stream = "$KV.place.", "KV_place"
 
     @property
@@ -387,7 +392,7 @@ class NatsPlace(Place):
 
     def prepare(self):
         async def make(_, jetstream):
-            await jetstream.create_key_value(bucket="place", history=64)
+            await jetstream.create_key_value(bucket="place")
 
         self.server.run(make)
 
@@ -417,11 +422,13 @@ class NatsClient:
         self.place = place
         self.loop = asyncio.new_event_loop()
         self.loop.set_exception_handler(lambda loop, context: None)
+        self.is_gone = self.loop.create_future()
         self.client = None
         try:
             self.client = self.do(nats.connect(
                 place.server.url(), allow_reconnect=False, max_reconnect_attempts=1,
-                reconnect_time_wait=0, connect_timeout=DEADLINE_S, error_cb=self.ignore))
+                reconnect_time_wait=0, connect_timeout=DEADLINE_S, error_cb=self.ignore,
+                disconnected_cb=self.note_end))
             self.jetstream = self.client.jetstream(publish_async_max_pending=UNCONFIRMED_MAX)
         except BaseException:
             self.close()
@@ -430,11 +437,26 @@ class NatsClient:
     async def ignore(self, error):
         """What concerns a request is told as its answer."""
 
+    async def note_end(self):
+        if not self.is_gone.done():
+            self.is_gone.set_result(None)
+
     def do(self, coroutine):
-        return self.loop.run_until_complete(asyncio.wait_for(coroutine, DEADLINE_S))
+        return self.loop.run_until_complete(self.until_gone(coroutine))
+
+    async def until_gone(self, coroutine):
+        """Confirmations that do not come any more are waited for by nobody."""
+        task = asyncio.ensure_future(coroutine)
+        await asyncio.wait({task, self.is_gone}, timeout=DEADLINE_S,
+                           return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        task.cancel()
+        await asyncio.wait({task})
+        raise ConnectionError("the server is gone" if self.is_gone.done() else "no answer")
 
     def close(self):
-        if self.client:
+        if self.client and not self.is_gone.done():
             self.do(self.client.close())
         self.loop.close()
 
@@ -472,6 +494,7 @@ class NatsStreamPlace(NatsPlace):
     """A stream, each subject of it a key."""
 
     name = "nats-stream"
+    is_every_change = True
     has_values = False
     subjects, stream = "place.", "place"
 

@@ -87,10 +87,18 @@ class Told:
 
     def check(self, place, done):
         """What was done to the place, as `Writer.done` has it, is what was told."""
-        self.wait(place.read() if place.has_values else last_of(done))
+        there = place.read() if place.has_values else last_of(done)
+        self.wait({key: value for key, value in there.items() if key in done})
         if place.is_every_change:
             told = {key: without_repeats(values) for key, values in self.take().values.items()}
             assert told == {key: without_repeats(values) for key, values in done.items()}
+
+
+def do(place, done, *changes):
+    """Makes these changes, of texts, and adds them to what was done."""
+    place.change(*((key, None if value is None else value.encode()) for key, value in changes))
+    for key, value in changes:
+        done[key].append(value)
 
 
 def last_of(done):
