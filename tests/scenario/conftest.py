@@ -68,8 +68,10 @@ def begin_place(place_class, folder, servers):
     """A new place of that class, with a server of its own where it has one."""
     if not has_kind(place_class.kind):
         pytest.skip(f"this weir was built without {place_class.kind}")
-    server_class = place_class.server_class
-    return place_class(folder, server_class and server_or_skip(servers, server_class))
+    server = None
+    if place_class.server_class:
+        server = server_or_skip(servers, place_class.server_class, **place_class.server_options)
+    return place_class(folder, server)
 
 
 @pytest.fixture(params=PLACES, ids=lambda each: each.name)

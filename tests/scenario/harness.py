@@ -307,14 +307,14 @@ class Weir:
         """The names of its threads."""
         return sorted(name for name, _ in self._tasks())
 
-    def wait_provider_rests(self):
+    def wait_provider_rests(self, kind="file"):
         """Waits until the provider has taken in all that it can of what was written so far."""
         seen = []
 
         def rests():
             # The state, and the time used in user and in system mode.
             now = [(rest[0], rest[11], rest[12]) for name, rest in self._tasks()
-                   if name.startswith("weir:file")]
+                   if name.startswith(f"weir:{kind}")]
             assert now, "weir has no provider at work"
             seen.append(now)
             return all(state == "S" for state, _, _ in now) and \

@@ -29,6 +29,7 @@ class Place:
     """A place of one test, with nothing in it. `server`: None where it is on this machine."""
 
     name = kind = server_class = None
+    server_options = {}
     # Each change is told, and not only the last one of each key.
     is_every_change = False
     # Keys have values, which guests and clients can set, read and remove; else there are messages.
@@ -37,8 +38,8 @@ class Place:
     compares = False
     # What its client says where the server is away.
     errors = (OSError,)
-    # Options by which a silent server is noticed soon.
-    impatient = {"timeout": f"{NOTICED_S}s"}
+    # Options by which a server that is silent is noticed soon, and how soon that is.
+    impatient, noticed_s = {"timeout": f"{NOTICED_S}s"}, 2 * NOTICED_S
 
     def __init__(self, root, server=None):
         self.root, self.server = root, server
@@ -314,6 +315,7 @@ class PostgresPlace(Place):
 
     name, kind, server_class = "postgres", "postgres", Postgres
     is_every_change = True
+    noticed_s = 60
 
     @property
     def errors(self):
@@ -381,6 +383,8 @@ class NatsPlace(Place):
     """A key-value bucket of JetStream, which keeps the last value of each key."""
 
     name, kind, server_class = "nats-kv", "nats", Nats
+    server_options = {"config": "max_payload: 16MB"}
+    noticed_s = 10 + NOTICED_S
     subjects, stream = "$KV.place.", "KV_place"
 
     @property
