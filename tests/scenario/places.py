@@ -527,5 +527,10 @@ def has_server(place):
     return place.server_class is not None
 
 
+def is_elsewhere(place):
+    """`weir check --connect` has something to try."""
+    return place.kind != "file"
+
+
 def has_values(place):
     return place.has_values

@@ -193,7 +193,7 @@ def test_a_server_that_lost_everything(site, place):
     told.weir.wait_for(lambda: told.take().last.items() >= {("kept", "2"), ("new", "1")},
                        "what is there now")
     if place.compares:
-        told.wait(place.read(), "what is gone")
+        told.wait(place.read(), what="what is gone")
     else:
         assert told.gaps, "that changes may be missing"
         assert all("reason" in json.loads(gap["data"]) for gap in told.gaps)

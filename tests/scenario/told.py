@@ -72,23 +72,24 @@ class Told:
         self.ids.add(event["id"])
         self.values[key].append(value)
 
-    def lacks(self, there):
-        """Of some keys, which were not told as they are `there`: the first few, for people.
-        A key that is gone may never have been told."""
+    def lacks(self, there, keys):
+        """Which of the keys were not told as they are `there`: the first few, for people. A key
+        that is gone may never have been told."""
         self.take()
         wanted = {key: value.decode() for key, value in there.items()}
-        keys = wanted.keys() | self.last.keys()
         return [(key, wanted.get(key), self.last.get(key)) for key in keys
                 if wanted.get(key) != self.last.get(key)][:10]
 
-    def wait(self, there, what="the last value of each key"):
-        """Waits until each key was told as it is there."""
-        self.weir.wait_for(lambda: not self.lacks(there), lambda: f"{what}: {self.lacks(there)}")
+    def wait(self, there, keys=None, what="the last value of each key"):
+        """Waits until each key, of these or of all, was told as it is there."""
+        def lacks():
+            return self.lacks(there, keys or there.keys() | self.take().last.keys())
+
+        self.weir.wait_for(lambda: not lacks(), lambda: f"{what}: {lacks()}")
 
     def check(self, place, done):
         """What was done to the place, as `Writer.done` has it, is what was told."""
-        there = place.read() if place.has_values else last_of(done)
-        self.wait({key: value for key, value in there.items() if key in done})
+        self.wait(place.read() if place.has_values else last_of(done), done.keys())
         if place.is_every_change:
             told = {key: without_repeats(values) for key, values in self.take().values.items()}
             assert told == {key: without_repeats(values) for key, values in done.items()}
