@@ -294,8 +294,8 @@ def delay(network):
 
 def dribble(network):
     """In pieces of a few bytes, with pauses between."""
-    network.writer.pause_s = 0.05  # no more than gets through
-    network.proxy.dribble(3, 0.0001)
+    network.writer.pause_s = 0.03  # no more than gets through
+    network.proxy.dribble(5, 0.0001)
     network.write()
     return False
 
@@ -350,11 +350,25 @@ def test_what_is_published_while_the_server_is_away_gets_there(site, place):
     for number in range(20):
         site.put(f"key-{number}", str(number))
     weir.wait_traces(21)
-    wait_away(site, weir)
     place.server.start()
     wanted = {f"key-{number}": str(number).encode() for number in range(20)} | {"before": b"1"}
     weir.wait_for(lambda: place.read() == wanted, "what was published meanwhile")
-    weir.wait_for(lambda: connection(site)["is_connected"], "a connection")
+    assert weir.stop() == 0
+
+
+@on(has_server)
+def test_status_of_a_server_that_is_only_published_to(site, place):
+    config = configuration({"trace": {}}, [{"key": "*", "guest": "trace", "to": "place"}])
+    config["resources"]["place"] = place.resource(**place.impatient)
+    weir = start(site, config)
+    site.put("key", "1")
+    weir.wait_for(place.read, "what was published")
+    weir.wait_for(lambda: connection(site)["is_connected"], lambda: str(connection(site)))
+    place.server.kill()
+    site.put("key", "2")
+    wait_away(site, weir, "refused")
+    place.server.start()
+    wait_back(site, weir)
     assert weir.stop() == 0
 
 

@@ -91,8 +91,10 @@ class Told:
         """What was done to the place, as `Writer.done` has it, is what was told."""
         self.wait(place.read() if place.has_values else last_of(done), done.keys())
         if place.is_every_change:
+            self.take()
             for key, values in done.items():
-                assert without_repeats(self.take().values[key]) == without_repeats(values), key
+                told, done_to_it = without_repeats(self.values[key]), without_repeats(values)
+                assert told == done_to_it, f"{key} was told {told}, and was {done_to_it}"
 
 
 def do(place, done, *changes):
