@@ -45,7 +45,8 @@ pub enum SqlErrorKind {
     NotFound,
     /// The guest has no grant, which the text names; or the database refuses it.
     Denied,
-    /// The database does not understand the statement, or not with these parameters.
+    /// The database does not understand the statement, or does not take it: there is no such column,
+    /// the parameters do not fit, a constraint does not hold.
     Invalid,
     /// The resource is nothing that takes SQL.
     Unsupported,
@@ -56,7 +57,7 @@ pub enum SqlErrorKind {
     Limit,
     /// There is no such column, or its value is not what is wanted of it.
     BadValue,
-    /// What else the database says, such as that a constraint does not hold.
+    /// What else the database says.
     Other,
 }
 
