@@ -160,9 +160,9 @@ static const struct {
     enum weir_wit_kind kind;
     uint32_t size, align;
 } primitives[] = {
-    {"bool", WEIR_WIT_BOOL, 1, 1},     {"u8", WEIR_WIT_U8, 1, 1},   {"u16", WEIR_WIT_U16, 2, 2},
-    {"u32", WEIR_WIT_U32, 4, 4},       {"u64", WEIR_WIT_U64, 8, 8}, {"s64", WEIR_WIT_S64, 8, 8},
-    {"f64", WEIR_WIT_F64, 8, 8},       {"string", WEIR_WIT_STRING, 8, 4},
+    {"bool", WEIR_WIT_BOOL, 1, 1}, {"u8", WEIR_WIT_U8, 1, 1},         {"u16", WEIR_WIT_U16, 2, 2},
+    {"u32", WEIR_WIT_U32, 4, 4},   {"u64", WEIR_WIT_U64, 8, 8},       {"s64", WEIR_WIT_S64, 8, 8},
+    {"f64", WEIR_WIT_F64, 8, 8},   {"string", WEIR_WIT_STRING, 8, 4},
 };
 
 // Its number, from 1; 0: there is none.
