@@ -7,6 +7,7 @@
 
 static const struct fixture *const fixtures[] = {
     &fixture_file,
+    &fixture_redis_keys,
     &fixture_topic,
 };
 
@@ -150,7 +151,9 @@ void rig_reopen(struct rig *rig) {
 static bool has(const struct fixture *fixture, struct rig_needs needs) {
     const struct weir_provider *provider = weir_provider_find(weir_str_of(fixture->kind));
     assert_non_null(provider);
-    return (provider->capabilities & needs.capabilities) == needs.capabilities &&
+    uint32_t capabilities =
+        fixture->capabilities ? fixture->capabilities : provider->capabilities;
+    return (capabilities & needs.capabilities) == needs.capabilities &&
            (!needs.foreign_changes || fixture->foreign_set) &&
            (!needs.forgetting || fixture->forget);
 }
@@ -162,7 +165,8 @@ int rig_run(const char *name, struct rig_needs needs, const struct CMUnitTest *c
     for (size_t i = 0; i < COUNT_OF(fixtures); i++) {
         if (has(fixtures[i], needs)) {
             fixture_now = fixtures[i];
-            snprintf(title, sizeof title, "%s: %s", fixture_now->kind, name);
+            snprintf(title, sizeof title, "%s: %s",
+                     fixture_now->name ? fixture_now->name : fixture_now->kind, name);
             failed += _cmocka_run_group_tests(title, cases, count, NULL, NULL);
         }
     }

@@ -24,8 +24,10 @@ ROOMS = {
     "guest": ["base", "event", "observe", "config"],
     "http": ["base"],
     # provider.c is the list of all providers.
-    "provider": ["base", "event", "observe", "config", "provider/file", "provider/topic"],
+    "provider": ["base", "event", "observe", "config", "provider/file", "provider/redis",
+                 "provider/topic"],
     "provider/file": ["base", "event", "observe", "config", "provider"],
+    "provider/redis": ["base", "event", "observe", "config", "provider"],
     "provider/topic": ["base", "event", "observe", "config", "provider"],
     "state": ["base", "event", "observe"],
     # What guests reach: it knows what may be done with a source, and nothing of queues.
@@ -43,7 +45,8 @@ ROOMS = {
 # Foreign headers, and the folders (of the whole tree) that may include them.
 FOREIGN = {
     r"(wasm|wasi|wasmtime)\.h|wasmtime/.*": ["src/guest", "tests/unit/guest", "bench"],
-    r"openssl/.*": ["src/guest"],
+    r"openssl/.*": ["src/guest", "src/provider/redis"],
+    r"hiredis/.*": ["src/provider/redis"],
     r"curl/.*": ["src/http"],
     r"yaml\.h": ["src/config"],
     r"sqlite3\.h": ["src/state", "tests/unit/state", "bench"],
