@@ -282,9 +282,9 @@ static int64_t pump(void *context) {
     if (!keys->watches) {
         weir_redis_session_want_nothing(keys->session);
     }
-    int64_t fetch_ns = weir_redis_keys_fetch(keys);
     int64_t baseline_ns = run_pass(keys, &keys->baseline);
-    int64_t pass_ns = look_for_passes(keys);
+    int64_t pass_ns = look_for_passes(keys); // which finds what is to be fetched
+    int64_t fetch_ns = weir_redis_keys_fetch(keys);
     pass_ns = baseline_ns < pass_ns ? baseline_ns : pass_ns;
     return fetch_ns < pass_ns ? fetch_ns : pass_ns;
 }
