@@ -170,6 +170,8 @@ class Nats:
     async def connect(self):
         import nats
 
+        # What its tasks in the background stumble over when a server is gone is no request's.
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
         self.client = await nats.connect(
             self.url, reconnect_time_wait=RECONNECT_S, max_reconnect_attempts=-1,
             connect_timeout=ANSWER_S, error_cb=self.ignore)
@@ -218,7 +220,7 @@ class Nats:
         return (await self.jetstream.publish(subject, decoded(payload), headers=headers)).seq
 
     async def publish_many(self, messages):
-        """The same for many in that order, none of which waits for the one before; their numbers."""
+        """The same for many in that order; none waits for the one before."""
         sent = [await self.jetstream.publish_async(
             each["subject"], decoded(each.get("payload", "")), headers=each.get("headers"))
             for each in messages]
@@ -250,8 +252,8 @@ OPS = {
     "redis": {"command", "commands"},
     "postgres": {"sql", "sql_many"},
     "nats": {"api", "kv_create", "kv_put", "kv_get", "kv_delete", "kv_purge", "publish",
-             "publish_many", "publish_core", "stream_add", "stream_info", "purge_stream", "delete_stream",
-             "consumer_info"},
+             "publish_many", "publish_core", "stream_add", "stream_info", "purge_stream",
+             "delete_stream", "consumer_info"},
 }  # fmt: skip
 
 
