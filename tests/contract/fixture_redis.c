@@ -72,6 +72,49 @@ static void keys_remove(void *source, const char *key) {
     REDIS("DEL", key);
 }
 
+// ---- log: somebody writes the value and its entry in one transaction ----
+
+static void log_options(void *source,
+                        void (*set)(void *context, const char *name, const char *text),
+                        void *context) {
+    (void)source;
+    options(set, context, "log");
+}
+
+static void log_set(void *source, const char *key, const char *value) {
+    (void)source;
+    REDIS("MULTI");
+    REDIS("XADD", "weir:log", "*", "op", "set", "key", key, "value", value);
+    REDIS("SET", key, value);
+    REDIS("EXEC");
+}
+
+static void log_remove(void *source, const char *key) {
+    (void)source;
+    REDIS("MULTI");
+    REDIS("XADD", "weir:log", "*", "op", "del", "key", key);
+    REDIS("DEL", key);
+    REDIS("EXEC");
+}
+
+static void log_forget(void *source) {
+    (void)source;
+    REDIS("XTRIM", "weir:log", "MAXLEN", "0");
+}
+
+const struct fixture fixture_redis_log = {
+    .kind = "redis",
+    .name = "redis, log",
+    .capabilities = WEIR_CAN_GET | WEIR_CAN_SET | WEIR_CAN_LIST | WEIR_CAN_WATCH | WEIR_CAN_REPLAY |
+                    WEIR_CAN_PAUSE | WEIR_CAN_PUBLISH | WEIR_CAN_UPDATE,
+    .setup = setup,
+    .teardown = teardown,
+    .options = log_options,
+    .foreign_set = log_set,
+    .foreign_remove = log_remove,
+    .forget = log_forget,
+};
+
 const struct fixture fixture_redis_keys = {
     .kind = "redis",
     .name = "redis, keys",
