@@ -24,10 +24,20 @@ ROOMS = {
     "guest": ["base", "event", "observe", "config"],
     "http": ["base"],
     # provider.c is the list of all providers.
-    "provider": ["base", "event", "observe", "config", "provider/file", "provider/sqlite",
-                 "provider/topic"],
+    "provider": ["base", "event", "observe", "config", "provider/file", "provider/nats",
+                 "provider/postgres", "provider/redis", "provider/sqlite", "provider/topic"],
+    "provider/file": ["base", "event", "observe", "config", "provider"],
+    "provider/nats": ["base", "event", "observe", "config", "provider"],
+    "provider/postgres": ["base", "event", "observe", "config", "provider"],
+    "provider/redis": ["base", "event", "observe", "config", "provider"],
+    "provider/sqlite": ["base", "event", "observe", "config", "provider"],
+    "provider/topic"],
     "provider/file": ["base", "event", "observe", "config", "provider"],
     "provider/sqlite": ["base", "event", "observe", "config", "provider"],
+    "provider": ["base", "event", "observe", "config", "provider/file", "provider/redis",
+                 "provider/topic"],
+    "provider/file": ["base", "event", "observe", "config", "provider"],
+    "provider/redis": ["base", "event", "observe", "config", "provider"],
     "provider/topic": ["base", "event", "observe", "config", "provider"],
     "state": ["base", "event", "observe"],
     # What guests reach: it knows what may be done with a source, and nothing of queues.
@@ -45,7 +55,8 @@ ROOMS = {
 # Foreign headers, and the folders (of the whole tree) that may include them.
 FOREIGN = {
     r"(wasm|wasi|wasmtime)\.h|wasmtime/.*": ["src/guest", "tests/unit/guest", "bench"],
-    r"openssl/.*": ["src/guest"],
+    r"openssl/.*": ["src/guest", "src/provider/redis"],
+    r"hiredis/.*": ["src/provider/redis"],
     r"curl/.*": ["src/http"],
     r"yaml\.h": ["src/config"],
     r"sqlite3\.h": ["src/state", "src/provider/sqlite", "tests/unit/state",
