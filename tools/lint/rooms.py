@@ -24,8 +24,10 @@ ROOMS = {
     "guest": ["base", "event", "observe", "config"],
     "http": ["base"],
     # provider.c is the list of all providers.
-    "provider": ["base", "event", "observe", "config", "provider/file", "provider/topic"],
+    "provider": ["base", "event", "observe", "config", "provider/file", "provider/nats",
+                 "provider/topic"],
     "provider/file": ["base", "event", "observe", "config", "provider"],
+    "provider/nats": ["base", "event", "observe", "config", "provider"],
     "provider/topic": ["base", "event", "observe", "config", "provider"],
     "state": ["base", "event", "observe"],
     # What guests reach: it knows what may be done with a source, and nothing of queues.
@@ -43,12 +45,13 @@ ROOMS = {
 # Foreign headers, and the folders (of the whole tree) that may include them.
 FOREIGN = {
     r"(wasm|wasi|wasmtime)\.h|wasmtime/.*": ["src/guest", "tests/unit/guest", "bench"],
-    r"openssl/.*": ["src/guest"],
+    r"openssl/.*": ["src/guest", "src/provider/nats", "tests/unit/provider/nats"],
     r"curl/.*": ["src/http"],
     r"yaml\.h": ["src/config"],
     r"sqlite3\.h": ["src/state", "tests/unit/state", "bench"],
     r"jansson\.h": ["src/event", "src/observe", "src/state", "src/control", "src/cli",
-                      "src/project", "tests/unit/control", "tests/support", "tests/unit/support"],
+                      "src/project", "src/provider/nats", "tests/contract",
+                      "tests/unit/provider/nats", "tests/unit/control", "tests/support", "tests/unit/support"],
     r"sys/(inotify|fanotify)\.h": ["src/provider/file", "src/project", "bench", "tests"],
     r"linux/openat2\.h": ["src/provider/file"],
 }
