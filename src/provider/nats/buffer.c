@@ -3,6 +3,7 @@
 // See buffer.h.
 #include "provider/nats/buffer.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 

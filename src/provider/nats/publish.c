@@ -88,7 +88,7 @@ static weir_status judge(weir_status status, const struct weir_nats_fault *fault
     return status == WEIR_DENIED ? WEIR_UNAVAILABLE : status;
 }
 
-static weir_status send(struct weir_nats_resource *resource, const struct weir_nats_post *post,
+static weir_status post_once(struct weir_nats_resource *resource, const struct weir_nats_post *post,
                         int64_t until_ns, struct weir_error *err) {
     void *connection;
     bool is_fresh;
@@ -136,7 +136,7 @@ static weir_status send_event(struct weir_nats_resource *resource,
         // One that was idle may have been closed; each that is found so is one less.
         status = WEIR_AGAIN;
         for (uint64_t i = 0; status == WEIR_AGAIN && i <= resource->options.connections; i++) {
-            status = send(resource, &post, until_ns, err);
+            status = post_once(resource, &post, until_ns, err);
         }
     } else {
         status = weir_fail_no_memory(err, "a message");
