@@ -93,11 +93,11 @@ static void a_malformed_key_is_invalid_everywhere(void **state) {
         struct weir_value got;
         struct weir_str key = malformed[i];
         const struct weir_provider *provider = rig->provider;
-        if (provider->get) {
+        if (rig_can(rig, WEIR_CAN_GET)) {
             assert_int_equal(provider->get(rig->resource, key, &rig_limits, &got, &err),
                              WEIR_INVALID);
         }
-        if (provider->set) {
+        if (rig_can(rig, WEIR_CAN_SET)) {
             assert_int_equal(provider->set(rig->resource, key, WEIR_STR("v"), &rig_limits, &err),
                              WEIR_INVALID);
             assert_int_equal(provider->remove(rig->resource, key, &rig_limits, &err), WEIR_INVALID);
@@ -420,15 +420,20 @@ static void a_full_sink_pauses_itself_only(void **state) {
     test_sink_expect_set(&other, "a", "3");
     assert_int_equal(test_sink_offers(&rig->sink), 1); // it was not asked before resume
 
-    // Room for one: the key that came first, as it is now. Then the next one is refused.
+    // Room for one: the key that came first, as it was or as it is now. Then the next one is
+    // refused.
     test_sink_set_room(&rig->sink, 1, WEIR_AGAIN);
     rig->provider->resume(full);
-    test_sink_skip_to_set(&rig->sink, "a", "3");
+    const struct weir_event *first = test_sink_next(&rig->sink);
+    assert_str_equal(first->key, "a");
     test_sink_await_offers(&rig->sink, 3);
     assert_int_equal(test_sink_count(&rig->sink), rig->sink.next);
     test_sink_set_room(&rig->sink, SIZE_MAX, WEIR_AGAIN);
     rig->provider->resume(full);
     test_sink_skip_to_set(&rig->sink, "b", "1");
+    if (!test_is_set(first, "a", "3")) {
+        test_sink_skip_to_set(&rig->sink, "a", "3");
+    }
     rig_foreign_set(rig, "d", "1");
     test_sink_skip_to_set(&rig->sink, "d", "1");
     rig->provider->unwatch(full);

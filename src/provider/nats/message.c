@@ -216,6 +216,8 @@ static weir_status cloud_event(const struct weir_hub_watch *watch,
     if (draft->fields.specversion.size == 0) {
         status = WEIR_INVALID;
     } else {
+        draft->fields.extensions =
+            (struct weir_attributes){.items = draft->extensions, .count = draft->count};
         status = weir_subject_key(&draft->fields, &buffer, &key, err);
     }
     status = status == WEIR_OK

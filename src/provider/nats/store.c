@@ -5,12 +5,12 @@
 // value is set by a message to the key's subject, and is durable when the stream says so.
 #include "provider/nats/resource.h"
 
+#include "base/base64.h"
 #include "base/clock.h"
 #include "base/show.h"
 #include "provider/keyvalue.h"
 
 #include <inttypes.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -174,18 +174,8 @@ struct entry {
 
 // Takes Base64 that comes from a server.
 static bool decode_base64(struct weir_str text, struct weir_value *ret_value) {
-    *ret_value = (struct weir_value){.data = malloc(text.size / 4 * 3 + 4)};
-    if (!ret_value->data) {
-        return false;
-    }
-    int size = text.size == 0 ? 0
-                              : EVP_DecodeBlock((unsigned char *)ret_value->data,
-                                                (const unsigned char *)text.data, (int)text.size);
-    for (size_t i = text.size; i > 0 && size > 0 && text.data[i - 1] == '='; i--) {
-        size--;
-    }
-    ret_value->size = size > 0 ? (size_t)size : 0;
-    return size >= 0;
+    *ret_value = (struct weir_value){.data = malloc(text.size / 4 * 3 + 1)};
+    return ret_value->data && weir_base64_decode(text, ret_value->data, &ret_value->size);
 }
 
 static struct weir_str base64_of(const json_t *message, const char *name) {
@@ -214,7 +204,8 @@ static weir_status read_entry(const json_t *answer, uint64_t bytes_max, struct e
     if (!entry->is_there) {
         return WEIR_OK;
     }
-    if (data.size / 4 * 3 > bytes_max + 2) { // before it is copied
+    // Padding stands for at most two bytes. Before anything is copied.
+    if (data.size >= 4 && data.size / 4 * 3 - 2 > bytes_max) {
         return weir_fail(err, WEIR_LIMIT, "the value has some %zu bytes, more than %" PRIu64,
                          data.size / 4 * 3, bytes_max);
     }
@@ -746,7 +737,7 @@ weir_status weir_nats_list(struct weir_resource *base, const struct weir_pattern
     if (status == WEIR_OK) {
         status = run(resource, weir_nats_until_ns(resource, limits->until_ns), &task, err);
     }
-    if (status == WEIR_OK) {
+    if (status == WEIR_OK && list.count > 0) {
         qsort_r(list.items, list.count, sizeof *list.items, compare, list.keys.bytes);
         tell(&list);
     }
