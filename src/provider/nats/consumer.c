@@ -3,7 +3,7 @@
 // How a watch finds or makes its consumer at the server, and asks it for messages. Nothing here
 // waits: each step is a request, and the next one follows from its answer.
 //
-//     FINDING ──there──────────────> (stream) LOOKING ──nothing is lost──> LIVE
+//     FINDING ──there──> (RECALLING) ──> (stream) LOOKING ──nothing is lost──> LIVE
 //        │                                       └──trimmed──> GAPPED ─┐
 //        ├──not there, fresh──> MAKING ──> LIVE                        │ settled:
 //        └──not there, but it was──> LOOKING ──known where──> MAKING   │ from the
@@ -15,8 +15,8 @@
 // Order. The server may think that it has delivered messages which have not come: they were under
 // way when a connection or another weir died. It tells them again when their ack_wait is over, and
 // newer ones at once, so a key's older change could come behind a newer one. So what it thinks was
-// delivered and is not held here is refused (NAK) before anything is asked for; the server tells
-// that first. Where somebody else asks the same consumer, this is left to the server: what is
+// delivered and is not held here is refused (NAK) before anything is asked for (RECALLING); the
+// server tells that first. Where somebody else asks the same consumer, this is left to the server: what is
 // delivered may be with the other.
 #include "provider/nats/resource.h"
 
@@ -30,6 +30,7 @@
 // The last token of a reply, by which answers are told from statuses of requests for messages.
 #define REPLY_ANSWER "a"
 #define REPLY_PULL   "p"
+#define REPLY_RECALL "r"
 
 enum {
     NAME_BYTES_MAX = 64, // of a subscription in the name of its consumer
@@ -69,7 +70,7 @@ void weir_nats_description(const struct weir_nats_resource *resource, const char
 
 static bool is_being_set_up(enum weir_nats_stage stage) {
     return stage == WEIR_NATS_FINDING || stage == WEIR_NATS_LOOKING || stage == WEIR_NATS_MAKING ||
-           stage == WEIR_NATS_UNMAKING;
+           stage == WEIR_NATS_UNMAKING || stage == WEIR_NATS_RECALLING;
 }
 
 static int64_t timer_wait_ns(const struct weir_nats_resource *resource,
@@ -385,31 +386,62 @@ static void open_gap(struct weir_nats_resource *resource, struct weir_nats_watch
     weir_nats_drain(resource, watch);
 }
 
-// Refuses what was delivered and has not come. False: it is too much, and the consumer is to begin
-// anew behind what is acknowledged.
-static bool recall_lost(struct weir_nats_resource *resource, struct weir_nats_watch *watch,
-                        const struct weir_nats_consumer *consumer) {
+// What is to be done about messages that the server takes for delivered.
+enum recall { RECALL_NOTHING, RECALL_EACH, RECALL_ALL };
+
+static enum recall judge_delivered(const struct weir_nats_watch *watch,
+                                   const struct weir_nats_consumer *consumer) {
     if (consumer->ack_pending <= HASH_COUNT(watch->flights) || consumer->waiting > 0 ||
         consumer->delivered <= consumer->floor) {
-        return true;
+        return RECALL_NOTHING;
     }
-    if (consumer->delivered - consumer->floor > WEIR_NATS_RANGE_MAX) {
-        return false;
-    }
+    // Too many to refuse one by one: the consumer begins anew behind what is acknowledged.
+    return consumer->delivered - consumer->floor > WEIR_NATS_RANGE_MAX ? RECALL_ALL : RECALL_EACH;
+}
+
+// Refuses what was delivered and has not come. The server does this in its own time, and answers
+// the last one when it is done: nothing is asked for before that.
+static void recall(struct weir_nats_resource *resource, struct weir_nats_watch *watch,
+                   const struct weir_nats_consumer *consumer) {
+    weir_nats_stage_set(resource, watch, WEIR_NATS_RECALLING);
     for (uint64_t sequence = consumer->floor + 1; sequence <= consumer->delivered; sequence++) {
-        if (!weir_nats_flight_find(watch, sequence)) {
-            char reply[256];
-            snprintf(reply, sizeof reply, "$JS.ACK.%s.%s.1.%" PRIu64 ".%" PRIu64 ".0.0",
-                     resource->stream, watch->consumer, sequence, consumer->delivered_consumer);
-            weir_nats_flight_answer(resource, reply, "-NAK");
+        bool is_last = sequence == consumer->delivered;
+        if (weir_nats_flight_find(watch, sequence) && !is_last) {
+            continue;
+        }
+        char subject[256], inbox[WEIR_NATS_INBOX_BYTES + 32] = "";
+        snprintf(subject, sizeof subject, "$JS.ACK.%s.%s.1.%" PRIu64 ".%" PRIu64 ".0.0",
+                 resource->stream, watch->consumer, sequence, consumer->delivered_consumer);
+        if (is_last) {
+            snprintf(inbox, sizeof inbox, "%s.%" PRIu64 "." REPLY_RECALL,
+                     weir_nats_client_inbox(resource->client), watch->id);
+        }
+        bool is_held = weir_nats_flight_find(watch, sequence) != NULL;
+        const struct weir_nats_post post = {
+            .subject = weir_str_of(subject),
+            .reply = weir_str_of(inbox),
+            .data = is_held ? WEIR_STR("+WPI") : WEIR_STR("-NAK"),
+        };
+        struct weir_error error;
+        if (weir_nats_client_publish(resource->client, &post, &error) != WEIR_OK) {
+            fail(resource, watch, &error);
+            return;
         }
     }
-    return true;
 }
 
 static void note_seen(struct weir_nats_watch *watch, uint64_t sequence) {
     watch->seen = sequence > watch->seen ? sequence : watch->seen;
     watch->is_seen_known = true;
+}
+
+// The consumer is there and as it should be.
+static void go_on(struct weir_nats_resource *resource, struct weir_nats_watch *watch) {
+    if (resource->options.mode == WEIR_NATS_STREAM) {
+        look(resource, watch);
+    } else {
+        become_live(resource, watch);
+    }
 }
 
 static void found(struct weir_nats_resource *resource, struct weir_nats_watch *watch,
@@ -425,13 +457,17 @@ static void found(struct weir_nats_resource *resource, struct weir_nats_watch *w
     // What was delivered is with somebody, unless more than is held here is not acknowledged.
     bool is_held = consumer.ack_pending <= HASH_COUNT(watch->flights) || consumer.waiting > 0;
     note_seen(watch, is_held ? consumer.delivered : consumer.floor);
-    if (!recall_lost(resource, watch, &consumer)) {
+    switch (judge_delivered(watch, &consumer)) {
+    case RECALL_NOTHING:
+        go_on(resource, watch);
+        break;
+    case RECALL_EACH:
+        recall(resource, watch, &consumer);
+        break;
+    case RECALL_ALL:
         watch->seen = consumer.floor;
         unmake(resource, watch);
-    } else if (resource->options.mode == WEIR_NATS_STREAM) {
-        look(resource, watch);
-    } else {
-        become_live(resource, watch);
+        break;
     }
 }
 
@@ -469,6 +505,8 @@ static void looked(struct weir_nats_resource *resource, struct weir_nats_watch *
                  "stream was removed");
     } else {
         watch->stream_hash = XXH3_64bits(stream.created, strlen(stream.created));
+        // What was told before is settled, or the gap would not be; its numbers mean others now.
+        weir_nats_flights_end(resource, watch);
         watch->seen = 0;
         watch->is_seen_known = false;
         watch->snapshot_to = is_stream ? 0 : stream.last;
@@ -609,6 +647,8 @@ void weir_nats_answered(struct weir_nats_resource *resource, struct weir_nats_wa
         take_status(resource, watch, frame);
     } else if (kind == REPLY_ANSWER[0]) {
         take_answer(resource, watch, frame);
+    } else if (kind == REPLY_RECALL[0] && watch->stage == WEIR_NATS_RECALLING) {
+        go_on(resource, watch);
     }
 }
 

@@ -67,6 +67,7 @@ enum weir_nats_stage {
     WEIR_NATS_LOOKING,  // what the stream has
     WEIR_NATS_MAKING,   // its consumer
     WEIR_NATS_UNMAKING, // a consumer that cannot be used
+    WEIR_NATS_RECALLING, // until what was lost on the way is to be told again
     WEIR_NATS_GAPPED,   // until the gap is dealt with
     WEIR_NATS_LIVE,
 };
