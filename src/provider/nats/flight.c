@@ -36,7 +36,9 @@ struct weir_nats_flight *weir_nats_flight_add(struct weir_nats_resource *resourc
     }
     flight->sequence = sequence;
     flight->watch = watch;
-    memcpy(flight->reply, reply.data, reply.size);
+    if (reply.size > 0) {
+        memcpy(flight->reply, reply.data, reply.size);
+    }
     HASH_ADD(hh, watch->flights, sequence, sizeof flight->sequence, flight);
     if (!flight->hh.tbl) {
         free(flight);

@@ -302,7 +302,8 @@ static int64_t turn(struct weir_nats_resource *resource, bool is_readable) {
     send_out(resource);
     due_ns = signal_ns < due_ns ? signal_ns : due_ns;
     due_ns = life_ns < due_ns ? life_ns : due_ns;
-    return has_more ? 0 : due_ns;
+    due_ns = resource->client ? due_ns : resource->connect_ns;
+    return has_more && resource->client ? 0 : due_ns;
 }
 
 static size_t hub_wait_for(void *context, struct pollfd ret_fds[static WEIR_HUB_FDS_MAX]) {
