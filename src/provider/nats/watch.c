@@ -72,6 +72,24 @@ static weir_status learn_stream(struct weir_nats_resource *resource,
     return WEIR_OK;
 }
 
+// Subscribes to the plain subjects that were watched before, and waits until the server has read
+// that: what was sent until then is missed, and it is told as a gap only behind it.
+static weir_status subscribe_again(struct weir_nats_resource *resource,
+                                   struct weir_nats_client *client,
+                                   const struct weir_nats_wait *wait, int64_t until_ns,
+                                   struct weir_error *err) {
+    struct weir_nats_watch *watch, *next;
+    weir_status status = WEIR_OK;
+    HASH_ITER(hh, resource->watches, watch, next) {
+        if (status == WEIR_OK && watch->was_live) {
+            status = weir_nats_client_subscribe(client, weir_str_of(watch->filter), watch->id, err);
+            watch->is_subscribed = status == WEIR_OK;
+        }
+    }
+    status = status == WEIR_OK ? weir_nats_client_flush(client, wait, until_ns, err) : status;
+    return status == WEIR_DENIED ? WEIR_OK : status; // a right is missing, not the connection
+}
+
 // Connects, within the timeout and until the moment.
 static weir_status connect_now(struct weir_nats_resource *resource, int64_t until_ns,
                                struct weir_error *err) {
@@ -79,8 +97,9 @@ static weir_status connect_now(struct weir_nats_resource *resource, int64_t unti
     struct weir_nats_client *client = NULL;
     int64_t own_ns = weir_nats_until_ns(resource, until_ns);
     weir_status status = weir_nats_connect(resource, &wait, own_ns, &client, err);
-    if (status == WEIR_OK && resource->stream[0]) {
-        status = learn_stream(resource, client, &wait, own_ns, err);
+    if (status == WEIR_OK) {
+        status = resource->stream[0] ? learn_stream(resource, client, &wait, own_ns, err)
+                                     : subscribe_again(resource, client, &wait, own_ns, err);
     }
     if (status != WEIR_OK) {
         weir_nats_client_close(client);
