@@ -10,6 +10,9 @@ static const struct fixture *const fixtures[] = {
     &fixture_sqlite,
     &fixture_redis_keys,
     &fixture_redis_log,
+    &fixture_nats_bucket,
+    &fixture_nats_stream,
+    &fixture_nats_subject,
     &fixture_topic,
 };
 
