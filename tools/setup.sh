@@ -8,7 +8,7 @@
 #
 # Wants: $root (the top of the tree), tools/say.sh.
 # Gives: $cache, and after setup_*: $engine_dir, $cargo, $rustc, $rust_sysroot, $wit_tool, $python, $venv,
-#   $componentize_js, $componentize_py.
+#   $componentize_js, $componentize_py, $servers_dir.
 
 cache=${WEIR_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/weir}
 # One folder of logs for each tree, so that two trees can be worked in at a time.
@@ -40,6 +40,9 @@ readonly packages_build=(
     "libxxhash-dev   pkg-config libxxhash"
     "libssl-dev      pkg-config libcrypto"
     "libcurl4-openssl-dev pkg-config libcurl"
+    "libhiredis-dev  pkg-config hiredis"
+    "libpq-dev       pkg-config libpq"
+    "libnats-dev     pkg-config libnats"
     "uthash-dev      test -e /usr/include/uthash.h"
     "clang-19        command -v clang-19"
     "lld-19          command -v wasm-ld-19"
@@ -60,6 +63,18 @@ readonly packages_test=(
     "llvm-19            command -v llvm-symbolizer-19"
     "git                command -v git"
     "sqlite3            command -v sqlite3"
+    "redis-tools        command -v redis-cli"
+    "postgresql-client-15 command -v psql"
+    # What the server of postgresql-15 is linked with, and no row above is sure to bring.
+    "libicu72           true"
+    "libldap-2.5-0      true"
+    "libxml2            true"
+)
+# The servers that the tests start, each time on a port and with data of its own.
+readonly packages_servers=(
+    "redis-server       command -v redis-server"
+    "postgresql-15      test -x /usr/lib/postgresql/15/bin/postgres || command -v postgres"
+    "nats-server        test -x /usr/sbin/nats-server || command -v nats-server"
 )
 readonly packages_lint=(
     "clang-format-19 command -v clang-format-19"
@@ -172,7 +187,7 @@ setup_venv() {
     local requirements=$root/tools/requirements.txt
     local entry
     entry=venv-$(key "$requirements" <("$python" -V))
-    cached "$entry" "pytest, into the cache" venv_fill "$requirements" || return 1
+    cached "$entry" "pytest and the clients, into the cache" venv_fill "$requirements" || return 1
     venv=$cache/$entry
 }
 
@@ -409,6 +424,44 @@ componentize_js_fill() {
     rm -rf "$dir/venv" "$dir/download" "$dir/wheel" "$dir/npm"
 }
 
+# ---- servers that the tests start ----------------------------------------------------------------
+
+# setup_servers: sets servers_dir, a folder that looks like / and has those servers that are not
+# installed here; empty where all are.
+#
+# Debian's packages of them start a service when they are installed, and make a user and a cluster of
+# databases. A developer has not asked for these: the packages are unpacked into the cache instead,
+# where nothing but the tests finds them.
+setup_servers() {
+    servers_dir=
+    local missing=() row hashes entry
+    for row in "${packages_servers[@]}"; do
+        eval "${row#* }" >/dev/null 2>&1 || missing+=("${row%% *}")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    if ! hashes=$(apt-get download --print-uris "${missing[@]}" | cut -d ' ' -f 2-); then
+        fail "apt knows no ${missing[*]} yet: apt-get update reads its lists"
+        return 1
+    fi
+    entry=servers-$(key <<<"$hashes")
+    cached "$entry" "${missing[*]}, into the cache" servers_fill "${missing[*]}" || return 1
+    servers_dir=$cache/$entry
+}
+
+# servers_fill "NAME..." FOLDER
+servers_fill() {
+    local names dir=$2 package
+    read -r -a names <<<"$1"
+    mkdir "$dir/packages" && (cd "$dir/packages" && apt-get download "${names[@]}") || return 1
+    for package in "$dir"/packages/*.deb; do
+        dpkg-deb --extract "$package" "$dir" || return 1
+    done
+    # Redis is one program that looks at the name it is called by; redis-tools brings it by another.
+    [ ! -L "$dir/usr/bin/redis-server" ] ||
+        ln -sf /usr/bin/redis-check-rdb "$dir/usr/bin/redis-server" || return 1
+    rm -rf "$dir/packages"
+}
+
 # ---- all of it -----------------------------------------------------------------------------------
 
 # setup_build ENGINE [ROW...]: what ./dev build and ./dev demo want, and the packages of the rows.
@@ -421,5 +474,7 @@ setup_build() {
 }
 
 setup_test() {
-    setup_build "$1" "${packages_test[@]}" "${packages_lint[@]}" && setup_venv
+    local rows=("${packages_test[@]}" "${packages_lint[@]}")
+    is_debian_12 || rows+=("${packages_servers[@]}")
+    setup_build "$1" "${rows[@]}" && setup_venv && setup_servers
 }

@@ -59,7 +59,9 @@ test_unit_in() {
     local dir
     dir=$(build_dir "$1")
     rm -f "$dir/meson-logs/testlog.json"
-    step "unit tests and contracts, $1" meson test -C "$dir" --no-rebuild \
+    step "unit tests and contracts, $1" env \
+        WEIR_SERVERS_DIR="$servers_dir" WEIR_PYTHON="$venv/bin/python" \
+        meson test -C "$dir" --no-rebuild \
         --num-processes "$(nproc)" --suite unit --suite contract --print-errorlogs
     if [ -e "$dir/meson-logs/testlog.json" ]; then
         cp "$dir/meson-logs/testlog.json" "$results/unit-$1.json"
@@ -158,6 +160,7 @@ test_scenario_in() {
         WEIR_GUESTS_DIR="$root/build/guests" \
         WEIR_CACHE="$cache" CARGO="$cargo" RUSTC="$rustc" WEIR_RUST_SYSROOT="$rust_sysroot" \
         WEIR_COMPONENTIZE_JS="$componentize_js" WEIR_COMPONENTIZE_PY="$componentize_py" \
+        WEIR_SERVERS_DIR="$servers_dir" \
         timeout --kill-after=10 "$scenarios_seconds_max" \
         "$venv/bin/python" -m pytest -c tests/scenario/pytest.ini --rootdir tests/scenario \
         -n "$scenario_processes" --timeout "$scenario_seconds_max" -q "$@" \

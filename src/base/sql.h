@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Values of SQL databases and statements for them, on their way between a provider and whoever asks,
-// or as columns of rows that are told.
+// Values of SQL databases and statements for them, on their way between a provider and whoever
+// asks, or as columns of rows that are told.
 #ifndef WEIR_BASE_SQL_H
 #define WEIR_BASE_SQL_H
 

@@ -32,14 +32,15 @@ weir_status weir_secret_check(struct weir_str text, struct weir_error *err) {
     if (behind(text, "env:", &rest)) {
         return is_name(rest)
                    ? WEIR_OK
-                   : weir_fail(err, WEIR_INVALID,
-                               "what follows env: is no name of a variable; write env:NAME");
+                   : weir_fail(
+                         err, WEIR_INVALID,
+                         "what follows env: is no name of a variable; write " WEIR_SECRET_FORMS);
     }
     if (behind(text, "file:", &rest)) {
         bool is_path = rest.size > 0 && !memchr(rest.data, '\0', rest.size);
-        return is_path
-                   ? WEIR_OK
-                   : weir_fail(err, WEIR_INVALID, "what follows file: is no path; write file:PATH");
+        return is_path ? WEIR_OK
+                       : weir_fail(err, WEIR_INVALID,
+                                   "what follows file: is no path; write " WEIR_SECRET_FORMS);
     }
     return weir_fail(
         err, WEIR_INVALID,

@@ -7,6 +7,8 @@
 // Any thread; nothing is shared.
 #include "event/json.h"
 
+#include "base/base64.h"
+
 #include <jansson.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -57,24 +59,12 @@ static bool is_json_type(const struct weir_optional_str *type) {
 
 // RFC 4648, with padding. NULL where memory ran out.
 static json_t *base64(struct weir_str bytes) {
-    static const char letters[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    size_t size = (bytes.size + 2) / 3 * 4;
+    size_t size = weir_base64_size(bytes.size);
     char *text = malloc(size + 1);
     if (!text) {
         return NULL;
     }
-    const unsigned char *from = (const unsigned char *)bytes.data;
-    char *to = text;
-    for (size_t at = 0; at < bytes.size; at += 3) {
-        size_t left = bytes.size - at;
-        unsigned group = (unsigned)from[at] << 16 | (left > 1 ? (unsigned)from[at + 1] << 8 : 0) |
-                         (left > 2 ? (unsigned)from[at + 2] : 0);
-        *to++ = letters[group >> 18];
-        *to++ = letters[group >> 12 & 63];
-        *to++ = left > 1 ? letters[group >> 6 & 63] : '=';
-        *to++ = left > 2 ? letters[group & 63] : '=';
-    }
+    weir_base64_encode(bytes, text);
     json_t *value = json_stringn_nocheck(text, size);
     free(text);
     return value;

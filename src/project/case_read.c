@@ -5,6 +5,7 @@
 // the document's memory.
 #include "project/case.h"
 
+#include "base/base64.h"
 #include "base/nearest.h"
 #include "base/show.h"
 
@@ -214,45 +215,18 @@ static void read_json(struct reader *reader, const struct weir_node *node,
     free(text);
 }
 
-static int base64_value(char letter) {
-    static const char letters[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const char *at = letter ? strchr(letters, letter) : NULL;
-    return at ? (int)(at - letters) : -1;
-}
-
 static void read_base64(struct reader *reader, const struct weir_node *node,
                         struct weir_test_data *data) {
-    struct weir_str text = node->text;
-    char *bytes = allocate(reader, text.size / 4 * 3 + 3, 1);
+    char *bytes = allocate(reader, node->text.size / 4 * 3 + 1, 1);
     size_t size = 0;
-    uint32_t group = 0;
     if (!bytes) {
         return;
     }
-    bool is_good = node->kind == WEIR_NODE_SCALAR && text.size % 4 == 0;
-    size_t padding = 0;
-    while (is_good && padding < 2 && padding < text.size &&
-           text.data[text.size - 1 - padding] == '=') {
-        padding++;
-    }
-    for (size_t i = 0; is_good && i < text.size; i++) {
-        bool is_padding = i >= text.size - padding;
-        int value = is_padding ? 0 : base64_value(text.data[i]);
-        is_good = value >= 0;
-        group = group << 6 | (uint32_t)(value & 63);
-        if (i % 4 == 3) {
-            bytes[size++] = (char)(group >> 16 & 255);
-            bytes[size++] = (char)(group >> 8 & 255);
-            bytes[size++] = (char)(group & 255);
-        }
-    }
-    if (!is_good) {
+    if (node->kind != WEIR_NODE_SCALAR || !weir_base64_decode(node->text, bytes, &size)) {
         problem(reader, node, "base64", "this is no base64 (RFC 4648, with its padding)");
         return;
     }
-    *data =
-        (struct weir_test_data){.is_there = true, .bytes = {.data = bytes, .size = size - padding}};
+    *data = (struct weir_test_data){.is_there = true, .bytes = {.data = bytes, .size = size}};
 }
 
 static void read_data_of(struct reader *reader, const struct weir_node *node,

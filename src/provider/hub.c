@@ -480,8 +480,8 @@ static bool serve_all(struct weir_hub *hub) {
     return served == REQUESTS_AT_ONCE_MAX;
 }
 
-// Asks sinks again that had no memory. Returns when the next one is to be asked.
-static int64_t ask_again(struct weir_hub *hub) {
+// Asks sinks again that had no memory.
+static void ask_again(struct weir_hub *hub) {
     int64_t now_ns = weir_clock_monotonic_ns();
     // One that is asked for nothing again is put behind the others, with a later moment.
     while (hub->unasked && hub->unasked->ask_ns <= now_ns) {
@@ -491,7 +491,6 @@ static int64_t ask_again(struct weir_hub *hub) {
             hub->functions->resume(hub->context, watch);
         }
     }
-    return hub->unasked ? hub->unasked->ask_ns : INT64_MAX;
 }
 
 // Sleeps until the provider's descriptors are ready, somebody asks for something, or the moment.
@@ -523,9 +522,11 @@ static void *thread_main(void *argument) {
     while (!weir_hub_is_ending(hub)) {
         size_t count = sleep_until(hub, fds, due_ns);
         bool has_more = serve_all(hub);
-        int64_t ask_ns = ask_again(hub);
+        ask_again(hub);
         due_ns = hub->functions->work(hub->context, fds, count);
-        due_ns = has_more ? 0 : ask_ns < due_ns ? ask_ns : due_ns;
+        // Those that work has found without memory are among them.
+        due_ns = hub->unasked && hub->unasked->ask_ns < due_ns ? hub->unasked->ask_ns : due_ns;
+        due_ns = has_more ? 0 : due_ns;
     }
     hub->drain_until_ns = weir_clock_monotonic_ns() + WEIR_HUB_END_WAIT_MS * WEIR_NS_PER_MS;
     while (serve_all(hub)) { // ends: nobody asks any more

@@ -211,8 +211,8 @@ struct weir_provider {
                            struct weir_error *err);
 
     // Takes away what weir has made at the source for watches (triggers, groups, slots), and tells
-    // what that was. Without any watch of the resource; what was kept for one is gone with it. NULL:
-    // weir makes nothing there.
+    // what that was. Without any watch of the resource; what was kept for one is gone with it.
+    // NULL: weir makes nothing there.
     weir_status (*withdraw)(struct weir_resource *resource, const struct weir_findings *findings,
                             struct weir_error *err);
 

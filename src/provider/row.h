@@ -4,8 +4,9 @@
 // thread.
 //
 // Keys. A row's key is "TABLE/ID", where the id is its primary key: each value as text, with '%',
-// '/', ',' and control characters coded as %XX, joined by commas. A table without a primary key has
-// one key for all rows, "TABLE". A watch of "TABLE" is of all its rows, and so is one of "TABLE/*".
+// '/', ',' and control characters coded as %XX (and, of bytes, those from 0x80 on), joined by
+// commas. A table without a primary key has one key for all rows, "TABLE". A watch of "TABLE" is of
+// all its rows, and so is one of "TABLE/*".
 //
 // Data is JSON: {"table": ..., "before": {...} or null, "after": {...} or null}. Values that JSON
 // cannot hold, or that a reader of it would change, are written as MongoDB's Extended JSON v2 has

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The fixtures of the scenarios; what they are made of is in harness.py."""
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -9,8 +10,11 @@ import tempfile
 import pytest
 
 from harness import WEIR_BIN, Site
+from proxy import Proxy
+from servers import Nats, Postgres, Redis, Servers, find_program
 
 SITE = pytest.StashKey()
+SERVERS = pytest.StashKey()
 HAS_FAILED = pytest.StashKey()
 
 
@@ -27,6 +31,43 @@ def site(tmp_path, request):
     yield site
     problems = site.finish()
     assert not problems, "\n".join(problems)
+
+
+@pytest.fixture
+def servers(request):
+    """Starts servers, which end with the test: servers.start(Redis, password="x")."""
+    servers = Servers()
+    request.node.stash[SERVERS] = servers
+    yield servers
+    servers.finish()
+
+
+def server_or_skip(servers, kind, **options):
+    if not find_program(kind.program):
+        pytest.skip(f"there is no {kind.program} on this machine")
+    return servers.start(kind, **options)
+
+
+@pytest.fixture
+def redis_server(servers):
+    return server_or_skip(servers, Redis)
+
+
+@pytest.fixture
+def postgres_server(servers):
+    return server_or_skip(servers, Postgres)
+
+
+@pytest.fixture
+def nats_server(servers):
+    return server_or_skip(servers, Nats)
+
+
+@pytest.fixture
+def proxy_before():
+    """Makes a proxy before a server, which ends with the test: proxy_before(redis_server)."""
+    with contextlib.ExitStack() as made:
+        yield lambda server: made.enter_context(Proxy(server.port))
 
 
 @pytest.fixture
@@ -58,6 +99,8 @@ def pytest_runtest_makereport(item):
     if report.failed:
         item.stash[HAS_FAILED] = True
     site = item.stash.get(SITE, None)
-    if report.failed and site and hasattr(report.longrepr, "addsection"):
-        report.longrepr.addsection("what ran", site.show())
+    servers = item.stash.get(SERVERS, None)
+    if report.failed and hasattr(report.longrepr, "addsection"):
+        for ran in filter(None, (site, servers)):
+            report.longrepr.addsection("what ran", ran.show())
     return report

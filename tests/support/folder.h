@@ -18,6 +18,9 @@ struct test_folder {
 
 // A new empty directory under $TMPDIR or /tmp.
 void test_folder_init(struct test_folder *folder);
+// The same in memory, where there is such a file system with room: files are made ten times as
+// quickly there, and a process that is killed loses no more.
+void test_folder_init_quick(struct test_folder *folder);
 // Removes it with all that is in it.
 void test_folder_finish(struct test_folder *folder);
 

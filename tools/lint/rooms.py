@@ -48,7 +48,8 @@ FOREIGN = {
     r"yaml\.h": ["src/config"],
     r"sqlite3\.h": ["src/state", "tests/unit/state", "bench"],
     r"jansson\.h": ["src/event", "src/observe", "src/state", "src/control", "src/cli",
-                      "src/project", "tests/unit/control"],
+                      "src/project", "src/provider", "tests/support", "tests/unit/control",
+                      "tests/unit/provider", "tests/unit/support"],
     r"sys/(inotify|fanotify)\.h": ["src/provider/file", "src/project", "bench", "tests"],
     r"linux/openat2\.h": ["src/provider/file"],
 }
