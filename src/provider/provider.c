@@ -5,10 +5,12 @@
 #include "provider/provider.h"
 
 #include "provider/file/file.h"
+#include "provider/postgres/postgres.h"
 #include "provider/topic/topic.h"
 
 const struct weir_provider *const weir_providers[] = {
     &weir_file_provider,
+    &weir_postgres_provider,
     &weir_topic_provider,
     NULL,
 };

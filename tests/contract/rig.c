@@ -7,6 +7,7 @@
 
 static const struct fixture *const fixtures[] = {
     &fixture_file,
+    &fixture_postgres,
     &fixture_topic,
 };
 
@@ -151,6 +152,7 @@ static bool has(const struct fixture *fixture, struct rig_needs needs) {
     const struct weir_provider *provider = weir_provider_find(weir_str_of(fixture->kind));
     assert_non_null(provider);
     return (provider->capabilities & needs.capabilities) == needs.capabilities &&
+           (provider->capabilities & needs.without) == 0 &&
            (!needs.foreign_changes || fixture->foreign_set) &&
            (!needs.forgetting || fixture->forget);
 }

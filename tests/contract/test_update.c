@@ -102,7 +102,10 @@ static void processes_lose_no_count(void **state) {
         children[i] = fork();
         assert_true(children[i] >= 0);
         if (children[i] == 0) {
-            struct counter counter = {.rig = rig};
+            // A connection of the parent's is not the child's to use.
+            struct rig own = *rig;
+            own.resource = rig_open(rig, "store");
+            struct counter counter = {.rig = &own};
             count_often(&counter);
             _exit(counter.status == WEIR_OK ? 0 : 1);
         }

@@ -24,8 +24,10 @@ ROOMS = {
     "guest": ["base", "event", "observe", "config"],
     "http": ["base"],
     # provider.c is the list of all providers.
-    "provider": ["base", "event", "observe", "config", "provider/file", "provider/topic"],
+    "provider": ["base", "event", "observe", "config", "provider/file", "provider/postgres",
+                 "provider/topic"],
     "provider/file": ["base", "event", "observe", "config", "provider"],
+    "provider/postgres": ["base", "event", "observe", "config", "provider"],
     "provider/topic": ["base", "event", "observe", "config", "provider"],
     "state": ["base", "event", "observe"],
     # What guests reach: it knows what may be done with a source, and nothing of queues.
@@ -45,6 +47,7 @@ FOREIGN = {
     r"(wasm|wasi|wasmtime)\.h|wasmtime/.*": ["src/guest", "tests/unit/guest", "bench"],
     r"openssl/.*": ["src/guest"],
     r"curl/.*": ["src/http"],
+    r"libpq-fe\.h": ["src/provider/postgres", "tests/unit/provider/postgres"],
     r"yaml\.h": ["src/config"],
     r"sqlite3\.h": ["src/state", "tests/unit/state", "bench"],
     r"jansson\.h": ["src/event", "src/observe", "src/state", "src/control", "src/cli",

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/sql.h"
+#include "base/table.h"
 #include "provider/postgres/pgoutput.h"
 #include "provider/postgres/table.h"
 
@@ -14,7 +15,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <uthash.h>
 
 enum { WEIR_PG_KEY_COLUMNS_MAX = 32 }; // PostgreSQL's own bound of an index
 

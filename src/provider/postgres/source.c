@@ -85,6 +85,11 @@ static weir_status obtain_table(struct weir_pg_source *source,
             return weir_fail_no_memory(err, "a table");
         }
         HASH_ADD_STR(source->tables, name.text, table);
+        if (!table->hh.tbl) {
+            weir_routes_destroy(table->routes);
+            free(table);
+            return weir_fail_no_memory(err, "a table");
+        }
     }
     *ret_table = table;
     return WEIR_OK;

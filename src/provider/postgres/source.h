@@ -14,6 +14,7 @@
 #ifndef WEIR_PROVIDER_POSTGRES_SOURCE_H
 #define WEIR_PROVIDER_POSTGRES_SOURCE_H
 
+#include "base/table.h"
 #include "provider/hub.h"
 #include "provider/postgres/chain.h"
 #include "provider/postgres/pgoutput.h"
@@ -22,8 +23,6 @@
 #include "provider/postgres/resource.h"
 #include "provider/postgres/visible.h"
 #include "provider/routes.h"
-
-#include <uthash.h>
 
 enum {
     WEIR_PG_RECENT = 64,    // transactions of which a stream knows that it has told them

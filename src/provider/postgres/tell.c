@@ -591,6 +591,10 @@ static weir_status note_relation(struct weir_pg_stream *stream, struct weir_erro
         weir_pg_relation_destroy(before);
     }
     HASH_ADD(hh, stream->relations, id, sizeof relation->id, relation);
+    if (!relation->hh.tbl) {
+        weir_pg_relation_destroy(relation);
+        return weir_fail_no_memory(err, "a table");
+    }
     return WEIR_OK;
 }
 
