@@ -231,13 +231,9 @@ static void note_published(struct weir_pg_source *source, const PGresult *result
 
 static void tell_lost(struct weir_pg_table *table) {
     for (struct weir_pg_watch *watch = table->watches; watch; watch = watch->table_next) {
-        const struct weir_pg_stream *stream = watch->stream;
-        const struct weir_pg_position to = {.commit_lsn = stream->passed_lsn,
-                                            .system = stream->system,
-                                            .timeline = stream->timeline};
         if (watch->state == WEIR_PG_LIVE) {
             weir_pg_watch_lose(
-                watch, &to, "the table was not in the publication for a while, or was made anew");
+                watch, "the table was not in the publication for a while, or was made anew");
         }
     }
 }

@@ -400,6 +400,10 @@ int weir_pg_job_fd(const struct weir_pg_job *job) {
     return job && !job->is_held ? PQsocket(job->connection) : -1;
 }
 
+bool weir_pg_job_is_of(const struct weir_pg_job *job, const struct weir_pg_stream *stream) {
+    return job && job->stream == stream;
+}
+
 void weir_pg_job_resume(struct weir_pg_job *job) {
     if (job) {
         job->is_held = false;

@@ -20,6 +20,7 @@ enum {
     BEGIN_RESERVE_MS = 500, // of the time for a watch, for what comes behind the server's answers
     CONNECT_MS = 28000,     // of all steps until a stream streams
     NO_MEMORY_MS = 10,
+    UNSEEN_MS = 2,     // between two looks at whether a transaction is visible
     UNUSED_MS = 10000, // that a temporary slot waits for its next watch
     DROP_MS = 1000,    // between attempts to drop a slot that nobody needs any more
 };
@@ -33,7 +34,7 @@ static struct weir_pg_watch *watch_of(struct weir_hub_watch *base) {
 void weir_pg_rewind(struct weir_pg_stream *stream, uint64_t lsn) {
     bool is_passed =
         lsn < stream->passed_lsn || (lsn == stream->passed_lsn && stream->is_in_transaction);
-    if (stream->state == WEIR_PG_DOWN || !is_passed) {
+    if (stream->state == WEIR_PG_DOWN || stream->is_temporary || !is_passed) {
         return;
     }
     if (lsn < stream->rewind_lsn) {
@@ -42,13 +43,12 @@ void weir_pg_rewind(struct weir_pg_stream *stream, uint64_t lsn) {
     stream->rewind_ns = weir_clock_monotonic_ns() + WEIR_PG_REWIND_MS * WEIR_NS_PER_MS;
 }
 
-void weir_pg_watch_lose(struct weir_pg_watch *watch, const struct weir_pg_position *to,
-                        const char *reason) {
+void weir_pg_watch_lose(struct weir_pg_watch *watch, const char *reason) {
     if (watch->state != WEIR_PG_GAP) { // else it lacks even more
         watch->gap_from_lsn = watch->told.commit_lsn;
     }
     watch->state = WEIR_PG_GAP;
-    watch->told = *to;
+    watch->told = weir_pg_stream_place(watch->stream);
     free(watch->visible);
     watch->visible = NULL;
     snprintf(watch->gap_reason, sizeof watch->gap_reason, "%s", reason);
@@ -125,19 +125,40 @@ static weir_status attach(struct weir_pg_watch *watch, struct weir_pg_table *tab
 
 // ---- a watch that begins ----
 
-// Transactions that the stream has passed already, though nobody could see them yet: it goes back
-// to the first of them.
-static void go_back_to_unseen(struct weir_pg_watch *watch) {
-    const struct weir_pg_stream *stream = watch->stream;
+// Whether all transactions that the stream has begun to tell are visible. One that is not, because
+// its commit waits for a disk or a standby, was not told to a watch that begins now, and will have
+// happened after it has begun.
+static bool has_seen_all(const struct weir_pg_stream *stream,
+                         const struct weir_pg_visible *visible) {
     for (size_t i = 0; i < WEIR_PG_RECENT; i++) {
         const struct weir_pg_recent *recent = &stream->recent[i];
-        if (recent->commit_lsn != 0 && recent->commit_lsn <= watch->told.commit_lsn &&
-            recent->commit_lsn >= stream->confirmed_lsn &&
-            !weir_pg_visible_has(watch->visible, recent->xid)) {
-            watch->told.commit_lsn = recent->commit_lsn;
+        if (recent->commit_lsn != 0 && !weir_pg_visible_has(visible, recent->xid)) {
+            return false;
         }
     }
-    weir_pg_rewind(watch->stream, watch->told.commit_lsn);
+    return true;
+}
+
+// What the watch is not to be told: what is over now. Waits until that has all that was told.
+static weir_status look_at_now(struct weir_pg_source *source, struct weir_pg_watch *watch,
+                               const struct weir_pg_stream *stream,
+                               const struct weir_pg_waiter *waiter, struct weir_error *err) {
+    for (;;) { // ends: the waiter's moment
+        weir_status status =
+            weir_pg_visible_now(source, waiter, &watch->visible, &watch->visible_until_lsn, err);
+        if (status != WEIR_OK || has_seen_all(stream, watch->visible)) {
+            return status;
+        }
+        free(watch->visible);
+        watch->visible = NULL;
+        if (weir_clock_monotonic_ns() >= waiter->until_ns) {
+            return weir_fail(err, WEIR_UNAVAILABLE,
+                             "a transaction is in the log and not visible yet: does it wait for a "
+                             "standby that is away (synchronous_standby_names)?");
+        }
+        struct weir_pg_waiter pause = weir_pg_waiter_within(waiter, UNSEEN_MS * WEIR_NS_PER_MS);
+        weir_pg_wait(&pause, -1, 0);
+    }
 }
 
 static weir_status remember(struct weir_pg_watch *watch, struct weir_error *err) {
@@ -163,9 +184,7 @@ static weir_status reach_server(struct weir_pg_source *source, struct weir_pg_wa
             weir_pg_stream_down(stream, err);
         }
     }
-    return status == WEIR_OK ? weir_pg_visible_now(source, &waiter, &watch->visible,
-                                                   &watch->visible_until_lsn, err)
-                             : status;
+    return status == WEIR_OK ? look_at_now(source, watch, stream, &waiter, err) : status;
 }
 
 static weir_status begin_new(struct weir_pg_source *source, struct weir_pg_watch *watch,
@@ -176,14 +195,12 @@ static weir_status begin_new(struct weir_pg_source *source, struct weir_pg_watch
     if (status != WEIR_OK) {
         return status;
     }
-    watch->told = (struct weir_pg_position){
-        .commit_lsn = stream->passed_lsn, .system = stream->system, .timeline = stream->timeline};
+    watch->told = weir_pg_stream_place(stream);
     status = attach(watch, table, stream, err);
     if (status != WEIR_OK) {
         return status;
     }
     watch->state = WEIR_PG_LIVE;
-    go_back_to_unseen(watch);
     watch->durable_lsn = watch->told.commit_lsn;
     if (source->resource->snapshot == WEIR_PG_SNAPSHOT_ALWAYS) {
         want_snapshot(watch);
@@ -418,7 +435,8 @@ static int64_t tell_gaps(struct weir_pg_source *source, int64_t now_ns) {
     for (int i = 0; i < 2; i++) {
         struct weir_pg_stream *stream = &source->streams[i];
         for (struct weir_pg_watch *watch = stream->watches; watch; watch = watch->stream_next) {
-            if (watch->state != WEIR_PG_GAP || weir_hub_is_paused(&watch->base)) {
+            if (watch->state != WEIR_PG_GAP || stream->state != WEIR_PG_STREAMING ||
+                weir_hub_is_paused(&watch->base)) {
                 continue;
             }
             if (weir_pg_tell_gap(watch)) {

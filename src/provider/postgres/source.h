@@ -9,8 +9,11 @@
 // connection, whatever the number of watches, and is opened by the first that needs it.
 //
 // A watch takes the stream from its own position on: what is at or before it is passed over. So the
-// stream may go back (rewind) for one that needs what was sent already, because it came later, had
-// to be told of a gap first, or was read a table to: nobody is told anything twice by that.
+// first stream may go back (rewind) for one that needs what was sent already, because it came
+// later, or was read a table to meanwhile: nobody is told anything twice by that. It goes back by
+// connecting anew, because a connection streams a logical slot once: the server never clears that
+// its client has ended the first time. A temporary slot does not outlive its connection; so the
+// second stream cannot go back, and stands still while a table is read to one of its watches.
 #ifndef WEIR_PROVIDER_POSTGRES_SOURCE_H
 #define WEIR_PROVIDER_POSTGRES_SOURCE_H
 
@@ -74,7 +77,6 @@ struct weir_pg_table {
 enum weir_pg_stream_state {
     WEIR_PG_DOWN,
     WEIR_PG_STREAMING,
-    WEIR_PG_ENDING, // it is being read to its end, to be begun anew elsewhere
 };
 
 struct weir_pg_recent {
@@ -94,6 +96,7 @@ struct weir_pg_stream {
     struct weir_pg_watch *watches;
     enum weir_pg_stream_state state;
     PGconn *connection;
+    int pid;           // the server's process of the connection, also of the last one
     int64_t retry_ns;  // when to connect again
     int64_t unused_ns; // since when there is no watch; 0: there are some
 
@@ -162,11 +165,10 @@ static inline struct weir_pg_waiter weir_pg_source_waiter(const struct weir_pg_s
                                                           int64_t until_ns) {
     return (struct weir_pg_waiter){.hub = source->resource->hub, .until_ns = until_ns};
 }
-// Has the stream go back, if it has passed that already.
+// Has the stream go back, if it has passed that already. Not the temporary one.
 void weir_pg_rewind(struct weir_pg_stream *stream, uint64_t lsn);
-// The watch goes on behind that place, and is told first that history is gone.
-void weir_pg_watch_lose(struct weir_pg_watch *watch, const struct weir_pg_position *to,
-                        const char *reason);
+// The watch has missed something: it goes on from where the stream is when it was told so.
+void weir_pg_watch_lose(struct weir_pg_watch *watch, const char *reason);
 // Its gap was told, or its table read: what comes next for it.
 void weir_pg_watch_go_live(struct weir_pg_watch *watch);
 
@@ -187,6 +189,10 @@ void weir_pg_stream_close(struct weir_pg_stream *stream);
 // What is due of status, questions whether the server lives, and going back. Returns when it is to
 // be called again.
 int64_t weir_pg_stream_tend(struct weir_pg_stream *stream, int64_t now_ns);
+// Whether it is not read now.
+bool weir_pg_stream_stands(const struct weir_pg_stream *stream);
+// Behind what it has told last.
+struct weir_pg_position weir_pg_stream_place(const struct weir_pg_stream *stream);
 // How far the server may forget.
 uint64_t weir_pg_stream_flushed(const struct weir_pg_stream *stream);
 
@@ -243,6 +249,8 @@ weir_status weir_pg_primary_key(struct weir_pg_source *source, uint32_t relation
 // Begins one, if a watch waits for it, or goes on with the one that is under way, a bounded part of
 // it. Returns when it is to be called again.
 int64_t weir_pg_job_work(struct weir_pg_source *source, int64_t now_ns);
+// Whether it reads to watches of that stream.
+bool weir_pg_job_is_of(const struct weir_pg_job *job, const struct weir_pg_stream *stream);
 // What to wait for; -1: nothing.
 int weir_pg_job_fd(const struct weir_pg_job *job);
 // A sink has room again.

@@ -11,9 +11,6 @@
 // now. A watch that is told nothing for a day would hold that back; so it is offered bookmarks, at
 // each beat, and the server may forget what is before one when it is acknowledged.
 //
-// To go back the stream is ended, read to its end, and begun anew on the same connection: with a
-// temporary slot there is no other way.
-//
 // The hub's thread.
 #include "provider/postgres/source.h"
 
@@ -33,6 +30,7 @@ enum {
     ASK_MS = 15000,  // of silence, before the server is asked whether it is there
     DEAD_MS = 60000, // of silence, after which it is not
     NO_MEMORY_MS = 10,
+    RELEASE_MS = 5,         // between two looks at whether the slot is free
     SLOT_CREATE_MS = 25000, // while other transactions end
     TEXT_BYTES = 512,
 };
@@ -164,18 +162,11 @@ static weir_status drop_slot(struct weir_pg_stream *stream, const struct weir_pg
 
 // ---- where watches go on ----
 
-static void lose(struct weir_pg_watch *watch, const char *reason) {
-    const struct weir_pg_position to = {.commit_lsn = watch->stream->passed_lsn,
-                                        .system = watch->stream->system,
-                                        .timeline = watch->stream->timeline};
-    weir_pg_watch_lose(watch, &to, reason);
-}
-
 // Every watch that had begun has missed something.
 static void lose_all(struct weir_pg_stream *stream, const char *reason) {
     for (struct weir_pg_watch *watch = stream->watches; watch; watch = watch->stream_next) {
         if (watch->state != WEIR_PG_DONE) {
-            lose(watch, reason);
+            weir_pg_watch_lose(watch, reason);
         }
     }
 }
@@ -268,7 +259,7 @@ weir_status weir_pg_stream_join(struct weir_pg_stream *stream, struct weir_pg_wa
                         : "the table is gone, or cannot be watched any more";
     }
     if (loss) {
-        lose(watch, loss);
+        weir_pg_watch_lose(watch, loss);
     } else if (watch->told.is_snapshot) {
         watch->told.is_snapshot = false;
         watch->state = WEIR_PG_SNAPSHOT;
@@ -338,6 +329,7 @@ static weir_status start(struct weir_pg_stream *stream, uint64_t lsn,
     stream->passed_lsn = stream->passed_before_lsn = lsn;
     stream->rewind_lsn = UINT64_MAX;
     stream->state = WEIR_PG_STREAMING;
+    stream->pid = PQbackendPID(stream->connection);
     stream->source->job_retry_ns = 0; // somebody may wait for it
     int64_t now_ns = weir_clock_monotonic_ns();
     stream->heard_ns = stream->status_ns = now_ns;
@@ -374,6 +366,21 @@ static weir_status make_slot(struct weir_pg_stream *stream, const struct weir_pg
     return status;
 }
 
+// The server takes a moment to notice that our own last connection has ended.
+static weir_status await_release(struct weir_pg_stream *stream, const struct weir_pg_waiter *outer,
+                                 struct slot *slot, struct weir_error *err) {
+    struct weir_pg_waiter waiter =
+        weir_pg_waiter_within(outer, stream->source->resource->target.timeout_ns);
+    weir_status status = WEIR_OK;
+    while (status == WEIR_OK && slot->is_active && slot->pid == stream->pid &&
+           weir_clock_monotonic_ns() < waiter.until_ns) {
+        struct weir_pg_waiter pause = weir_pg_waiter_within(&waiter, RELEASE_MS * WEIR_NS_PER_MS);
+        weir_pg_wait(&pause, -1, 0);
+        status = look_at_slot(stream, outer, slot, err);
+    }
+    return status;
+}
+
 static weir_status find_slot(struct weir_pg_stream *stream, const struct weir_pg_waiter *waiter,
                              struct weir_error *err) {
     struct slot slot;
@@ -381,6 +388,10 @@ static weir_status find_slot(struct weir_pg_stream *stream, const struct weir_pg
         return make_slot(stream, waiter, "the connection was lost, and the watch has no name", err);
     }
     weir_status status = look_at_slot(stream, waiter, &slot, err);
+    if (status != WEIR_OK) {
+        return status;
+    }
+    status = await_release(stream, waiter, &slot, err);
     if (status != WEIR_OK) {
         return status;
     }
@@ -542,54 +553,14 @@ static int receive(struct weir_pg_stream *stream) {
     return size == 0 ? 0 : -1;
 }
 
-// The stream is at its end, and is begun anew.
-static void restart(struct weir_pg_stream *stream) {
-    struct weir_error err = {.status = WEIR_OK};
-    struct weir_pg_waiter waiter = weir_pg_source_waiter(
-        stream->source, weir_clock_monotonic_ns() + stream->source->resource->target.timeout_ns);
-    PGresult *result;
-    weir_status status;
-    do { // ends: there are two results
-        status = weir_pg_next(stream->connection, &waiter, &result, &err);
-        if (status == WEIR_OK && result && PQresultStatus(result) == PGRES_FATAL_ERROR) {
-            status = weir_pg_fail(result, &err);
-        }
-        PQclear(result);
-    } while (status == WEIR_OK && result);
-    uint64_t lsn =
-        stream->rewind_lsn < stream->passed_lsn ? stream->rewind_lsn : stream->passed_lsn;
-    status = status == WEIR_OK ? start(stream, lsn, &waiter, &err) : status;
-    if (status != WEIR_OK) {
-        weir_pg_stream_down(stream, &err);
-    }
-}
-
-// Reads what is left of a stream that is to go back.
-static bool read_rest(struct weir_pg_stream *stream) {
-    for (int i = 0; i < READ_AT_ONCE_MAX; i++) {
-        int got = receive(stream);
-        if (got == 0) {
-            return false;
-        }
-        forget_held(stream);
-        if (got < 0) {
-            if (PQstatus(stream->connection) == CONNECTION_OK) {
-                restart(stream);
-            } else {
-                read_end(stream);
-            }
-            return false;
-        }
-    }
-    return true;
+bool weir_pg_stream_stands(const struct weir_pg_stream *stream) {
+    return stream->is_held ||
+           (stream->is_temporary && weir_pg_job_is_of(stream->source->job, stream));
 }
 
 bool weir_pg_stream_read(struct weir_pg_stream *stream) {
-    if (stream->state == WEIR_PG_ENDING) {
-        return read_rest(stream);
-    }
     for (int i = 0; i < READ_AT_ONCE_MAX && stream->state == WEIR_PG_STREAMING; i++) {
-        if (stream->is_held) {
+        if (weir_pg_stream_stands(stream)) {
             return false;
         }
         int got = stream->held ? 1 : receive(stream);
@@ -608,6 +579,16 @@ bool weir_pg_stream_read(struct weir_pg_stream *stream) {
 }
 
 // ---- what is due ----
+
+struct weir_pg_position weir_pg_stream_place(const struct weir_pg_stream *stream) {
+    struct weir_pg_position place = {
+        .commit_lsn = stream->passed_lsn, .system = stream->system, .timeline = stream->timeline};
+    if (stream->is_in_transaction) { // behind its last change
+        place.change_lsn = stream->last_change_lsn;
+        place.part = 2 * stream->same_lsn + 1;
+    }
+    return place;
+}
 
 uint64_t weir_pg_stream_flushed(const struct weir_pg_stream *stream) {
     const struct weir_pg_source *source = stream->source;
@@ -660,24 +641,13 @@ static void beat(struct weir_pg_stream *stream, int64_t now_ns) {
     stream->passed_before_lsn = stream->passed_lsn;
 }
 
-// Ends the stream so that it can begin anew.
-static void begin_rewind(struct weir_pg_stream *stream) {
-    if (PQputCopyEnd(stream->connection, NULL) != 1) {
-        return; // no room: tried again
-    }
-    PQflush(stream->connection);
-    forget_held(stream);
-    stream->is_in_transaction = false;
-    stream->state = WEIR_PG_ENDING;
-}
-
 static int64_t earlier(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
 // A connection that says nothing. While a sink has no room nothing is read, so nothing is known.
 static bool is_dead(struct weir_pg_stream *stream, int64_t now_ns) {
-    if (stream->is_held) {
+    if (weir_pg_stream_stands(stream)) {
         stream->heard_ns = now_ns;
     }
     return now_ns - stream->heard_ns > DEAD_MS * WEIR_NS_PER_MS;
@@ -694,12 +664,10 @@ int64_t weir_pg_stream_tend(struct weir_pg_stream *stream, int64_t now_ns) {
         weir_pg_stream_down(stream, &err);
         return stream->retry_ns;
     }
-    if (stream->state == WEIR_PG_ENDING) {
-        return stream->heard_ns + DEAD_MS * WEIR_NS_PER_MS;
-    }
     if (stream->rewind_lsn != UINT64_MAX && now_ns >= stream->rewind_ns) {
-        begin_rewind(stream);
-        return now_ns + WEIR_PG_REWIND_MS * WEIR_NS_PER_MS;
+        weir_pg_stream_close(stream);
+        stream->retry_ns = now_ns;
+        return now_ns;
     }
     if (now_ns >= stream->beat_ns) {
         beat(stream, now_ns);

@@ -494,8 +494,7 @@ static void lose_all(struct weir_pg_stream *stream, struct weir_pg_table *table)
     struct weir_pg_watch *watch = table->watches;
     for (; watch; watch = watch->table_next) {
         if (wants(watch, &fact)) {
-            weir_pg_watch_lose(watch, &fact.position,
-                               "the store's table was truncated: all of its keys are gone");
+            weir_pg_watch_lose(watch, "the store's table was truncated: all of its keys are gone");
         }
     }
 }
@@ -675,7 +674,7 @@ bool weir_pg_tell_gap(struct weir_pg_watch *watch) {
     struct weir_pg_source *source = watch->stream->source;
     char from[WEIR_PG_LSN_BYTES], to[WEIR_PG_LSN_BYTES], position[WEIR_PG_POSITION_BYTES];
     struct weir_event *event;
-    struct weir_pg_position place = watch->told;
+    struct weir_pg_position place = weir_pg_stream_place(watch->stream);
     // A watch that stops here begins with reading its table again, not with another gap.
     place.is_snapshot = source->resource->snapshot != WEIR_PG_SNAPSHOT_NEVER;
     weir_pg_position_encode(&place, position);
@@ -694,6 +693,9 @@ bool weir_pg_tell_gap(struct weir_pg_watch *watch) {
     weir_event_unref(event);
     if (status == WEIR_STOPPED) {
         watch->state = WEIR_PG_DONE;
+    } else if (status == WEIR_OK) {
+        place.is_snapshot = false;
+        watch->told = place;
     }
     return status == WEIR_OK;
 }
