@@ -3,7 +3,8 @@
 // `weir check`: everything that can be known about a configuration without running it. Mistakes of
 // the file come from its reader; what the guests' files and the resources say is added here, and
 // all of it is told at once, in the order of the file. Guests are compiled, never instantiated: not
-// even a start function runs. Nothing is made or changed.
+// even a start function runs. Nothing is made or changed. With --connect, resources that are
+// elsewhere are tried as well: what the server does not allow is told with what mends it.
 //
 // Main thread.
 #include "cli/command.h"
@@ -28,6 +29,7 @@ struct check {
     struct weir_program_host output;  // of guests, none of which is called
     struct weir_guest **guests;       // as config.guests; NULL: it cannot be loaded
     struct weir_resource **resources; // as config.resources; NULL: it cannot be opened
+    bool connects;
     bool *are_missing; // as config.resources: it is not there yet, and weir run makes it
 };
 
@@ -295,6 +297,74 @@ static void print_subscriptions(const struct check *check) {
     }
 }
 
+// ---- connecting ----
+
+// The keys that subscriptions watch of a resource.
+static size_t patterns_of(const struct check *check, const struct weir_resource *resource,
+                          struct weir_pattern *ret_patterns) {
+    size_t count = 0;
+    for (size_t i = 0; i < check->config.subscription_count; i++) {
+        const struct weir_subscription_config *subscription = &check->config.subscriptions[i];
+        if (strcmp(subscription->resource, resource->name) == 0) {
+            ret_patterns[count++] = weir_pattern_of(weir_str_of(subscription->key));
+        }
+    }
+    return count;
+}
+
+static void tell_finding(void *context, const struct weir_finding *finding) {
+    size_t *mistakes = context;
+    char shown[WEIR_ERROR_MESSAGE_BYTES];
+    *mistakes += finding->is_mistake;
+    printf("    %s: %s\n", finding->is_mistake ? "missing" : "good",
+           weir_show(weir_str_of(finding->what), shown, sizeof shown));
+    if (finding->remedy) {
+        printf("      mend it: %s\n", weir_show(weir_str_of(finding->remedy), shown, sizeof shown));
+    }
+}
+
+// Tries one; returns how many mistakes there are.
+static size_t connect_to(const struct check *check, struct weir_resource *resource) {
+    struct weir_error err = {0};
+    char shown[WEIR_ERROR_MESSAGE_BYTES];
+    size_t mistakes = 0;
+    const struct weir_findings findings = {.tell = tell_finding, .context = &mistakes};
+    struct weir_pattern *patterns = calloc(check->config.subscription_count + 1, sizeof *patterns);
+    if (!patterns) {
+        printf("    no memory\n");
+        return 1;
+    }
+    printf("  %s:\n", resource->name);
+    fflush(stdout); // it may take a while
+    size_t count = patterns_of(check, resource, patterns);
+    weir_status status = resource->provider->examine(resource, patterns, count, &findings, &err);
+    free(patterns);
+    if (status != WEIR_OK) {
+        printf("    failed: %s\n", weir_show(weir_str_of(err.message), shown, sizeof shown));
+        return mistakes + 1;
+    }
+    return mistakes;
+}
+
+// Tries each resource that is elsewhere. Returns how many mistakes there are.
+static size_t connect_to_all(const struct check *check) {
+    size_t mistakes = 0, tried = 0;
+    for (size_t i = 0; i < check->config.resource_count; i++) {
+        struct weir_resource *resource = check->resources[i];
+        if (!resource || !resource->provider->examine) {
+            continue;
+        }
+        if (tried++ == 0) {
+            printf("connections:\n");
+        }
+        mistakes += connect_to(check, resource);
+    }
+    if (tried == 0) {
+        printf("connections: no resource is elsewhere\n");
+    }
+    return mistakes;
+}
+
 static int check_file(struct check *check, const char *path) {
     struct weir_error err = {0};
     weir_status status = weir_config_read(path, &check->config, &check->problems, &err);
@@ -312,14 +382,21 @@ static int check_file(struct check *check, const char *path) {
     print_resources(check);
     print_guests(check);
     print_subscriptions(check);
+    if (check->connects && connect_to_all(check) > 0) {
+        return WEIR_EXIT_FAILED;
+    }
     return WEIR_EXIT_DONE;
 }
 
 int weir_command_check(const struct weir_cli *cli, int argc, char **argv) {
-    static const struct option no_options[] = {{NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"connect", no_argument, NULL, 'c'}, {0}};
+    bool connects = false;
     optind = 0; // getopt starts anew
-    if (weir_cli_option(cli, argc, argv, ":", no_options) != -1) {
-        return WEIR_EXIT_MISTAKE;
+    for (int code; (code = weir_cli_option(cli, argc, argv, ":c", options)) != -1;) {
+        if (code == '?') {
+            return WEIR_EXIT_MISTAKE;
+        }
+        connects = true;
     }
     if (argc - optind != 1) {
         return weir_cli_mistake(cli, argv[0],
@@ -330,6 +407,7 @@ int weir_command_check(const struct weir_cli *cli, int argc, char **argv) {
         return weir_cli_failed(cli, "no memory for the check");
     }
     check->cli = cli;
+    check->connects = connects;
     check->output = (struct weir_program_host){.fd = STDOUT_FILENO, .log = cli->log};
     int exit_status = check_file(check, argv[optind]);
     finish(check);

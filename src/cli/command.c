@@ -191,10 +191,21 @@ static const char kv_help[] =
     "                                  --count was not reached\n";
 
 static const char check_help[] =
-    "Usage: weir check FILE.yaml\n"
+    "Usage: weir check FILE.yaml [OPTION...]\n"
     "\n"
     "Says what weir would run, or every mistake at once: in the configuration, in the\n"
-    "guests' files, their exports and imports, and in the resources. Changes nothing.\n";
+    "guests' files, their exports and imports, and in the resources. Changes nothing.\n"
+    "\n"
+    "Options:\n"
+    "  -c, --connect   try the servers as well: say what they do not allow and which\n"
+    "                  command mends it; exit status 1 where there is anything\n";
+
+static const char withdraw_help[] =
+    "Usage: weir withdraw FILE.yaml RESOURCE\n"
+    "\n"
+    "Takes away what weir has made at the source of a resource to watch it: triggers,\n"
+    "consumer groups, replication slots. What others have there stays. What a\n"
+    "subscription had not been told yet is not told any more. Not while a weir runs.\n";
 
 static const char inspect_help[] =
     "Usage: weir inspect GUEST.wasm\n"
@@ -278,6 +289,12 @@ const struct weir_command weir_commands[] = {
         .summary = "find every mistake in a configuration and its guests",
         .help = check_help,
         .run = weir_command_check,
+    },
+    {
+        .name = "withdraw",
+        .summary = "take away what weir made at a source to watch it",
+        .help = withdraw_help,
+        .run = weir_command_withdraw,
     },
     {
         .name = "inspect",

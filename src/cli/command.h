@@ -52,6 +52,7 @@ int weir_command_dlq(const struct weir_cli *cli, int argc, char **argv);
 int weir_command_replay(const struct weir_cli *cli, int argc, char **argv);
 int weir_command_state(const struct weir_cli *cli, int argc, char **argv);
 int weir_command_inspect(const struct weir_cli *cli, int argc, char **argv);
+int weir_command_withdraw(const struct weir_cli *cli, int argc, char **argv);
 int weir_command_check(const struct weir_cli *cli, int argc, char **argv);
 int weir_command_help(const struct weir_cli *cli, int argc, char **argv);
 int weir_command_version(const struct weir_cli *cli, int argc, char **argv);

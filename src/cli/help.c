@@ -86,6 +86,7 @@ static void print_capabilities(FILE *out, uint32_t capabilities) {
         {WEIR_CAN_GET, "get"},         {WEIR_CAN_SET, "set"},         {WEIR_CAN_LIST, "list"},
         {WEIR_CAN_WATCH, "watch"},     {WEIR_CAN_REPLAY, "replay"},   {WEIR_CAN_COMPARE, "compare"},
         {WEIR_CAN_ACK, "acknowledge"}, {WEIR_CAN_PUBLISH, "publish"}, {WEIR_CAN_UPDATE, "update"},
+        {WEIR_CAN_QUERY, "query"},
     };
     const char *joint = "";
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

@@ -140,9 +140,9 @@ static weir_status status_of_kept(struct weir_state *state, json_t **ret_json,
         status = weir_state_store.load_outbox(state, 0, SIZE_MAX, count_target, &targets, err);
     }
     *ret_json = status == WEIR_OK && !targets.has_failed && !subscriptions.has_failed
-                    ? json_pack("{s:b, s:n, s:n, s:n, s:n, s:O, s:o}", "is_running", 0, "pid",
+                    ? json_pack("{s:b, s:n, s:n, s:n, s:n, s:O, s:o, s:[]}", "is_running", 0, "pid",
                                 "version", "uptime_ms", "state_database", "subscriptions",
-                                subscriptions.array, "targets", targets_of(&targets))
+                                subscriptions.array, "targets", targets_of(&targets), "resources")
                     : NULL;
     json_decref(subscriptions.array);
     json_decref(targets.by_name);

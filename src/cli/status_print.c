@@ -25,6 +25,9 @@ enum {
     DEAD_COLUMNS = -6,
     WAITING_COLUMNS = -9,
     PUBLISHED_COLUMNS = -12,
+    KIND_COLUMNS = 10,
+    LINK_COLUMNS = 11,
+    RECONNECTS_COLUMNS = -12,
     SHOWN_BYTES = 1024,
 };
 
@@ -152,6 +155,38 @@ static void print_targets(const json_t *targets) {
     }
 }
 
+static void print_resource(const json_t *resource) {
+    char buffer[SHOWN_BYTES];
+    bool is_connected = json_is_true(json_object_get(resource, "is_connected"));
+    const char *since = text(resource, "since");
+    cell_name(text(resource, "name"));
+    weir_cli_cell(stdout, text(resource, "kind"), KIND_COLUMNS);
+    weir_cli_cell(stdout, is_connected ? "connected" : "AWAY", LINK_COLUMNS);
+    cell(resource, "reconnects_total", RECONNECTS_COLUMNS);
+    putchar('\n');
+    if (!is_connected) {
+        printf("    %s%s: %s\n", since[0] ? "since " : "never connected", since,
+               shown(text(resource, "error"), buffer));
+    }
+}
+
+static void print_resources(const json_t *resources) {
+    size_t i;
+    const json_t *resource;
+    if (json_array_size(resources) == 0) {
+        return;
+    }
+    putchar('\n');
+    weir_cli_cell(stdout, "RESOURCE", NAME_COLUMNS);
+    weir_cli_cell(stdout, "KIND", KIND_COLUMNS);
+    weir_cli_cell(stdout, "CONNECTION", LINK_COLUMNS);
+    weir_cli_cell(stdout, "RECONNECTS", RECONNECTS_COLUMNS);
+    putchar('\n');
+    json_array_foreach(resources, i, resource) {
+        print_resource(resource);
+    }
+}
+
 static void print_head(const json_t *status) {
     char buffer[SHOWN_BYTES], age[WEIR_AGE_BYTES];
     const char *dir = shown(text(status, "state_directory"), buffer);
@@ -187,5 +222,6 @@ void weir_status_print(const json_t *status) {
     print_head(status);
     print_subscriptions(json_object_get(status, "subscriptions"));
     print_targets(json_object_get(status, "targets"));
+    print_resources(json_object_get(status, "resources"));
     print_others(status);
 }

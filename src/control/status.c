@@ -106,7 +106,7 @@ static json_t *rate_of(const struct weir_control_rates *rates,
 
 struct building {
     const struct weir_control_rates *rates;
-    json_t *flow, *subscriptions, *targets;
+    json_t *flow, *subscriptions, *targets, *resources;
     bool has_failed; // no memory
 };
 
@@ -203,18 +203,33 @@ static void tell_target(void *context, const struct weir_target_status *status) 
                      "error", text_or_null(weir_str_of(status->error))));
 }
 
+static void tell_resource(void *context, const struct weir_resource_status *status) {
+    struct building *building = context;
+    const struct weir_health *health = &status->health;
+    append(building, building->resources,
+           json_pack("{s:s, s:s, s:b, s:o, s:I, s:o}", "name", status->name, "kind", status->kind,
+                     "is_connected", (int)health->is_connected, "since",
+                     time_or_null(health->since_wall_ns), "reconnects_total",
+                     (json_int_t)health->reconnects, "error",
+                     text_or_null(weir_str_of(health->reason))));
+}
+
 weir_status weir_control_status_json(const struct weir_control_rates *rates, struct weir_flow *flow,
                                      json_t **ret_json, struct weir_error *err) {
-    struct building building = {
-        .rates = rates, .subscriptions = json_array(), .targets = json_array()};
+    struct building building = {.rates = rates,
+                                .subscriptions = json_array(),
+                                .targets = json_array(),
+                                .resources = json_array()};
     struct weir_status_calls calls = {.flow = tell_flow,
                                       .subscription = tell_subscription,
                                       .target = tell_target,
+                                      .resource = tell_resource,
                                       .context = &building};
     weir_status status = weir_flow_look(flow, &calls, err);
-    // It takes over all three, also where it fails.
-    *ret_json = json_pack("{s:o?, s:o, s:o}", "state_database", building.flow, "subscriptions",
-                          building.subscriptions, "targets", building.targets);
+    // It takes over all of them, also where it fails.
+    *ret_json = json_pack("{s:o?, s:o, s:o, s:o}", "state_database", building.flow, "subscriptions",
+                          building.subscriptions, "targets", building.targets, "resources",
+                          building.resources);
     if (status == WEIR_OK && (building.has_failed || !*ret_json)) {
         status = weir_fail_no_memory(err, "the status");
     }

@@ -184,6 +184,12 @@ struct weir_target_status {
     const char *error; // why nothing is published now; "" for none
 };
 
+// A resource that says how its connection is, while something watches it or is published to it.
+struct weir_resource_status {
+    const char *name, *kind;
+    struct weir_health health;
+};
+
 struct weir_flow_status {
     bool is_state_failing;
     const char *state_error; // "" for none
@@ -191,12 +197,13 @@ struct weir_flow_status {
     uint64_t commits;
 };
 
-// Calls for the flow, then for each subscription, running ones first, then for each target.
-// Everything is of one moment. NULL: not wanted. WEIR_NO_MEMORY.
+// Calls for the flow, then for each subscription, running ones first, then for each target, then
+// for each resource. Everything but the last is of one moment. NULL: not wanted. WEIR_NO_MEMORY.
 struct weir_status_calls {
     void (*flow)(void *context, const struct weir_flow_status *status);
     void (*subscription)(void *context, const struct weir_subscription_status *status);
     void (*target)(void *context, const struct weir_target_status *status);
+    void (*resource)(void *context, const struct weir_resource_status *status);
     void *context;
 };
 weir_status weir_flow_look(struct weir_flow *flow, const struct weir_status_calls *calls,

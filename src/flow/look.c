@@ -184,6 +184,62 @@ static struct seen_target *see_targets(const struct weir_flow *flow, size_t *ret
     return list;
 }
 
+// Resources outlive the flow, so that they can be asked without the lock.
+struct seen_resources {
+    struct weir_resource **list;
+    size_t count, room;
+};
+
+static bool see_resource(struct seen_resources *seen, struct weir_resource *resource) {
+    if (!resource->provider->health) {
+        return true;
+    }
+    for (size_t i = seen->count; i > 0; i--) { // neighbours are often of one resource
+        if (seen->list[i - 1] == resource) {
+            return true;
+        }
+    }
+    if (seen->count == seen->room) {
+        size_t room = seen->room ? 2 * seen->room : 8;
+        struct weir_resource **grown = realloc(seen->list, room * sizeof(struct weir_resource *));
+        if (!grown) {
+            return false;
+        }
+        seen->list = grown;
+        seen->room = room;
+    }
+    seen->list[seen->count++] = resource;
+    return true;
+}
+
+// Under lock. False: no memory.
+static bool see_resources(const struct weir_flow *flow, struct seen_resources *seen) {
+    const struct weir_subscription *subscription;
+    const struct weir_target *target;
+    DL_FOREACH2(flow->subscriptions, subscription, next_all) {
+        if (!see_resource(seen, subscription->resource)) {
+            return false;
+        }
+    }
+    LL_FOREACH (flow->targets, target) {
+        if (!see_resource(seen, target->resource)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void tell_resources(const struct seen_resources *seen,
+                           const struct weir_status_calls *calls) {
+    for (size_t i = 0; i < seen->count && calls->resource; i++) {
+        struct weir_resource *resource = seen->list[i];
+        struct weir_resource_status status = {.name = resource->name,
+                                              .kind = resource->provider->kind};
+        resource->provider->health(resource, &status.health);
+        calls->resource(calls->context, &status);
+    }
+}
+
 static void tell(struct seen *list, const struct weir_status_calls *calls) {
     while (list) {
         struct seen *next = list->next;
@@ -210,10 +266,13 @@ weir_status weir_flow_look(struct weir_flow *flow, const struct weir_status_call
     failure = flow->failure;
     bool is_whole = see_all(flow, &list);
     struct seen_target *targets = see_targets(flow, &target_count);
+    struct seen_resources resources = {.list = NULL};
+    is_whole = see_resources(flow, &resources) && is_whole;
     pthread_mutex_unlock(&flow->lock);
     if (!is_whole || !targets) {
         tell(list, NULL);
         free(targets);
+        free(resources.list);
         return weir_fail_no_memory(err, "a status");
     }
     status.state_error = status.is_state_failing ? failure.message : "";
@@ -225,5 +284,7 @@ weir_status weir_flow_look(struct weir_flow *flow, const struct weir_status_call
         calls->target(calls->context, &targets[i].status);
     }
     free(targets);
+    tell_resources(&resources, calls);
+    free(resources.list);
     return WEIR_OK;
 }

@@ -102,11 +102,12 @@ static void processes_lose_no_count(void **state) {
         children[i] = fork();
         assert_true(children[i] >= 0);
         if (children[i] == 0) {
-            // A connection of the parent's is not the child's to use.
+            // Connections are not shared with a child: each process has a resource of its own.
             struct rig own = *rig;
             own.resource = rig_open(rig, "store");
             struct counter counter = {.rig = &own};
             count_often(&counter);
+            rig->provider->close(own.resource);
             _exit(counter.status == WEIR_OK ? 0 : 1);
         }
     }

@@ -113,7 +113,7 @@ static void every_command_has_help(void **state) {
         assert_true(command->summary[0] && command->run);
         count++;
     }
-    assert_int_equal(count, 15);
+    assert_int_equal(count, 16);
     assert_null(weir_command_find("nothing"));
     assert_null(weir_command_find(""));
 }

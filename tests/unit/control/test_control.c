@@ -66,6 +66,13 @@ weir_status __wrap_weir_flow_look(struct weir_flow *of, const struct weir_status
     }
     calls->target(calls->context,
                   &(struct weir_target_status){.name = "out", .waiting = 4, .error = ""});
+    if (calls->resource) {
+        calls->resource(calls->context,
+                        &(struct weir_resource_status){
+                            .name = "cache",
+                            .kind = "redis",
+                            .health = {.since_wall_ns = 1, .reconnects = 3, .reason = "refused"}});
+    }
     return WEIR_OK;
 }
 
@@ -259,6 +266,13 @@ static void a_status_has_names_and_numbers(void **state) {
     assert_true(json_is_null(json_object_get(second, "to")));
     const json_t *target = json_array_get(json_object_get(answer, "targets"), 0);
     assert_int_equal(json_integer_value(json_object_get(target, "waiting_events")), 4);
+    const json_t *resource = json_array_get(json_object_get(answer, "resources"), 0);
+    assert_string_equal(json_string_value(json_object_get(resource, "name")), "cache");
+    assert_true(json_is_false(json_object_get(resource, "is_connected")));
+    assert_int_equal(json_integer_value(json_object_get(resource, "reconnects_total")), 3);
+    assert_string_equal(json_string_value(json_object_get(resource, "since")),
+                        "1970-01-01T00:00:00.000000Z");
+    assert_string_equal(json_string_value(json_object_get(resource, "error")), "refused");
     json_decref(answer);
     weir_control_close(link);
     rig_destroy(rig);
