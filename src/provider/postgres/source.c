@@ -31,16 +31,17 @@ static struct weir_pg_watch *watch_of(struct weir_hub_watch *base) {
     return (struct weir_pg_watch *)base;
 }
 
-void weir_pg_rewind(struct weir_pg_stream *stream, uint64_t lsn) {
+bool weir_pg_rewind(struct weir_pg_stream *stream, uint64_t lsn) {
     bool is_passed =
         lsn < stream->passed_lsn || (lsn == stream->passed_lsn && stream->is_in_transaction);
     if (stream->state == WEIR_PG_DOWN || stream->is_temporary || !is_passed) {
-        return;
+        return false;
     }
     if (lsn < stream->rewind_lsn) {
         stream->rewind_lsn = lsn;
     }
     stream->rewind_ns = weir_clock_monotonic_ns() + WEIR_PG_REWIND_MS * WEIR_NS_PER_MS;
+    return true;
 }
 
 void weir_pg_watch_lose(struct weir_pg_watch *watch, const char *reason) {
@@ -56,11 +57,11 @@ void weir_pg_watch_lose(struct weir_pg_watch *watch, const char *reason) {
 }
 
 void weir_pg_watch_go_live(struct weir_pg_watch *watch) {
-    watch->state = WEIR_PG_LIVE;
     if (watch->is_kept) { // what was read to it needs not be read again
         weir_pg_tell_bookmark(watch, watch->told.commit_lsn);
     }
-    weir_pg_rewind(watch->stream, watch->told.commit_lsn);
+    watch->state =
+        weir_pg_rewind(watch->stream, watch->told.commit_lsn) ? WEIR_PG_JOINING : WEIR_PG_LIVE;
 }
 
 static void want_snapshot(struct weir_pg_watch *watch) {

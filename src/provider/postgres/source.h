@@ -35,7 +35,10 @@ enum {
 };
 
 enum weir_pg_watch_state {
-    WEIR_PG_JOINING,  // goes on after a stop; the server was not asked yet whether it can
+    // Goes on after a stop, and the server was not asked yet whether it can; or waits for the
+    // stream
+    // to go back: told anything before, it would pass over what it waits for.
+    WEIR_PG_JOINING,
     WEIR_PG_GAP,      // is to be told of a gap
     WEIR_PG_SNAPSHOT, // is to be told what is there
     WEIR_PG_LIVE,     // takes the stream
@@ -165,8 +168,8 @@ static inline struct weir_pg_waiter weir_pg_source_waiter(const struct weir_pg_s
                                                           int64_t until_ns) {
     return (struct weir_pg_waiter){.hub = source->resource->hub, .until_ns = until_ns};
 }
-// Has the stream go back, if it has passed that already. Not the temporary one.
-void weir_pg_rewind(struct weir_pg_stream *stream, uint64_t lsn);
+// Has the stream go back, if it has passed that already; whether it has. Not the temporary one.
+bool weir_pg_rewind(struct weir_pg_stream *stream, uint64_t lsn);
 // The watch has missed something: it goes on from where the stream is when it was told so.
 void weir_pg_watch_lose(struct weir_pg_watch *watch, const char *reason);
 // Its gap was told, or its table read: what comes next for it.

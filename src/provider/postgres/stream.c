@@ -264,8 +264,8 @@ weir_status weir_pg_stream_join(struct weir_pg_stream *stream, struct weir_pg_wa
         watch->told.is_snapshot = false;
         watch->state = WEIR_PG_SNAPSHOT;
     } else {
-        watch->state = WEIR_PG_LIVE;
-        weir_pg_rewind(stream, watch->told.commit_lsn);
+        watch->state =
+            weir_pg_rewind(stream, watch->told.commit_lsn) ? WEIR_PG_JOINING : WEIR_PG_LIVE;
     }
     watch->told.timeline = stream->timeline;
     return WEIR_OK;
