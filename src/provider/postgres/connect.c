@@ -47,6 +47,7 @@ static weir_status status_of(const char *state) {
         const char *prefix;
         weir_status status;
     } rows[] = {
+        {"08P01", WEIR_INVALID},     // parameters that are missing
         {"08", WEIR_UNAVAILABLE},    // connection
         {"53", WEIR_UNAVAILABLE},    // insufficient resources
         {"57", WEIR_UNAVAILABLE},    // operator intervention, statement_timeout among it

@@ -24,6 +24,7 @@ struct look {
     PGconn *connection;
     struct weir_pg_waiter waiter;
     const struct weir_findings *findings;
+    bool is_watched;    // not only read and written
     weir_status status; // of the first question that could not be asked
     struct weir_error *err;
 };
@@ -199,6 +200,23 @@ static void look_at_columns(struct look *look) {
     PQclear(result);
 }
 
+// Without the right to look into a schema nothing in it can be asked for.
+static bool may_enter(struct look *look, const struct weir_pg_table_name *name) {
+    char remedy[TEXT_BYTES];
+    const char *values[] = {name->schema};
+    PGresult *result =
+        ask(look, "SELECT has_schema_privilege($1, 'USAGE'), current_user", values, 1);
+    bool may = result && is_true(result, 0);
+    if (result && !may) {
+        snprintf(remedy, sizeof remedy, "GRANT USAGE ON SCHEMA \"%s\" TO \"%s\"", name->schema,
+                 PQgetvalue(result, 0, 1));
+        tell(look, true, remedy, "the schema %s of the table %s may not be used", name->schema,
+             name->text);
+    }
+    PQclear(result);
+    return may;
+}
+
 static void look_at_table(struct look *look, const struct weir_pg_table_name *name) {
     const char *values[] = {name->schema, name->name, look->resource->publication};
     struct weir_pg_table_facts facts;
@@ -217,7 +235,12 @@ static void look_at_table(struct look *look, const struct weir_pg_table_name *na
         tell(look, true, NULL, "%s", err.message);
         return;
     }
-    look_at_publication(look, name, &facts);
+    if (!may_enter(look, name)) {
+        return;
+    }
+    if (look->is_watched) {
+        look_at_publication(look, name, &facts);
+    }
     look_at_reading(look, name);
     if (look->resource->is_store) {
         look_at_columns(look);
@@ -301,9 +324,10 @@ weir_status weir_pg_examine(struct weir_resource *base, const struct weir_patter
                         .connection = call.connection,
                         .waiter = call.waiter,
                         .findings = findings,
+                        .is_watched = count > 0,
                         .err = err ? err : &own};
     look_at_version(&look);
-    if (count > 0) {
+    if (look.is_watched) {
         look_at_settings(&look);
         look_at_rights(&look);
         look_at_replication(&look);
