@@ -112,6 +112,64 @@ static void a_server_without_tls_is_refused_where_tls_is_wanted(void **state) {
     }
 }
 
+static weir_status get_by(struct postgres_rig *rig, const char *host, enum weir_pg_tls tls,
+                          const char *ca, struct weir_error *err) {
+    char address[128];
+    snprintf(address, sizeof address, "%s:%u/" TEST_POSTGRES_DATABASE, host,
+             test_server_port(rig->server));
+    postgres_rig_set(&rig->options.address, address);
+    postgres_rig_set(&rig->options.tls_ca, ca);
+    rig->options.tls = tls;
+    postgres_rig_open(rig);
+    weir_status status = get(rig, err);
+    postgres_rig_close(rig);
+    return status;
+}
+
+// The certificate is for "localhost", and signs itself.
+static void a_certificate_is_verified(void **state) {
+    struct postgres_rig *rig = postgres_rig_of(state);
+    struct test_folder folder;
+    struct weir_error err;
+    char ca[TEST_PATH_BYTES];
+    postgres_rig_sql(rig, "COPY (SELECT 1) TO PROGRAM 'cat > /dev/null; openssl req -x509 -newkey "
+                          "ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj "
+                          "/CN=localhost -addext subjectAltName=DNS:localhost -keyout server.key "
+                          "-out server.crt 2> /dev/null && chmod 600 server.key'");
+    postgres_rig_sql(rig, "ALTER SYSTEM SET ssl = on");
+    postgres_rig_sql(rig, "SELECT pg_reload_conf()");
+    WAIT_UNTIL(postgres_rig_is(rig, "SELECT current_setting('ssl')", "on"));
+    char *certificate = postgres_rig_ask(rig, "SELECT pg_read_file('server.crt')");
+    test_folder_init(&folder);
+    test_write(&folder, "ca.pem", certificate);
+    test_path(&folder, "ca.pem", ca);
+    postgres_rig_set(&rig->options.kv, "kv");
+    assert_int_equal(get_by(rig, "localhost", WEIR_PG_TLS_VERIFY_FULL, ca, &err), WEIR_NOT_FOUND);
+    assert_int_equal(get_by(rig, "localhost", WEIR_PG_TLS_VERIFY_FULL, NULL, &err),
+                     WEIR_UNAVAILABLE);
+    assert_message_has(&err, "certificate");
+    assert_int_equal(get_by(rig, "127.0.0.1", WEIR_PG_TLS_VERIFY_FULL, ca, &err), WEIR_UNAVAILABLE);
+    assert_message_has(&err, "127.0.0.1");
+    assert_int_equal(get_by(rig, "127.0.0.1", WEIR_PG_TLS_REQUIRE, NULL, &err), WEIR_NOT_FOUND);
+    assert_int_equal(get_by(rig, "127.0.0.1", WEIR_PG_TLS_AUTO, NULL, &err), WEIR_NOT_FOUND);
+    assert_int_equal(get_by(rig, "127.0.0.1", WEIR_PG_TLS_OFF, NULL, &err), WEIR_NOT_FOUND);
+    // A stream through it: what is left in the library's buffer is not waited for in poll.
+    static struct postgres_sub sub;
+    rig->options.tls = WEIR_PG_TLS_REQUIRE;
+    postgres_rig_open(rig);
+    postgres_sub_init(&sub, rig, "sub", "*");
+    postgres_sub_begin(&sub);
+    postgres_rig_sql(rig, "INSERT INTO kv SELECT convert_to('k' || g, 'UTF8'), "
+                          "decode(repeat('ab', g % 5000), 'hex') FROM generate_series(1, 3000) g");
+    test_sink_await_count(&sub.sink, 3000);
+    postgres_sub_finish(&sub);
+    postgres_rig_close(rig);
+    postgres_rig_sql(rig, "ALTER SYSTEM RESET ssl");
+    postgres_rig_sql(rig, "SELECT pg_reload_conf()");
+    free(certificate);
+    test_folder_finish(&folder);
+}
+
 // ---- rights ----
 
 enum { FINDINGS_BYTES = 16384 };
@@ -281,6 +339,7 @@ int main(void) {
         CASE(a_database_that_is_not_there_is_told),
         CASE(the_unix_socket_works_too),
         CASE(a_server_without_tls_is_refused_where_tls_is_wanted),
+        CASE(a_certificate_is_verified),
         CASE(what_a_user_lacks_is_told_with_what_mends_it),
         CASE(a_store_needs_no_replication_to_be_read),
         CASE(a_table_that_is_no_store_is_told),
