@@ -269,8 +269,8 @@ weir_status weir_intake_offer(void *context, struct weir_event *event) {
     pthread_mutex_lock(&flow->lock);
     uint64_t received = subscription->counts.received;
     weir_status status = take(subscription, &arrival, &over);
-    bool is_taken = subscription->counts.received != received ||
-                    (event->is_bookmark && status == WEIR_OK);
+    bool is_taken =
+        subscription->counts.received != received || (event->is_bookmark && status == WEIR_OK);
     struct weir_delivery *spare = weir_delivery_take_spare(subscription);
     weir_flow_unlock(flow);
     weir_delivery_offer_spare(subscription, spare);

@@ -34,3 +34,12 @@ weir_status weir_pg_call_begin(struct weir_pg_resource *resource, int64_t until_
 void weir_pg_call_end(struct weir_pg_call *call) {
     weir_pool_give(call->resource->pool, call->connection, weir_pg_is_usable(call->connection));
 }
+
+weir_status weir_pg_call_text(const struct weir_pg_call *call, const char *text,
+                              struct weir_error *err) {
+    struct weir_pg_answer answer;
+    const struct weir_pg_statement statement = {.text = text, .is_simple = true};
+    weir_status status = weir_pg_run(call->connection, &call->waiter, &statement, &answer, err);
+    PQclear(answer.result);
+    return status;
+}

@@ -85,12 +85,12 @@ static void look_at_settings(struct look *look) {
         tell(look, true, "ALTER SYSTEM SET wal_level = logical; and restart the server",
              "wal_level is %s: changes cannot be watched", PQgetvalue(result, 0, 0));
     }
-    if (atoi(PQgetvalue(result, 0, 1)) < 2) {
+    if (strtol(PQgetvalue(result, 0, 1), NULL, 10) < 2) {
         tell(look, true, "ALTER SYSTEM SET max_replication_slots = 20; and restart the server",
              "%s replication slots are free; a resource uses up to two, and one for a moment",
              PQgetvalue(result, 0, 1));
     }
-    if (atoi(PQgetvalue(result, 0, 2)) < 2) {
+    if (strtol(PQgetvalue(result, 0, 2), NULL, 10) < 2) {
         tell(look, true, "ALTER SYSTEM SET max_wal_senders = 20; and restart the server",
              "%s WAL senders are free; a resource uses up to two, and one for a moment",
              PQgetvalue(result, 0, 2));
@@ -311,6 +311,20 @@ static void look_at_slot(struct look *look) {
     PQclear(result);
 }
 
+// A call, and what is asked on it.
+static weir_status begin(struct weir_resource *base, const struct weir_findings *findings,
+                         struct weir_pg_call *ret_call, struct look *ret_look,
+                         struct weir_error *err) {
+    weir_status status =
+        weir_pg_call_begin((struct weir_pg_resource *)base, INT64_MAX, ret_call, err);
+    *ret_look = (struct look){.resource = ret_call->resource,
+                              .connection = ret_call->connection,
+                              .waiter = ret_call->waiter,
+                              .findings = findings,
+                              .err = err};
+    return status;
+}
+
 weir_status weir_pg_examine(struct weir_resource *base, const struct weir_pattern *patterns,
                             size_t count, const struct weir_findings *findings,
                             struct weir_error *err) {
@@ -326,6 +340,7 @@ weir_status weir_pg_examine(struct weir_resource *base, const struct weir_patter
                         .findings = findings,
                         .is_watched = count > 0,
                         .err = err ? err : &own};
+    look.is_watched = count > 0;
     look_at_version(&look);
     if (look.is_watched) {
         look_at_settings(&look);

@@ -8,17 +8,11 @@
 #include "base/show.h"
 #include "provider/keyvalue.h"
 #include "provider/postgres/source.h"
+#include "provider/postgres/value.h"
 #include "provider/row.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static int digit_of(char letter) {
-    return letter >= '0' && letter <= '9'   ? letter - '0'
-           : letter >= 'A' && letter <= 'F' ? letter - 'A' + 10
-           : letter >= 'a' && letter <= 'f' ? letter - 'a' + 10
-                                            : -1;
-}
 
 // Decodes %XX. False: it is not coded so, or too long for a table.
 static bool decode(struct weir_str text, char to[static WEIR_PG_TABLE_BYTES],
@@ -27,8 +21,8 @@ static bool decode(struct weir_str text, char to[static WEIR_PG_TABLE_BYTES],
     for (size_t i = 0; i < text.size; i++) {
         char letter = text.data[i];
         if (letter == '%') {
-            int high = i + 2 < text.size ? digit_of(text.data[i + 1]) : -1;
-            int low = i + 2 < text.size ? digit_of(text.data[i + 2]) : -1;
+            int high = i + 2 < text.size ? weir_pg_hex_digit(text.data[i + 1]) : -1;
+            int low = i + 2 < text.size ? weir_pg_hex_digit(text.data[i + 2]) : -1;
             if (high < 0 || low < 0) {
                 return false;
             }

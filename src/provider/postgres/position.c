@@ -4,8 +4,12 @@
 // places do: version, commit, change, part, flags, system, timeline.
 #include "provider/postgres/position.h"
 
+#include "provider/postgres/value.h"
+
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 enum { VERSION = 1, FLAG_SNAPSHOT = 1 };
 
@@ -83,11 +87,7 @@ static const char *take_hex(const char *text, uint64_t *ret_number) {
     int digits = 0;
     *ret_number = 0;
     for (;; digits++, text++) {
-        char letter = *text;
-        int digit = letter >= '0' && letter <= '9'   ? letter - '0'
-                    : letter >= 'A' && letter <= 'F' ? letter - 'A' + 10
-                    : letter >= 'a' && letter <= 'f' ? letter - 'a' + 10
-                                                     : -1;
+        int digit = weir_pg_hex_digit(*text);
         if (digit < 0) {
             return digits > 0 ? text : NULL;
         }
@@ -110,4 +110,34 @@ bool weir_pg_lsn_parse(const char *text, uint64_t *ret_lsn) {
     }
     *ret_lsn = high << 32 | low;
     return true;
+}
+
+// Reads a line of a history: a number, blanks, an LSN, and what nobody reads. False: it is another.
+static bool read_line(const char *line, uint32_t *ret_timeline, uint64_t *ret_lsn) {
+    char lsn[WEIR_PG_LSN_BYTES], *end;
+    unsigned long timeline = strtoul(line, &end, 10);
+    if (end == line || timeline > UINT32_MAX) {
+        return false;
+    }
+    end += strspn(end, " \t");
+    size_t size = strcspn(end, " \t\n");
+    if (size >= sizeof lsn) {
+        return false;
+    }
+    memcpy(lsn, end, size);
+    lsn[size] = '\0';
+    *ret_timeline = (uint32_t)timeline;
+    return weir_pg_lsn_parse(lsn, ret_lsn);
+}
+
+bool weir_pg_history_has(const char *history, const struct weir_pg_position *place) {
+    for (const char *line = history; line; line = strchr(line, '\n')) {
+        uint32_t timeline;
+        uint64_t lsn;
+        line += *line == '\n';
+        if (read_line(line, &timeline, &lsn) && timeline == place->timeline) {
+            return place->commit_lsn < lsn;
+        }
+    }
+    return false;
 }

@@ -45,6 +45,10 @@ int weir_pg_position_compare(const struct weir_pg_position *a, const struct weir
 const char *weir_pg_position_revision(const struct weir_pg_position *position,
                                       char text[static WEIR_PG_REVISION_BYTES]);
 
+// Whether a place on another timeline is on this one too: it is before the point where this one
+// left that. `history` is the timeline's history file, lines of "TIMELINE LSN REASON".
+bool weir_pg_history_has(const char *history, const struct weir_pg_position *place);
+
 // An LSN as PostgreSQL writes it. Returns `text`.
 const char *weir_pg_lsn_format(uint64_t lsn, char text[static WEIR_PG_LSN_BYTES]);
 // False: it is none.

@@ -297,15 +297,6 @@ static weir_status put_result(struct query *query, PGresult *result, struct weir
 
 // ---- running ----
 
-static weir_status run_text(const struct weir_pg_call *call, const char *text,
-                            struct weir_error *err) {
-    struct weir_pg_answer answer;
-    const struct weir_pg_statement statement = {.text = text, .is_simple = true};
-    weir_status status = weir_pg_run(call->connection, &call->waiter, &statement, &answer, err);
-    PQclear(answer.result);
-    return status;
-}
-
 // Takes all results. After an error of the statement the rest is read too, so that the connection
 // can be used again; what is too much is not.
 static weir_status take_results(struct query *query, struct weir_error *err) {
@@ -351,7 +342,7 @@ static weir_status prepare_session(struct query *query, struct weir_error *err) 
         (query->call.waiter.until_ns - weir_clock_monotonic_ns()) / WEIR_NS_PER_MS + 1;
     snprintf(text, sizeof text, "SET statement_timeout = %" PRId64 "%s", left_ms > 0 ? left_ms : 1,
              query->statement->is_reading ? "; BEGIN READ ONLY" : "");
-    return run_text(&query->call, text, err);
+    return weir_pg_call_text(&query->call, text, err);
 }
 
 // Puts the session back. Where that fails the connection is not used again.
@@ -361,12 +352,13 @@ static weir_status restore_session(struct query *query, weir_status status,
     PGconn *connection = query->call.connection;
     PGTransactionStatusType state = PQtransactionStatus(connection);
     if (state == PQTRANS_INTRANS || state == PQTRANS_INERROR) {
-        weir_status ended = run_text(&query->call, status == WEIR_OK ? "COMMIT" : "ROLLBACK",
-                                     status == WEIR_OK ? err : &own);
+        weir_status ended =
+            weir_pg_call_text(&query->call, status == WEIR_OK ? "COMMIT" : "ROLLBACK",
+                              status == WEIR_OK ? err : &own);
         status = status == WEIR_OK ? ended : status;
     }
     if (weir_pg_is_usable(connection)) {
-        run_text(&query->call, "DISCARD ALL", &own);
+        weir_pg_call_text(&query->call, "DISCARD ALL", &own);
     }
     return status;
 }

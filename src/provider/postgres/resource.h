@@ -107,5 +107,8 @@ struct weir_pg_call {
 weir_status weir_pg_call_begin(struct weir_pg_resource *resource, int64_t until_ns,
                                struct weir_pg_call *ret_call, struct weir_error *err);
 void weir_pg_call_end(struct weir_pg_call *call);
+// Runs statements that have neither parameters nor a result.
+weir_status weir_pg_call_text(const struct weir_pg_call *call, const char *text,
+                              struct weir_error *err);
 
 #endif

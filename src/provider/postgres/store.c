@@ -100,15 +100,6 @@ static weir_status run(const struct weir_pg_call *call, const struct request *re
                : status;
 }
 
-static weir_status run_text(const struct weir_pg_call *call, const char *text,
-                            struct weir_error *err) {
-    struct weir_pg_answer answer;
-    const struct weir_pg_statement statement = {.text = text, .is_simple = true};
-    weir_status status = weir_pg_run(call->connection, &call->waiter, &statement, &answer, err);
-    PQclear(answer.result);
-    return status;
-}
-
 // ---- keys ----
 
 static weir_status fail_key(weir_status status, struct weir_error *err, const char *what,
@@ -461,16 +452,16 @@ static weir_status update_once(const struct weir_pg_call *call, struct weir_str 
                                bool *ret_is_lost, struct weir_error *err) {
     struct weir_error ignored;
     *ret_is_lost = false;
-    weir_status status = run_text(call, "BEGIN", err);
+    weir_status status = weir_pg_call_text(call, "BEGIN", err);
     if (status != WEIR_OK) {
         return status;
     }
     status = change_row(call, key, limits, change, ret_is_lost, err);
     if (status == WEIR_OK && !*ret_is_lost) {
-        return run_text(call, "COMMIT", err);
+        return weir_pg_call_text(call, "COMMIT", err);
     }
     // If this fails the connection is not used again.
-    run_text(call, "ROLLBACK", &ignored);
+    weir_pg_call_text(call, "ROLLBACK", &ignored);
     return status;
 }
 

@@ -96,7 +96,7 @@ static weir_status look_at_slot(struct weir_pg_stream *stream, const struct weir
     ret_slot->is_there = PQntuples(answer.result) == 1;
     if (ret_slot->is_there) {
         ret_slot->is_other = strcmp(PQgetvalue(answer.result, 0, 0), "t") != 0;
-        ret_slot->pid = atoi(PQgetvalue(answer.result, 0, 1));
+        ret_slot->pid = (int)strtol(PQgetvalue(answer.result, 0, 1), NULL, 10);
         ret_slot->is_active = ret_slot->pid != 0;
         ret_slot->is_lost = strcmp(PQgetvalue(answer.result, 0, 2), "t") == 0;
         if (!weir_pg_lsn_parse(PQgetvalue(answer.result, 0, 3), &ret_slot->confirmed_lsn)) {
@@ -171,23 +171,6 @@ static void lose_all(struct weir_pg_stream *stream, const char *reason) {
     }
 }
 
-// Whether a place on another timeline is on this one too: it is before the point where this one
-// left that. The lines of a history are "TIMELINE LSN REASON".
-static bool is_in_history(const char *history, const struct weir_pg_position *place) {
-    while (history && *history) {
-        char lsn_text[WEIR_PG_LSN_BYTES];
-        uint32_t timeline;
-        uint64_t lsn;
-        if (sscanf(history, "%" SCNu32 " %23[0-9A-Fa-f/]", &timeline, lsn_text) == 2 &&
-            timeline == place->timeline && weir_pg_lsn_parse(lsn_text, &lsn)) {
-            return place->commit_lsn < lsn;
-        }
-        history = strchr(history, '\n');
-        history += history != NULL;
-    }
-    return false;
-}
-
 static weir_status check_timeline(struct weir_pg_stream *stream, struct weir_pg_watch *watch,
                                   const struct weir_pg_waiter *waiter, bool *ret_is_here,
                                   struct weir_error *err) {
@@ -209,7 +192,7 @@ static weir_status check_timeline(struct weir_pg_stream *stream, struct weir_pg_
     status = weir_pg_run(connection, waiter, &statement, &answer, err);
     if (status == WEIR_OK) {
         *ret_is_here = PQntuples(answer.result) == 1 && PQnfields(answer.result) == 2 &&
-                       is_in_history(PQgetvalue(answer.result, 0, 1), &watch->told);
+                       weir_pg_history_has(PQgetvalue(answer.result, 0, 1), &watch->told);
     } else if (answer.state[0]) { // there is no such file
         *ret_is_here = false;
         status = WEIR_OK;

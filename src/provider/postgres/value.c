@@ -10,7 +10,7 @@
 
 enum { NUMBER_BYTES_MAX = 64 }; // of an integer or a double
 
-static int digit_of(char letter) {
+int weir_pg_hex_digit(char letter) {
     return letter >= '0' && letter <= '9'   ? letter - '0'
            : letter >= 'a' && letter <= 'f' ? letter - 'a' + 10
            : letter >= 'A' && letter <= 'F' ? letter - 'A' + 10
@@ -22,7 +22,7 @@ size_t weir_pg_bytea_decode(struct weir_str text, char *to) {
         return SIZE_MAX;
     }
     for (size_t i = 2; i < text.size; i += 2) {
-        int high = digit_of(text.data[i]), low = digit_of(text.data[i + 1]);
+        int high = weir_pg_hex_digit(text.data[i]), low = weir_pg_hex_digit(text.data[i + 1]);
         if (high < 0 || low < 0) {
             return SIZE_MAX;
         }

@@ -38,4 +38,7 @@ struct weir_sql_value weir_pg_value(uint32_t type, struct weir_str text,
 // is not of that form.
 size_t weir_pg_bytea_decode(struct weir_str text, char *to);
 
+// The value of a hex digit, -1 for any other letter.
+int weir_pg_hex_digit(char letter);
+
 #endif

@@ -224,6 +224,26 @@ static void lsns_are_written_as_postgresql_does(void **state) {
     }
 }
 
+static void a_place_is_on_a_timeline_that_left_its_own_behind_it(void **state) {
+    (void)state;
+    const char *history =
+        "1\t0/3000000\tno recovery target specified\n\n# a comment\n2 0/5000000 x\n";
+    const struct {
+        uint32_t timeline;
+        uint64_t lsn;
+        bool has;
+    } rows[] = {{1, 0x2FFFFFF, true},  {1, 0x3000000, false}, {2, 0x4000000, true},
+                {2, 0x5000000, false}, {3, 1, false},         {0, 1, false}};
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        const struct weir_pg_position place = {.commit_lsn = rows[i].lsn,
+                                               .timeline = rows[i].timeline};
+        assert_int_equal(weir_pg_history_has(history, &place), rows[i].has);
+        assert_false(weir_pg_history_has("", &place));
+        assert_false(weir_pg_history_has("1", &place));
+        assert_false(weir_pg_history_has("1 0/3000000000000000000000000000000", &place));
+    }
+}
+
 // ---- what is visible ----
 
 static struct weir_pg_visible *visible(const char *text) {
@@ -465,6 +485,7 @@ int main(void) {
         cmocka_unit_test(tables_have_one_name),
         cmocka_unit_test(positions_ascend_as_their_places_do),
         cmocka_unit_test(lsns_are_written_as_postgresql_does),
+        cmocka_unit_test(a_place_is_on_a_timeline_that_left_its_own_behind_it),
         cmocka_unit_test(transactions_are_visible_or_not),
         cmocka_unit_test(values_have_the_kind_of_their_type),
         cmocka_unit_test(chains_come_back),
