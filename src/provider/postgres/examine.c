@@ -330,16 +330,11 @@ weir_status weir_pg_examine(struct weir_resource *base, const struct weir_patter
                             struct weir_error *err) {
     struct weir_pg_call call;
     struct weir_error own;
-    weir_status status = weir_pg_call_begin((struct weir_pg_resource *)base, INT64_MAX, &call, err);
+    struct look look;
+    weir_status status = begin(base, findings, &call, &look, err ? err : &own);
     if (status != WEIR_OK) {
         return status;
     }
-    struct look look = {.resource = call.resource,
-                        .connection = call.connection,
-                        .waiter = call.waiter,
-                        .findings = findings,
-                        .is_watched = count > 0,
-                        .err = err ? err : &own};
     look.is_watched = count > 0;
     look_at_version(&look);
     if (look.is_watched) {
@@ -403,15 +398,11 @@ weir_status weir_pg_withdraw(struct weir_resource *base, const struct weir_findi
                              struct weir_error *err) {
     struct weir_pg_call call;
     struct weir_error own;
-    weir_status status = weir_pg_call_begin((struct weir_pg_resource *)base, INT64_MAX, &call, err);
+    struct look look;
+    weir_status status = begin(base, findings, &call, &look, err ? err : &own);
     if (status != WEIR_OK) {
         return status;
     }
-    struct look look = {.resource = call.resource,
-                        .connection = call.connection,
-                        .waiter = call.waiter,
-                        .findings = findings,
-                        .err = err ? err : &own};
     withdraw_slot(&look);
     withdraw_publication(&look);
     weir_pg_call_end(&call);
