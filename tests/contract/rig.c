@@ -13,6 +13,7 @@ static const struct fixture *const fixtures[] = {
     &fixture_nats_bucket,
     &fixture_nats_stream,
     &fixture_nats_subject,
+    &fixture_postgres,
     &fixture_topic,
 };
 
@@ -165,6 +166,7 @@ bool rig_can(const struct rig *rig, uint32_t capabilities) {
 
 static bool has(const struct fixture *fixture, struct rig_needs needs) {
     return (capabilities_of(fixture) & needs.capabilities) == needs.capabilities &&
+           (capabilities_of(fixture) & needs.without) == 0 &&
            (!needs.foreign_changes || fixture->foreign_set) &&
            (!needs.forgetting || fixture->forget);
 }
