@@ -642,15 +642,21 @@ static weir_status go_through(struct installing *installing, struct weir_error *
 
 // Nothing may be put there.
 static weir_status answer_forbidden(const struct installing *installing, struct weir_error *err) {
-    if (installing->is_there && installing->absent[0] == '\0') {
+    const char *absent = installing->absent;
+    if (installing->is_there && absent[0] == '\0') {
         return WEIR_OK; // what there is works
     }
-    return weir_fail(err, WEIR_UNSUPPORTED,
-                     "changes of %s%s%s in \"%s\" cannot be seen: SQLite tells them to triggers "
-                     "alone, and weir's are not there; set `install: true`, and weir puts triggers "
-                     "and its log, _weir_log, into the database (`weir withdraw` takes them away)",
-                     installing->absent[0] != '\0' ? "the table \"" : "tables", installing->absent,
-                     installing->absent[0] != '\0' ? "\"" : "", installing->db->path);
+    return weir_fail(
+        err, WEIR_UNSUPPORTED,
+        "changes of %s%s%s in \"%s\" cannot be seen: SQLite tells them to triggers "
+        "alone, and weir's are not there; %s",
+        absent[0] != '\0' ? "the table \"" : "tables", absent, absent[0] != '\0' ? "\"" : "",
+        installing->db->path,
+        weir_sqlite_db_is_readonly(installing->db)
+            ? "to put them there weir's user has to be able to write the file and its "
+              "directory"
+            : "set `install: true`, and weir puts triggers and its log, _weir_log, into "
+              "the database (`weir withdraw` takes them away)");
 }
 
 weir_status weir_sqlite_install(struct weir_sqlite_db *db, const struct weir_sqlite_wanted *wanted,

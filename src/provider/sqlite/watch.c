@@ -707,6 +707,10 @@ static size_t wait_for(void *context, struct pollfd ret_fds[static WEIR_HUB_FDS_
 static weir_status look(struct weir_sqlite_watcher *watcher, struct weir_error *err) {
     int64_t version = 0;
     weir_status status = read_data_version(watcher, &version, err);
+    if (status == WEIR_OK && watcher->busy_since_ns != 0) {
+        watcher->busy_since_ns = 0;
+        weir_link_up(&watcher->resource->link);
+    }
     if (status == WEIR_OK && version != watcher->data_version) {
         watcher->data_version = version;
         watcher->has_news = true;
@@ -788,10 +792,13 @@ static int64_t wait_for_lock(struct weir_sqlite_watcher *watcher, const struct w
     if (watcher->busy_since_ns == 0) {
         watcher->busy_since_ns = now_ns;
     }
-    if (now_ns - watcher->busy_since_ns < watcher->resource->options.timeout_ns) {
-        return sooner(watcher->look_ns, now_ns + 10 * WEIR_NS_PER_MS);
+    const struct weir_sqlite_options *options = &watcher->resource->options;
+    if (now_ns - watcher->busy_since_ns >= options->timeout_ns) {
+        weir_link_down(&watcher->resource->link,
+                       err); // to look again costs little, and is not put off
     }
-    return weir_link_down(&watcher->resource->link, err);
+    watcher->look_ns = sooner(watcher->look_ns, now_ns + options->poll_ns);
+    return watcher->look_ns;
 }
 
 static int64_t fail(struct weir_sqlite_watcher *watcher, weir_status status,
@@ -874,10 +881,6 @@ static int64_t work(void *context, const struct pollfd *fds, size_t count) {
     weir_status status = go_round(watcher, &has_more, &err);
     if (status != WEIR_OK) {
         return fail(watcher, status, &err);
-    }
-    if (watcher->busy_since_ns != 0) {
-        watcher->busy_since_ns = 0;
-        weir_link_up(&watcher->resource->link);
     }
     int64_t due_ns = sooner(weir_sqlite_consume(watcher, now_ns), watcher->look_ns);
     return has_more ? 0 : due_ns;
