@@ -31,6 +31,7 @@ struct fixture {
     void (*forget)(void *source);
 };
 
-extern const struct fixture fixture_file, fixture_redis_keys, fixture_redis_log, fixture_topic;
+extern const struct fixture fixture_file, fixture_redis_keys, fixture_redis_log,
+    fixture_redis_streams, fixture_topic;
 
 #endif

@@ -9,6 +9,7 @@ static const struct fixture *const fixtures[] = {
     &fixture_file,
     &fixture_redis_keys,
     &fixture_redis_log,
+    &fixture_redis_streams,
     &fixture_topic,
 };
 

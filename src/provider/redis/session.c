@@ -199,6 +199,10 @@ static void send_all(struct weir_redis_session *session) {
     }
 }
 
+void weir_redis_session_flush(struct weir_redis_session *session) {
+    send_all(session);
+}
+
 static weir_status fail_lost(const struct weir_redis_session *session, struct weir_error *err) {
     struct weir_health health;
     weir_link_health(session->args.link, &health);
@@ -230,7 +234,7 @@ weir_status weir_redis_session_call(struct weir_redis_session *session,
         }
     }
     if (reply) {
-        status = weir_redis_reply_status(reply, doing, err);
+        status = doing ? weir_redis_reply_status(reply, doing, err) : WEIR_OK;
         *ret_reply = status == WEIR_OK ? reply : NULL;
         weir_redis_reply_free(status == WEIR_OK ? NULL : reply);
         return status;
