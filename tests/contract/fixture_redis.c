@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The fixtures of the Redis provider, one for each mode. All cases of a test program share a server,
-// which is emptied before each; somebody else is redis-py.
+// The fixtures of the Redis provider, one for each mode. All cases of a test program share a
+// server, which is emptied before each; somebody else is redis-py.
 #include "contract/fixture.h"
 
 #include "provider/provider.h"

@@ -9,9 +9,9 @@
 //
 // Trimmed unread. Redis counts the entries that were ever added, and those that a group was given;
 // where the group is at the end of the stream and still lags, or lags more than there are entries
-// while it is before the first of them, the difference is gone. The group's count is then set right,
-// so that this is found once. Redis 6 does not count: there it is a gap if the entry that the group
-// was given last is not in the stream any more and others were added.
+// while it is before the first of them, the difference is gone. The group's count is then set
+// right, so that this is found once. Redis 6 does not count: there it is a gap if the entry that
+// the group was given last is not in the stream any more and others were added.
 #include "provider/redis/streams.h"
 
 #include "base/clock.h"
@@ -55,8 +55,7 @@ static bool take(struct weir_redis_streams *streams, struct tail *tail,
 
 static bool ask(struct weir_redis_streams *streams, struct tail *tail, const struct weir_str *words,
                 size_t count, weir_redis_answer *answer) {
-    bool is_asked =
-        weir_redis_session_ask(streams->session, words, count, answer, tail) == WEIR_OK;
+    bool is_asked = weir_redis_session_ask(streams->session, words, count, answer, tail) == WEIR_OK;
     tail->unanswered += is_asked;
     weir_redis_tail_update(streams, tail);
     return is_asked;
@@ -160,14 +159,10 @@ void weir_redis_tail_claim(struct weir_redis_streams *streams, struct tail *tail
     char idle[NUMBER_BYTES], count[NUMBER_BYTES];
     snprintf(idle, sizeof idle, "%" PRId64, streams->resource->options.claim_ns / WEIR_NS_PER_MS);
     snprintf(count, sizeof count, "%d", CLAIMED_AT_ONCE_MAX);
-    const struct weir_str words[] = {WEIR_STR("XPENDING"),
-                                     key_of(tail),
-                                     weir_str_of(tail->watch->group),
-                                     WEIR_STR("IDLE"),
-                                     weir_str_of(idle),
-                                     WEIR_STR("-"),
-                                     WEIR_STR("+"),
-                                     weir_str_of(count)};
+    const struct weir_str words[] = {
+        WEIR_STR("XPENDING"), key_of(tail),      weir_str_of(tail->watch->group),
+        WEIR_STR("IDLE"),     weir_str_of(idle), WEIR_STR("-"),
+        WEIR_STR("+"),        weir_str_of(count)};
     tail->wants_claim = false;
     ask(streams, tail, words, sizeof words / sizeof words[0], take_pending);
 }
@@ -229,9 +224,13 @@ static void set_right(struct weir_redis_streams *streams, const struct tail *tai
                       struct weir_redis_id on, int64_t read) {
     char id[WEIR_REDIS_ID_BYTES], count[NUMBER_BYTES];
     snprintf(count, sizeof count, "%" PRId64, read);
-    const struct weir_str words[] = {
-        WEIR_STR("XGROUP"), WEIR_STR("SETID"),           key_of(tail), weir_str_of(tail->watch->group),
-        weir_redis_id_format(on, id), WEIR_STR("ENTRIESREAD"), weir_str_of(count)};
+    const struct weir_str words[] = {WEIR_STR("XGROUP"),
+                                     WEIR_STR("SETID"),
+                                     key_of(tail),
+                                     weir_str_of(tail->watch->group),
+                                     weir_redis_id_format(on, id),
+                                     WEIR_STR("ENTRIESREAD"),
+                                     weir_str_of(count)};
     if (read >= 0) {
         weir_redis_session_ask(streams->session, words, sizeof words / sizeof words[0], NULL, NULL);
     }
@@ -299,10 +298,9 @@ void weir_redis_tail_check(struct weir_redis_streams *streams, struct tail *tail
             weir_redis_tail_update(streams, each);
         }
     }
-    bool is_asked = ask(streams, tail, multi, 1, take_queued) &&
-                    ask(streams, tail, stream, 3, take_queued) &&
-                    ask(streams, tail, groups, 3, take_queued) &&
-                    ask(streams, tail, exec, 1, take_info);
+    bool is_asked =
+        ask(streams, tail, multi, 1, take_queued) && ask(streams, tail, stream, 3, take_queued) &&
+        ask(streams, tail, groups, 3, take_queued) && ask(streams, tail, exec, 1, take_info);
     if (!is_asked) { // half of it was sent
         struct weir_error error;
         weir_fail_no_memory(&error, "a transaction");

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// See stream_event.h. The names of a CloudEvent's fields are those of its Kafka binding, for lack of
-// one for Redis: "ce_" before the attribute's name, "content-type", and the data as `data`. Fields
-// that claim to be an event and are none are told as an entry.
+// See stream_event.h. The names of a CloudEvent's fields are those of its Kafka binding, for lack
+// of one for Redis: "ce_" before the attribute's name, "content-type", and the data as `data`.
+// Fields that claim to be an event and are none are told as an entry.
 #include "provider/redis/stream_event.h"
 
 #include "base/base64.h"
@@ -127,8 +127,8 @@ struct data {
 
 static weir_status entry_data(const struct weir_redis_entry *entry, struct texts *texts,
                               struct data *ret_data, struct weir_error *err) {
-    struct weir_str only = entry->fields->count == 2 ? weir_redis_entry_field(entry, "data")
-                                                     : (struct weir_str){0};
+    struct weir_str only =
+        entry->fields->count == 2 ? weir_redis_entry_field(entry, "data") : (struct weir_str){0};
     *ret_data = (struct data){.is_some = true, .bytes = only};
     if (only.data) {
         return WEIR_OK;
@@ -236,7 +236,8 @@ static size_t read_extensions(const struct weir_redis_reply *fields,
         }
         name = (struct weir_str){name.data + 3, name.size - 3};
         if (!is_attribute(name) &&
-            !is_among(name, extensions, count < WEIR_EXTENSIONS_MAX ? count : WEIR_EXTENSIONS_MAX)) {
+            !is_among(name, extensions,
+                      count < WEIR_EXTENSIONS_MAX ? count : WEIR_EXTENSIONS_MAX)) {
             if (count < WEIR_EXTENSIONS_MAX) {
                 extensions[count] = (struct weir_attribute){name, fields->items[i + 1].bytes};
             }
@@ -247,10 +248,10 @@ static size_t read_extensions(const struct weir_redis_reply *fields,
 }
 
 // The event that was published. False: the fields are none.
-static bool read_published(const struct weir_redis_stream_entry *entry, struct texts *texts,
-                           struct weir_event_fields *ret_fields,
-                           struct weir_attribute
-                               extensions[static WEIR_EXTENSIONS_MAX + OWN_EXTENSIONS_MAX]) {
+static bool
+read_published(const struct weir_redis_stream_entry *entry, struct texts *texts,
+               struct weir_event_fields *ret_fields,
+               struct weir_attribute extensions[static WEIR_EXTENSIONS_MAX + OWN_EXTENSIONS_MAX]) {
     const struct weir_redis_entry *from = entry->entry;
     struct weir_str value = weir_redis_entry_field(from, "data");
     *ret_fields = (struct weir_event_fields){

@@ -5,8 +5,8 @@
 // A watch with a name has a consumer group of that name in each of its streams, made when the watch
 // begins for the first time, at the stream's end. The bell names each stream that something was
 // added to, also one that there was not before: of those a watch of a prefix makes its group at the
-// stream's start. After a connection, after anything that may have been missed and from time to time
-// the server is asked for streams that nobody rang for.
+// stream's start. After a connection, after anything that may have been missed and from time to
+// time the server is asked for streams that nobody rang for.
 //
 // What was left: a blocking XREADGROUP, which waits for one group on a connection of its own; and
 // one XREAD for all streams as a doorbell, which names no stream that is new.
@@ -24,8 +24,8 @@
 enum {
     ACTS_AT_ONCE_MAX = 256,
     COMMANDS_OF_AN_ACT = 8,
-    AGAIN_WAIT_MS = 10,         // before what could not be asked is asked
-    ENTRIES_AT_ONCE_FIRST = 16, // adapts to what they weigh
+    AGAIN_WAIT_MS = 10,          // before what could not be asked is asked
+    ENTRIES_AT_ONCE_FIRST = 16,  // adapts to what they weigh
     REPLY_BYTES_MAX = 768 << 20, // one entry may be as large as a server takes it
     SCAN_WORDS = 8,
     GROUP_READABLE_BYTES_MAX = 256, // of a group's name; a longer one is cut and hashed
@@ -166,7 +166,8 @@ static weir_status begin_all(struct weir_redis_streams *streams,
     do { // ends: the server's cursor comes round, or the time is over
         struct weir_redis_reply *reply;
         scan_words(cursor, pattern, words);
-        weir_status status = call(streams, words, SCAN_WORDS, "looking for streams", until_ns, &reply, err);
+        weir_status status =
+            call(streams, words, SCAN_WORDS, "looking for streams", until_ns, &reply, err);
         if (status != WEIR_OK) {
             return status;
         }
@@ -337,16 +338,14 @@ static int64_t look_at_clock(struct weir_redis_streams *streams) {
     int64_t now_ns = weir_clock_monotonic_ns();
     if (streams->memory_ns <= now_ns) {
         streams->memory_ns = INT64_MAX;
-        for (struct weir_redis_stream_watch *watch = streams->watches; watch;
-             watch = watch->next) {
+        for (struct weir_redis_stream_watch *watch = streams->watches; watch; watch = watch->next) {
             watch->lacks_memory = false;
             update_tails(streams, watch);
         }
     }
     if (streams->claim_due_ns <= now_ns) {
         streams->claim_due_ns = now_ns + streams->resource->options.claim_ns / CHECKS_OF_A_CLAIM;
-        for (struct weir_redis_stream_watch *watch = streams->watches; watch;
-             watch = watch->next) {
+        for (struct weir_redis_stream_watch *watch = streams->watches; watch; watch = watch->next) {
             struct tail *tail, *next;
             HASH_ITER (hh, watch->tails, tail, next) {
                 tail->wants_claim = tail->wants_check = watch->group != NULL;
@@ -359,8 +358,8 @@ static int64_t look_at_clock(struct weir_redis_streams *streams) {
         streams->rescan_due_ns = rescan_ns > 0 ? now_ns + rescan_ns : INT64_MAX;
         missed(streams);
     }
-    int64_t due_ns = streams->memory_ns < streams->claim_due_ns ? streams->memory_ns
-                                                                : streams->claim_due_ns;
+    int64_t due_ns =
+        streams->memory_ns < streams->claim_due_ns ? streams->memory_ns : streams->claim_due_ns;
     return due_ns < streams->rescan_due_ns ? due_ns : streams->rescan_due_ns;
 }
 
@@ -568,8 +567,7 @@ static weir_status create(struct weir_redis_resource *resource, void **ret_conte
     streams->rescan_due_ns = INT64_MAX;
     streams->routes = weir_routes_create();
     streams->consumer = make_consumer(&resource->options);
-    return streams->routes && streams->consumer ? WEIR_OK
-                                                : weir_fail_no_memory(err, "a resource");
+    return streams->routes && streams->consumer ? WEIR_OK : weir_fail_no_memory(err, "a resource");
 }
 
 static void set_session(void *context, struct weir_redis_session *session) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Watching in the mode `streams`, for its files: streams.c has the watches and finds their streams,
-// tail.c reads one stream for one watch, claim.c takes over what others have left and finds what was
-// trimmed unread.
+// tail.c reads one stream for one watch, claim.c takes over what others have left and finds what
+// was trimmed unread.
 //
 // The hub's thread, all of it.
 #ifndef WEIR_PROVIDER_REDIS_STREAMS_H
@@ -33,24 +33,24 @@ enum tail_phase {
 
 // One stream for one watch.
 struct tail {
-    UT_hash_handle hh; // in watch->tails, by key
+    UT_hash_handle hh;                     // in watch->tails, by key
     struct weir_redis_stream_watch *watch; // NULL: it is over, and waits for its last answer
     struct tail *prev, *next;              // in streams->ready if is_ready, or in streams->over
     bool is_ready;
     enum tail_phase phase;
-    bool was_made;   // the group has been there
-    bool has_news;   // there may be something to read
-    bool is_at_end;  // all there was had been read when it was read last
-    bool may_be_missing;          // TAIL_PLAIN: the entry at the cursor need not be there
+    bool was_made;                 // the group has been there
+    bool has_news;                 // there may be something to read
+    bool is_at_end;                // all there was had been read when it was read last
+    bool may_be_missing;           // TAIL_PLAIN: the entry at the cursor need not be there
     bool wants_claim, wants_check; // see claim.c
-    unsigned unanswered;          // commands
-    uint64_t asked_for;           // entries
-    struct claimed *claimed;      // ids that were asked for, see claim.c; owned, or NULL
-    struct weir_redis_id cursor;  // TAIL_PENDING, TAIL_PLAIN: behind which to go on
-    struct flight *flights;       // table
-    struct flight *acks;          // list: those that are to be acknowledged ...
-    size_t acking;                // ... and how many of them, from the first on, are being
-    bool has_gap;                 // a part of the stream is gone, and that is not told yet
+    unsigned unanswered;           // commands
+    uint64_t asked_for;            // entries
+    struct claimed *claimed;       // ids that were asked for, see claim.c; owned, or NULL
+    struct weir_redis_id cursor;   // TAIL_PENDING, TAIL_PLAIN: behind which to go on
+    struct flight *flights;        // table
+    struct flight *acks;           // list: those that are to be acknowledged ...
+    size_t acking;                 // ... and how many of them, from the first on, are being
+    bool has_gap;                  // a part of the stream is gone, and that is not told yet
     struct weir_redis_id gap_from, gap_to;
     const char *gap_reason;
     size_t key_size;
@@ -62,8 +62,8 @@ struct weir_redis_stream_watch {
     struct weir_redis_stream_watch *prev, *next; // in streams->watches
     struct weir_route route;
     bool is_routed, is_stopped;
-    bool lacks_memory; // not to be told before streams->memory_ns
-    char *group;       // owned; NULL: it has no name
+    bool lacks_memory;  // not to be told before streams->memory_ns
+    char *group;        // owned; NULL: it has no name
     struct tail *tails; // table
     bool is_over;       // keys_max is reached
 };

@@ -44,8 +44,8 @@ static bool may_be_told(const struct tail *tail) {
 void weir_redis_tail_update(struct weir_redis_streams *streams, struct tail *tail) {
     bool has_room = HASH_COUNT(tail->flights) < FLIGHTS_MAX;
     bool reads = has_room && (tail->has_news || tail->phase == TAIL_PENDING || tail->wants_claim);
-    bool is_ready = may_be_told(tail) && tail->unanswered == 0 &&
-                    (reads || tail->has_gap || tail->wants_check);
+    bool is_ready =
+        may_be_told(tail) && tail->unanswered == 0 && (reads || tail->has_gap || tail->wants_check);
     if (is_ready && !tail->is_ready) {
         DL_APPEND(streams->ready, tail);
     } else if (!is_ready && tail->is_ready) {
@@ -169,8 +169,7 @@ static void wait_for_memory(struct weir_redis_streams *streams,
     streams->memory_ns = streams->memory_ns < due_ns ? streams->memory_ns : due_ns;
 }
 
-static bool offer(struct weir_redis_streams *streams, struct tail *tail,
-                  struct weir_event *event) {
+static bool offer(struct weir_redis_streams *streams, struct tail *tail, struct weir_event *event) {
     weir_status status = weir_hub_offer(&tail->watch->hub, event);
     tail->watch->is_stopped = tail->watch->is_stopped || status == WEIR_STOPPED;
     (void)streams;
@@ -396,9 +395,10 @@ static void take_group(void *context, void *token, struct weir_redis_reply **giv
         return;
     }
     if (tail->was_made && !tail->is_at_end && !(is_there && !is_new)) {
-        weir_redis_tail_gap(streams, tail, zero, zero,
-                            "the stream was removed, and the group with it; what was not read of it "
-                            "is gone");
+        weir_redis_tail_gap(
+            streams, tail, zero, zero,
+            "the stream was removed, and the group with it; what was not read of it "
+            "is gone");
     }
     tail->was_made = is_there;
     if (is_there) {
@@ -449,8 +449,7 @@ static void take_entries(void *context, void *token, struct weir_redis_reply **g
         return;
     }
     // [[key, [entry, ...]]], or nil where there is nothing new
-    const struct weir_redis_reply *entries =
-        weir_redis_reply_at(weir_redis_reply_at(*given, 0), 1);
+    const struct weir_redis_reply *entries = weir_redis_reply_at(weir_redis_reply_at(*given, 0), 1);
     size_t count = weir_redis_reply_is(entries, WEIR_REDIS_ARRAY) ? entries->count : 0;
     if (tail->phase == TAIL_PENDING && count == 0) {
         tail->phase = TAIL_NEW;
@@ -510,8 +509,7 @@ static void take_plain(void *context, void *token, struct weir_redis_reply **giv
         weir_redis_tail_gap(streams, tail, tail->cursor, entry.id, "the stream was trimmed");
     } else {
         struct weir_redis_reply rest = **given; // without the one that was told before
-        bool is_told = !tail->may_be_missing ||
-                       weir_redis_id_compare(entry.id, tail->cursor) == 0;
+        bool is_told = !tail->may_be_missing || weir_redis_id_compare(entry.id, tail->cursor) == 0;
         rest.items += is_told;
         rest.count -= is_told;
         tail->has_news = tail->has_news || rest.count > 0;
@@ -523,9 +521,9 @@ static void take_plain(void *context, void *token, struct weir_redis_reply **giv
 static void ask_for_plain(struct weir_redis_streams *streams, struct tail *tail) {
     char count[NUMBER_BYTES], from[WEIR_REDIS_ID_BYTES];
     snprintf(count, sizeof count, "%" PRIu64, streams->entries_at_once + 1);
-    const struct weir_str words[] = {WEIR_STR("XRANGE"), key_of(tail),
-                                     weir_redis_id_format(tail->cursor, from), WEIR_STR("+"),
-                                     WEIR_STR("COUNT"), weir_str_of(count)};
+    const struct weir_str words[] = {
+        WEIR_STR("XRANGE"), key_of(tail),      weir_redis_id_format(tail->cursor, from),
+        WEIR_STR("+"),      WEIR_STR("COUNT"), weir_str_of(count)};
     tail->has_news = false;
     ask(streams, tail, words, sizeof words / sizeof words[0], take_plain);
 }
