@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The fixtures of the Redis provider, one for each mode. All cases of a test program share a server,
-// which is emptied before each; somebody else is redis-py.
+// The fixtures of the Redis provider, one for each mode. All cases of a test program share a
+// server, which is emptied before each; somebody else is redis-py.
 #include "contract/fixture.h"
 
 #include "provider/provider.h"
@@ -113,6 +113,38 @@ const struct fixture fixture_redis_log = {
     .foreign_set = log_set,
     .foreign_remove = log_remove,
     .forget = log_forget,
+};
+
+// ---- streams: somebody adds entries ----
+
+static void streams_options(void *source,
+                            void (*set)(void *context, const char *name, const char *text),
+                            void *context) {
+    (void)source;
+    options(set, context, "streams");
+}
+
+static void streams_set(void *source, const char *key, const char *value) {
+    (void)source;
+    REDIS("XADD", key, "*", "ce_specversion", "1.0", "ce_id", value, "ce_source", "/somebody",
+          "ce_type", WEIR_TYPE_KEYVALUE_SET, "ce_subject", key, "data", value);
+}
+
+static void streams_remove(void *source, const char *key) {
+    (void)source;
+    REDIS("XADD", key, "*", "ce_specversion", "1.0", "ce_id", "gone", "ce_source", "/somebody",
+          "ce_type", WEIR_TYPE_KEYVALUE_DELETED, "ce_subject", key);
+}
+
+const struct fixture fixture_redis_streams = {
+    .kind = "redis",
+    .name = "redis, streams",
+    .capabilities = WEIR_CAN_WATCH | WEIR_CAN_ACK | WEIR_CAN_PAUSE | WEIR_CAN_PUBLISH,
+    .setup = setup,
+    .teardown = teardown,
+    .options = streams_options,
+    .foreign_set = streams_set,
+    .foreign_remove = streams_remove,
 };
 
 const struct fixture fixture_redis_keys = {

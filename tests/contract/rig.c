@@ -14,6 +14,7 @@ static const struct fixture *const fixtures[] = {
     &fixture_nats_stream,
     &fixture_nats_subject,
     &fixture_postgres,
+    &fixture_redis_streams,
     &fixture_topic,
 };
 

@@ -6,12 +6,12 @@
 // Told is a key's present state, so a key that changed twice before it was looked at is told once
 // (latest-value), and one that has the same value again not at all: a source that keeps no versions
 // cannot tell that from no change. A sink without room costs memory for the keys that changed,
-// never for their values: each is one entry in the watch's list, and its value is fetched when there
-// is room.
+// never for their values: each is one entry in the watch's list, and its value is fetched when
+// there is room.
 //
 // A key is fetched once for all its watches that wait for it. What comes while it is being fetched
-// makes the fetch stale: what it brings was a state of the key, so it is told, and the key is fetched
-// once more.
+// makes the fetch stale: what it brings was a state of the key, so it is told, and the key is
+// fetched once more.
 //
 // A value that is too large for an event is fetched in pieces, for its hash alone.
 //
@@ -29,14 +29,14 @@
 #include <utlist.h>
 
 enum {
-    FETCHES_MAX = 64,               // keys that are fetched at a time
-    COMMANDS_OF_A_FETCH = 2,        // that it begins with
-    PIECE_BYTES = 1 << 20,          // of a value that is too large
-    VALUE_BYTES_MAX = 512 << 20,    // what a server takes, if nobody has told it otherwise
-    NUMBER_BYTES = 24,              // of a number as text
-    NO_MEMORY_WAIT_MS = 10,         // before it is tried again
-    NO_MEMORY_PASS_MS = 100,        // when a key could not even be noted
-    ROOM_PASS_MS = 1000,            // when there may be room for keys that were left out
+    FETCHES_MAX = 64,            // keys that are fetched at a time
+    COMMANDS_OF_A_FETCH = 2,     // that it begins with
+    PIECE_BYTES = 1 << 20,       // of a value that is too large
+    VALUE_BYTES_MAX = 512 << 20, // what a server takes, if nobody has told it otherwise
+    NUMBER_BYTES = 24,           // of a number as text
+    NO_MEMORY_WAIT_MS = 10,      // before it is tried again
+    NO_MEMORY_PASS_MS = 100,     // when a key could not even be noted
+    ROOM_PASS_MS = 1000,         // when there may be room for keys that were left out
     CHAIN_WORDS = 3 + WEIR_REDIS_CHAIN_FIELDS,
 };
 
@@ -47,14 +47,14 @@ struct fetch {
     UT_hash_handle hh; // in keys->fetches, by key
     bool is_stale;
     enum presence presence;
-    size_t unanswered;        // commands
-    uint64_t value_bytes_max; // that any of its watches wants to be told
+    size_t unanswered;              // commands
+    uint64_t value_bytes_max;       // that any of its watches wants to be told
     struct weir_redis_reply *value; // if it is not larger; owned
     struct weir_redis_told told;
-    XXH3_state_t *state;            // of one that is larger, while it comes; owned
-    struct weir_redis_reply *note;  // of where the value comes from; owned
-    struct weir_redis_chain chain;  // views of it, if it is of this value
-    struct weir_event *events[2];   // without and with data; made when first wanted
+    XXH3_state_t *state;           // of one that is larger, while it comes; owned
+    struct weir_redis_reply *note; // of where the value comes from; owned
+    struct weir_redis_chain chain; // views of it, if it is of this value
+    struct weir_event *events[2];  // without and with data; made when first wanted
     size_t key_size;
     char key[];
 };
@@ -342,9 +342,8 @@ static bool tell_deleted(struct weir_redis_keys *keys, struct weir_redis_key_wat
 static void compare(struct weir_redis_keys *keys, struct weir_redis_key_watch *watch,
                     struct entry *entry, struct fetch *fetch) {
     bool may_be_told = watch->is_baseline || !weir_hub_is_paused(&watch->hub);
-    bool is_told = may_be_told && (fetch->presence == PRESENT
-                                       ? tell_set(keys, watch, entry, fetch)
-                                       : tell_deleted(keys, watch, entry));
+    bool is_told = may_be_told && (fetch->presence == PRESENT ? tell_set(keys, watch, entry, fetch)
+                                                              : tell_deleted(keys, watch, entry));
     if (!is_told) {
         take_back(keys, watch, entry);
         return;
@@ -456,10 +455,8 @@ static bool ask_for_piece(struct weir_redis_keys *keys, struct fetch *fetch) {
     char start[NUMBER_BYTES], end[NUMBER_BYTES];
     snprintf(start, sizeof start, "%" PRIu64, fetch->told.size);
     snprintf(end, sizeof end, "%" PRIu64, fetch->told.size + PIECE_BYTES - 1);
-    const struct weir_str words[] = {WEIR_STR("GETRANGE"),
-                                     {fetch->key, fetch->key_size},
-                                     weir_str_of(start),
-                                     weir_str_of(end)};
+    const struct weir_str words[] = {
+        WEIR_STR("GETRANGE"), {fetch->key, fetch->key_size}, weir_str_of(start), weir_str_of(end)};
     if (weir_redis_session_ask(keys->session, words, 4, take_piece, fetch) != WEIR_OK) {
         return false;
     }
@@ -498,8 +495,8 @@ static void take_piece(void *context, void *token, struct weir_redis_reply **giv
 
 static void hold_value(struct fetch *fetch, struct weir_redis_reply **given) {
     struct weir_str value = (*given)->bytes;
-    fetch->told = (struct weir_redis_told){.size = value.size,
-                                           .hash = XXH3_128bits(value.data, value.size)};
+    fetch->told =
+        (struct weir_redis_told){.size = value.size, .hash = XXH3_128bits(value.data, value.size)};
     fetch->value = *given;
     fetch->presence = PRESENT;
     *given = NULL;
@@ -581,8 +578,8 @@ static bool ask_for_start(struct weir_redis_keys *keys, struct fetch *fetch) {
             chain[3 + i] = weir_str_of(weir_redis_chain_names[i]);
         }
         // Without memory for it there is no chain: better than none of the change.
-        fetch->unanswered += weir_redis_session_ask(keys->session, chain, CHAIN_WORDS, take_note,
-                                                    fetch) == WEIR_OK;
+        fetch->unanswered +=
+            weir_redis_session_ask(keys->session, chain, CHAIN_WORDS, take_note, fetch) == WEIR_OK;
     }
     return true;
 }

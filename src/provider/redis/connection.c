@@ -24,11 +24,11 @@
 #include <unistd.h>
 
 enum {
-    CHUNK_BYTES = 16 << 10,           // that are read at once
-    UNSENT_BYTES_KEPT = 256 << 10,    // a larger buffer is given back when it is empty
-    WORDS_ON_STACK = 64,              // of a command
-    GREETING_WORDS_MAX = 3,           // of a command of the greeting
-    GREETINGS_MAX = 4,                // its commands
+    CHUNK_BYTES = 16 << 10,        // that are read at once
+    UNSENT_BYTES_KEPT = 256 << 10, // a larger buffer is given back when it is empty
+    WORDS_ON_STACK = 64,           // of a command
+    GREETING_WORDS_MAX = 3,        // of a command of the greeting
+    GREETINGS_MAX = 5,             // its commands
 };
 
 struct weir_redis_connection {
@@ -76,9 +76,10 @@ weir_status weir_redis_endpoint_parse(struct weir_redis_endpoint *endpoint, cons
     char default_port[8];
     if (address[0] == '/') {
         if (strlen(address) >= sizeof((struct sockaddr_un *)NULL)->sun_path) {
-            return weir_fail(err, WEIR_INVALID, "`address` is a path of %zu bytes; the longest "
-                             "that a Unix socket can have is %zu", strlen(address),
-                             sizeof((struct sockaddr_un *)NULL)->sun_path - 1);
+            return weir_fail(err, WEIR_INVALID,
+                             "`address` is a path of %zu bytes; the longest "
+                             "that a Unix socket can have is %zu",
+                             strlen(address), sizeof((struct sockaddr_un *)NULL)->sun_path - 1);
         }
         endpoint->path = strdup(address);
         return endpoint->path ? WEIR_OK : weir_fail_no_memory(err, "an address");
@@ -126,8 +127,8 @@ static weir_status wait_by_poll(void *context, int fd, short events, int64_t unt
 const struct weir_redis_waiter weir_redis_poll_waiter = {.wait = wait_by_poll};
 
 static weir_status wait_for(struct weir_redis_connection *connection,
-                            const struct weir_redis_waiter *waiter, short events,
-                            int64_t until_ns, struct weir_error *err) {
+                            const struct weir_redis_waiter *waiter, short events, int64_t until_ns,
+                            struct weir_error *err) {
     weir_status status = waiter->wait(waiter->context, connection->fd, events, until_ns);
     if (status == WEIR_UNAVAILABLE) {
         return weir_fail(err, status, "Redis at %s did not answer in time",
@@ -142,7 +143,8 @@ static weir_status wait_for(struct weir_redis_connection *connection,
 
 static weir_status fail_bytes(struct weir_redis_connection *connection, int code,
                               struct weir_error *err) {
-    weir_fail_errno(err, code, "the connection to Redis at %s broke", connection->endpoint->address);
+    weir_fail_errno(err, code, "the connection to Redis at %s broke",
+                    connection->endpoint->address);
     if (err) {
         err->status = WEIR_UNAVAILABLE;
     }
@@ -447,8 +449,8 @@ static weir_status begin_tls(struct weir_redis_connection *connection,
                              const struct weir_redis_waiter *waiter, int64_t until_ns,
                              struct weir_error *err) {
     const struct weir_redis_endpoint *endpoint = connection->endpoint;
-    weir_status status = weir_redis_tls_begin(endpoint->tls, connection->fd, endpoint->host,
-                                              &connection->tls, err);
+    weir_status status =
+        weir_redis_tls_begin(endpoint->tls, connection->fd, endpoint->host, &connection->tls, err);
     while (status == WEIR_OK) { // ends at the moment
         short events = 0;
         status = weir_redis_tls_handshake(connection->tls, &events, err);
@@ -466,7 +468,7 @@ struct greeting {
     struct weir_str words[GREETING_WORDS_MAX];
     size_t count;
     const char *doing;
-    bool may_fail; // somebody without the right can do without
+    bool may_be_denied; // somebody without the right can do without
 };
 
 static size_t make_greetings(const struct weir_redis_endpoint *endpoint,
@@ -475,47 +477,66 @@ static size_t make_greetings(const struct weir_redis_endpoint *endpoint,
     struct weir_str secret = {password->text, password->size};
     size_t count = 0;
     if (endpoint->user) {
-        ret_greetings[count++] = (struct greeting){
-            .words = {WEIR_STR("AUTH"), weir_str_of(endpoint->user), secret},
-            .count = 3,
-            .doing = "logging in"};
+        ret_greetings[count++] =
+            (struct greeting){.words = {WEIR_STR("AUTH"), weir_str_of(endpoint->user), secret},
+                              .count = 3,
+                              .doing = "logging in"};
     } else if (endpoint->password) {
         ret_greetings[count++] = (struct greeting){
             .words = {WEIR_STR("AUTH"), secret}, .count = 2, .doing = "logging in"};
     }
-    ret_greetings[count++] = (struct greeting){
-        .words = {WEIR_STR("SELECT"), weir_str_of(database)},
-        .count = 2,
-        .doing = "choosing the database"};
+    if (endpoint->database != 0) { // where a connection begins
+        ret_greetings[count++] =
+            (struct greeting){.words = {WEIR_STR("SELECT"), weir_str_of(database)},
+                              .count = 2,
+                              .doing = "choosing the database"};
+    }
     ret_greetings[count++] = (struct greeting){
         .words = {WEIR_STR("CLIENT"), WEIR_STR("SETNAME"), weir_str_of(endpoint->name)},
         .count = 3,
-        .may_fail = true};
+        .doing = "saying hello",
+        .may_be_denied = true};
+    // Answered with what keeps the server from its work, if something does.
     ret_greetings[count++] = (struct greeting){
-        .words = {WEIR_STR("CLIENT"), WEIR_STR("ID")}, .count = 2, .may_fail = true};
+        .words = {WEIR_STR("PING")}, .count = 1, .doing = "saying hello", .may_be_denied = true};
+    ret_greetings[count++] = (struct greeting){.words = {WEIR_STR("CLIENT"), WEIR_STR("ID")},
+                                               .count = 2,
+                                               .doing = "saying hello",
+                                               .may_be_denied = true};
     return count;
 }
 
-static weir_status greet(struct weir_redis_connection *connection,
-                         const struct greeting *greetings, size_t count,
-                         const struct weir_redis_waiter *waiter, int64_t until_ns,
+// Takes the answer to a greeting.
+static weir_status take_greeting(struct weir_redis_connection *connection,
+                                 const struct greeting *greeting,
+                                 const struct weir_redis_waiter *waiter, int64_t until_ns,
+                                 struct weir_error *err) {
+    struct weir_redis_reply *reply;
+    weir_status status = weir_redis_await(connection, waiter, until_ns, &reply, err);
+    if (status != WEIR_OK) {
+        return status;
+    }
+    if (!greeting->may_be_denied || !weir_redis_reply_fails_with(reply, "NOPERM")) {
+        status = weir_redis_reply_status(reply, greeting->doing, err);
+        status = weir_error_prefix(status == WEIR_OK ? NULL : err, status, "Redis at %s",
+                                   connection->endpoint->address);
+    }
+    if (weir_redis_reply_is(reply, WEIR_REDIS_INTEGER)) { // CLIENT ID alone answers one
+        connection->id = reply->integer;
+    }
+    weir_redis_reply_free(reply);
+    return status;
+}
+
+static weir_status greet(struct weir_redis_connection *connection, const struct greeting *greetings,
+                         size_t count, const struct weir_redis_waiter *waiter, int64_t until_ns,
                          struct weir_error *err) {
     weir_status status = WEIR_OK;
     for (size_t i = 0; status == WEIR_OK && i < count; i++) {
         status = weir_redis_append(connection, greetings[i].words, greetings[i].count, err);
     }
     for (size_t i = 0; status == WEIR_OK && i < count; i++) {
-        struct weir_redis_reply *reply;
-        status = weir_redis_await(connection, waiter, until_ns, &reply, err);
-        if (status == WEIR_OK && !greetings[i].may_fail) {
-            status = weir_redis_reply_status(reply, greetings[i].doing, err);
-            status = weir_error_prefix(status == WEIR_OK ? NULL : err, status, "Redis at %s",
-                                       connection->endpoint->address);
-        }
-        if (status == WEIR_OK && i == count - 1 && weir_redis_reply_is(reply, WEIR_REDIS_INTEGER)) {
-            connection->id = reply->integer;
-        }
-        weir_redis_reply_free(reply);
+        status = take_greeting(connection, &greetings[i], waiter, until_ns, err);
     }
     return status;
 }
@@ -559,9 +580,8 @@ weir_status weir_redis_connect(const struct weir_redis_endpoint *endpoint,
     int64_t ours_ns = weir_clock_monotonic_ns() + endpoint->timeout_ns;
     until_ns = until_ns < ours_ns ? until_ns : ours_ns;
     connection->reader = weir_redis_reader_create();
-    weir_status status = connection->reader
-                             ? connect_socket(connection, waiter, until_ns, err)
-                             : weir_fail_no_memory(err, "a connection");
+    weir_status status = connection->reader ? connect_socket(connection, waiter, until_ns, err)
+                                            : weir_fail_no_memory(err, "a connection");
     if (status == WEIR_OK && endpoint->tls) {
         status = begin_tls(connection, waiter, until_ns, err);
     }

@@ -23,15 +23,15 @@ extern const struct weir_redis_waiter weir_redis_poll_waiter;
 
 // What connections of a resource are made of. Constant while it is open.
 struct weir_redis_endpoint {
-    char *host, *port; // owned; NULL: a Unix socket
-    char *path;        // owned; the Unix socket's
+    char *host, *port;    // owned; NULL: a Unix socket
+    char *path;           // owned; the Unix socket's
     const char *address;  // as it was configured, for messages
     const char *user;     // NULL: the default one
     const char *password; // where the secret is, see secret.h; NULL: none
     const char *name;     // by which the server's operators know the connection
     uint64_t database;
-    int64_t timeout_ns; // of connecting, and of an answer
-    struct weir_redis_tls *tls; // owned; NULL: none
+    int64_t timeout_ns;                 // of connecting, and of an answer
+    struct weir_redis_tls *tls;         // owned; NULL: none
     struct weir_redis_lookups *lookups; // owned
 };
 

@@ -35,7 +35,8 @@ struct weir_redis_entry {
 };
 
 // False: it is no entry.
-bool weir_redis_entry_read(const struct weir_redis_reply *reply, struct weir_redis_entry *ret_entry);
+bool weir_redis_entry_read(const struct weir_redis_reply *reply,
+                           struct weir_redis_entry *ret_entry);
 // The value of a field, the first one of that name; an empty view without data where there is none.
 struct weir_str weir_redis_entry_field(const struct weir_redis_entry *entry, const char *name);
 // The bytes that its names and values have together.

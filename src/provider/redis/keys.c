@@ -10,8 +10,9 @@
 //
 // A pass is one SCAN of what all watches that want one have in common, a page at a time: the next
 // page is asked for when the keys of the last one have been fetched (or others have changed for a
-// while), so that a pass holds little more than a page. What it has not met is looked for when it is over. A pass without a reason rests
-// between its pages, so that at most a tenth of the time goes into it.
+// while), so that a pass holds little more than a page. What it has not met is looked for when it
+// is over. A pass without a reason rests between its pages, so that at most a tenth of the time
+// goes into it.
 #include "provider/redis/keys.h"
 
 #include "base/clock.h"
@@ -23,10 +24,10 @@
 #include <utlist.h>
 
 enum {
-    PAGE_KEYS = 500,       // that the server looks at for a page
-    SLOW_SHARE = 10,       // of the time, at least so many times as long rests a slow pass
-    SLOW_REST_MS_MAX = 1000, // between two pages
-    PATIENCE_MS = 50,        // with other keys, which may have no end, before the next page
+    PAGE_KEYS = 500,             // that the server looks at for a page
+    SLOW_SHARE = 10,             // of the time, at least so many times as long rests a slow pass
+    SLOW_REST_MS_MAX = 1000,     // between two pages
+    PATIENCE_MS = 50,            // with other keys, which may have no end, before the next page
     EVENT_BYTES_MAX = 512 << 20, // no value is larger
 };
 
@@ -308,8 +309,7 @@ static bool recall_one(void *context, struct weir_str key, struct weir_str finge
         return true;
     }
     weir_redis_fingerprint_decode(fingerprint, &told);
-    recalling->status =
-        weir_redis_keys_recall(recalling->keys, recalling->watch, key, &told);
+    recalling->status = weir_redis_keys_recall(recalling->keys, recalling->watch, key, &told);
     return recalling->status == WEIR_OK;
 }
 
@@ -328,8 +328,7 @@ static weir_status prepare(void *context, struct weir_hub_watch *hub,
     if (!args->resume || !args->resume->recall) {
         return WEIR_OK;
     }
-    weir_status status =
-        args->resume->recall(args->resume->context, recall_one, &recalling, err);
+    weir_status status = args->resume->recall(args->resume->context, recall_one, &recalling, err);
     if (status == WEIR_OK && recalling.status != WEIR_OK) {
         status = fail_keys(context, recalling.status, err);
     }
@@ -384,12 +383,11 @@ static weir_status await_baseline(struct weir_redis_keys *keys, struct weir_redi
 static weir_status remember_all(struct weir_redis_key_watch *watch, struct weir_error *err) {
     weir_status status = WEIR_OK;
     char fingerprint[WEIR_REDIS_FINGERPRINT_BYTES];
-    for (struct entry *entry = watch->entries; status == WEIR_OK && entry;
-         entry = entry->hh.next) {
+    for (struct entry *entry = watch->entries; status == WEIR_OK && entry; entry = entry->hh.next) {
         if (entry->is_present) {
-            status = weir_hub_remember(&watch->hub,
-                                       (struct weir_str){entry->key, entry->key_size},
-                                       weir_redis_fingerprint_encode(&entry->told, fingerprint), err);
+            status =
+                weir_hub_remember(&watch->hub, (struct weir_str){entry->key, entry->key_size},
+                                  weir_redis_fingerprint_encode(&entry->told, fingerprint), err);
         }
     }
     return status;

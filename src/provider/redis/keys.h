@@ -5,8 +5,8 @@
 //
 // What the bell says is a hint, nothing more: "this key may have changed". A hint leads to a
 // comparison of what is there now with what a watch was last told (struct entry), and what differs
-// is offered to its sink. A lost, doubled or late hint therefore does no harm as long as another one
-// comes, and after anything that may have been missed there is a pass: a hint for every key.
+// is offered to its sink. A lost, doubled or late hint therefore does no harm as long as another
+// one comes, and after anything that may have been missed there is a pass: a hint for every key.
 //
 // The hub's thread, all of it.
 #ifndef WEIR_PROVIDER_REDIS_KEYS_H
@@ -33,10 +33,10 @@ struct entry {
     UT_hash_handle hh;         // in watch->entries, by key
     struct entry *prev, *next; // in watch->dirty
     enum entry_state state;
-    bool is_present;        // else it was never told, or told as deleted, and is here for its state
-    bool is_looked_at;      // of a watch that begins: it was fetched
-    uint32_t pass_number;   // of the last pass that met it
-    uint64_t order;         // when it became dirty: the dirty ones are sorted by it
+    bool is_present;      // else it was never told, or told as deleted, and is here for its state
+    bool is_looked_at;    // of a watch that begins: it was fetched
+    uint32_t pass_number; // of the last pass that met it
+    uint64_t order;       // when it became dirty: the dirty ones are sorted by it
     struct weir_redis_told told; // if is_present
     size_t key_size;
     char key[];
@@ -81,8 +81,8 @@ struct weir_redis_keys {
     struct weir_redis_session *session;
     struct weir_routes *routes;
     struct weir_redis_key_watch *watches, *ready;
-    uint64_t order;      // of the last key that became dirty
-    struct pass pass;    // for those that go on
+    uint64_t order;       // of the last key that became dirty
+    struct pass pass;     // for those that go on
     struct pass baseline; // for the one that begins
     uint32_t pass_number;
     int64_t rescan_due_ns; // when all are compared for no reason

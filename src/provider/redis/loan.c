@@ -7,6 +7,10 @@
 
 #include "base/clock.h"
 
+#include <string.h>
+
+enum { CURSOR_BYTES = 32 };
+
 weir_status weir_redis_borrow(struct weir_redis_resource *resource, int64_t until_ns,
                               struct weir_redis_loan *ret_loan, struct weir_error *err) {
     int64_t ours_ns = weir_clock_monotonic_ns() + resource->options.timeout_ns;
@@ -42,8 +46,8 @@ weir_status weir_redis_put(struct weir_redis_loan *loan, const struct weir_str *
 
 weir_status weir_redis_take(struct weir_redis_loan *loan, struct weir_redis_reply **ret_reply,
                             struct weir_error *err) {
-    weir_status status = weir_redis_await(loan->connection, &weir_redis_poll_waiter, loan->until_ns,
-                                          ret_reply, err);
+    weir_status status =
+        weir_redis_await(loan->connection, &weir_redis_poll_waiter, loan->until_ns, ret_reply, err);
     loan->is_usable = loan->is_usable && status == WEIR_OK;
     return status;
 }
@@ -66,4 +70,48 @@ weir_status weir_redis_ask(struct weir_redis_loan *loan, const struct weir_str *
         weir_redis_reply_free(reply);
     }
     return status;
+}
+
+// Takes the keys of a page. *ret_cursor: where the next one begins.
+static weir_status take_page(const struct weir_redis_reply *page,
+                             const struct weir_redis_scan *scan,
+                             char ret_cursor[static CURSOR_BYTES], struct weir_error *err) {
+    const struct weir_redis_reply *next = weir_redis_reply_at(page, 0);
+    const struct weir_redis_reply *keys = weir_redis_reply_at(page, 1), *key;
+    if (!weir_redis_reply_is(next, WEIR_REDIS_BULK) || next->bytes.size >= CURSOR_BYTES) {
+        return weir_redis_reply_odd("listing", err);
+    }
+    memcpy(ret_cursor, next->bytes.data, next->bytes.size + 1);
+    weir_status status = WEIR_OK;
+    for (size_t i = 0; status == WEIR_OK && (key = weir_redis_reply_at(keys, i)); i++) {
+        if (weir_redis_reply_is(key, WEIR_REDIS_BULK)) {
+            status = scan->each(scan->context, key->bytes, err);
+        }
+    }
+    return status;
+}
+
+weir_status weir_redis_scan(struct weir_redis_loan *loan, const struct weir_redis_scan *scan,
+                            struct weir_error *err) {
+    char cursor[CURSOR_BYTES] = "0";
+    do { // ends: the server's cursor comes round, or the time is over
+        const struct weir_str words[] = {
+            WEIR_STR("SCAN"),  weir_str_of(cursor),    WEIR_STR("MATCH"), scan->glob,
+            WEIR_STR("COUNT"), WEIR_STR("1000"), // keys that the server looks at in one go
+            WEIR_STR("TYPE"),  weir_str_of(scan->type)};
+        struct weir_redis_reply *page;
+        if (scan->renews_time) {
+            loan->until_ns = weir_clock_monotonic_ns() + loan->resource->options.timeout_ns;
+        }
+        weir_status status =
+            weir_redis_ask(loan, words, sizeof words / sizeof words[0], "listing", &page, err);
+        if (status == WEIR_OK) {
+            status = take_page(page, scan, cursor, err);
+        }
+        weir_redis_reply_free(page);
+        if (status != WEIR_OK) {
+            return status;
+        }
+    } while (strcmp(cursor, "0") != 0);
+    return WEIR_OK;
 }

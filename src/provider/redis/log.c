@@ -12,11 +12,11 @@
 // whatever waits, and 10,000 watches are read for once.
 //
 // History that is gone. A stream is trimmed at its old end, so as long as the entry is there from
-// which a reading goes on, nothing behind it is lost: each piece is asked for with that entry as its
-// first, and where it is missing there is a gap, unless nothing was added since. That the stream was
-// removed and made anew, or restored, shows in the same way. It is a gap too many where somebody
-// trims exactly up to that entry; that is told rather than nothing. Places where there never was an
-// entry (an empty stream) are marked, in positions too.
+// which a reading goes on, nothing behind it is lost: each piece is asked for with that entry as
+// its first, and where it is missing there is a gap, unless nothing was added since. That the
+// stream was removed and made anew, or restored, shows in the same way. It is a gap too many where
+// somebody trims exactly up to that entry; that is told rather than nothing. Places where there
+// never was an entry (an empty stream) are marked, in positions too.
 //
 // After a gap a watch is told what there is of its keys, since the mode has their values: see
 // snapshot.c. Until that is done its positions say so, and a stop in between begins it anew.
@@ -143,8 +143,8 @@ static bool read_change(const struct weir_redis_entry *entry, struct change *ret
     *ret_change = (struct change){.key = weir_redis_entry_field(entry, "key"),
                                   .value = weir_redis_entry_field(entry, "value"),
                                   .is_deletion = weir_str_equal(op, WEIR_STR("del"))};
-    bool is_known = ret_change->is_deletion ||
-                    (weir_str_equal(op, WEIR_STR("set")) && ret_change->value.data);
+    bool is_known =
+        ret_change->is_deletion || (weir_str_equal(op, WEIR_STR("set")) && ret_change->value.data);
     return is_known && weir_redis_check_key(ret_change->key, NULL) == WEIR_OK;
 }
 
@@ -164,9 +164,8 @@ static weir_status make_event(struct weir_redis_logs *logs,
         .key = change->key,
         .revision = entry->id_text,
         .position = weir_redis_place_format(&place, watch->owes_snapshot, position),
-        .wall_ns = entry->id.ms < INT64_MAX / WEIR_NS_PER_MS
-                       ? (int64_t)entry->id.ms * WEIR_NS_PER_MS
-                       : 0,
+        .wall_ns =
+            entry->id.ms < INT64_MAX / WEIR_NS_PER_MS ? (int64_t)entry->id.ms * WEIR_NS_PER_MS : 0,
         .is_deleted = change->is_deletion,
         .data = change->value.size <= watch->hub.event_bytes_max ? &change->value : NULL,
         .size_bytes = change->value.size,
@@ -176,7 +175,8 @@ static weir_status make_event(struct weir_redis_logs *logs,
     return weir_keyvalue_event(&event, ret_event, NULL);
 }
 
-// Tells a watch an entry that it has not been told. One that cannot be told now is where it goes on.
+// Tells a watch an entry that it has not been told. One that cannot be told now is where it goes
+// on.
 static void tell(struct weir_redis_logs *logs, struct weir_redis_log_watch *watch,
                  const struct weir_redis_entry *entry, const struct change *change) {
     struct weir_event *event = NULL;
@@ -203,8 +203,7 @@ static void dispatch(struct weir_redis_logs *logs, const struct weir_redis_entry
          weir_routes_next(&walk)) {
         struct weir_redis_log_watch *watch = walk.route->watch;
         bool is_for = is_sweep ? watch->is_waiting : !watch->is_behind;
-        if (is_for && !watch->is_stopped &&
-            weir_redis_id_compare(entry->id, watch->told.id) > 0) {
+        if (is_for && !watch->is_stopped && weir_redis_id_compare(entry->id, watch->told.id) > 0) {
             tell(logs, watch, entry, &change);
         }
     }
@@ -390,7 +389,7 @@ static const char *hole_behind(const struct state *state, struct place place) {
     if (order == 0 && place.kind != PLACE_AT) {
         return NULL; // nothing was added since
     }
-    return order <= 0                                   ? trimmed
+    return order <= 0                                 ? trimmed
            : weir_redis_id_is_zero(state->last_added) ? "the log is gone"
                                                       : "the log is older than what was read of "
                                                         "it: it was made anew, or restored";
@@ -433,9 +432,8 @@ static void take_state(struct weir_redis_logs *logs, struct reading *reading, bo
                        const struct weir_redis_reply *reply) {
     struct weir_error error;
     reading->is_asked = false;
-    bool is_missing = weir_str_has_prefix(reply->kind == WEIR_REDIS_ERROR ? reply->bytes
-                                                                          : WEIR_STR(""),
-                                          WEIR_STR("ERR no such key"));
+    bool is_missing = weir_str_has_prefix(
+        reply->kind == WEIR_REDIS_ERROR ? reply->bytes : WEIR_STR(""), WEIR_STR("ERR no such key"));
     if (!is_missing && weir_redis_reply_status(reply, "reading the log", &error) != WEIR_OK) {
         weir_redis_session_fail(logs->session, &error);
         return;
@@ -460,8 +458,7 @@ static void ask_for_state(struct weir_redis_logs *logs, struct reading *reading,
                           weir_redis_answer *answer) {
     const struct weir_str words[] = {WEIR_STR("XINFO"), WEIR_STR("STREAM"),
                                      weir_str_of(logs->resource->options.log)};
-    reading->is_asked =
-        weir_redis_session_ask(logs->session, words, 3, answer, reading) == WEIR_OK;
+    reading->is_asked = weir_redis_session_ask(logs->session, words, 3, answer, reading) == WEIR_OK;
 }
 
 static void take_head(void *context, void *token, struct weir_redis_reply **given) {
@@ -538,7 +535,8 @@ static void lost(void *context) {
 
 static void rung(void *context, struct weir_str key) {
     struct weir_redis_logs *logs = context;
-    logs->has_news = logs->has_news || weir_str_equal(key, weir_str_of(logs->resource->options.log));
+    logs->has_news =
+        logs->has_news || weir_str_equal(key, weir_str_of(logs->resource->options.log));
 }
 
 // Those that lacked memory are tried again.
@@ -604,15 +602,15 @@ static weir_status prepare(void *context, struct weir_hub_watch *hub,
 static weir_status find_end(struct weir_redis_logs *logs, int64_t until_ns, struct place *ret_end,
                             struct weir_error *err) {
     const char *log = logs->resource->options.log;
-    const struct weir_str last[] = {WEIR_STR("XREVRANGE"), weir_str_of(log), WEIR_STR("+"),
+    const struct weir_str last[] = {WEIR_STR("XREVRANGE"), weir_str_of(log),  WEIR_STR("+"),
                                     WEIR_STR("-"),         WEIR_STR("COUNT"), WEIR_STR("1")};
     const struct weir_str exists[] = {WEIR_STR("EXISTS"), weir_str_of(log)};
     const struct weir_str info[] = {WEIR_STR("XINFO"), WEIR_STR("STREAM"), weir_str_of(log)};
     struct weir_redis_reply *reply;
     struct weir_redis_entry entry;
     *ret_end = (struct place){.kind = PLACE_START};
-    weir_status status = weir_redis_session_call(logs->session, last, 6, "reading the log",
-                                                 until_ns, &reply, err);
+    weir_status status =
+        weir_redis_session_call(logs->session, last, 6, "reading the log", until_ns, &reply, err);
     if (status != WEIR_OK) {
         return status;
     }
@@ -624,16 +622,16 @@ static weir_status find_end(struct weir_redis_logs *logs, int64_t until_ns, stru
     if (has_entry) {
         return WEIR_OK;
     }
-    status = weir_redis_session_call(logs->session, exists, 2, "reading the log", until_ns, &reply,
-                                     err);
+    status =
+        weir_redis_session_call(logs->session, exists, 2, "reading the log", until_ns, &reply, err);
     bool is_there = reply && reply->kind == WEIR_REDIS_INTEGER && reply->integer > 0;
     weir_redis_reply_free(reply);
     if (status == WEIR_OK && is_there) {
         status = weir_redis_session_call(logs->session, info, 3, "reading the log", until_ns,
                                          &reply, err);
         if (status == WEIR_OK) {
-            *ret_end = (struct place){.id = weir_redis_log_last_added(reply),
-                                      .kind = PLACE_ANYWHERE};
+            *ret_end =
+                (struct place){.id = weir_redis_log_last_added(reply), .kind = PLACE_ANYWHERE};
         }
         weir_redis_reply_free(reply);
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Watching in the mode `log`, for its two files: log.c has the watches and reads the stream, a place
-// at a time, snapshot.c tells what there is where a part of the history is gone.
+// Watching in the mode `log`, for its two files: log.c has the watches and reads the stream, a
+// place at a time, snapshot.c tells what there is where a part of the history is gone.
 //
 // The hub's thread, all of it.
 #ifndef WEIR_PROVIDER_REDIS_LOG_H
@@ -36,16 +36,16 @@ struct weir_redis_log_watch {
     // It does not follow the head: it has yet to be told what is behind `from`.
     bool is_behind;
     struct place from;
-    bool is_waiting; // it is behind, and may be told: in logs->waiting
+    bool is_waiting;   // it is behind, and may be told: in logs->waiting
     bool lacks_memory; // not to be told before logs->memory_ns
     struct weir_redis_log_watch *waiting_prev, *waiting_next;
-    // A part of the history is gone: it is told so first, then what is behind `from`, and what there
-    // is of its keys.
+    // A part of the history is gone: it is told so first, then what is behind `from`, and what
+    // there is of its keys.
     bool has_gap;
     struct weir_redis_id gap_from, gap_to;
     const char *gap_reason;
-    bool owes_snapshot; // counted in logs->owing, if is_routed
-    char cursor[32];    // of SCAN: of the page behind this one
+    bool owes_snapshot;            // counted in logs->owing, if is_routed
+    char cursor[32];               // of SCAN: of the page behind this one
     struct weir_redis_reply *page; // keys of which it has not been told all; owned
     size_t page_at;                // how many of them it has been told
 };
@@ -54,7 +54,7 @@ struct weir_redis_log_watch {
 struct reading {
     struct place at;
     bool is_asked;
-    bool is_void;    // what comes is not wanted any more
+    bool is_void;     // what comes is not wanted any more
     size_t asked_for; // entries
 };
 
@@ -72,9 +72,9 @@ struct weir_redis_logs {
     struct weir_redis_session *session;
     struct weir_routes *routes;
     struct weir_redis_log_watch *watches, *waiting;
-    bool has_head;       // head.at is known
-    bool has_news;       // there may be something behind the head
-    struct reading head; // for those that follow
+    bool has_head;        // head.at is known
+    bool has_news;        // there may be something behind the head
+    struct reading head;  // for those that follow
     struct reading sweep; // for those that are behind
     uint64_t entries_at_once;
     size_t owing; // watches that are owed a snapshot

@@ -20,58 +20,57 @@
 
 enum {
     SEEN_MAX = 4096,
-    HASH_BYTES = 33,        // in hex, and a NUL
-    COUNT_BYTES = 24,       // of a number as text
+    HASH_BYTES = 33,  // in hex, and a NUL
+    COUNT_BYTES = 24, // of a number as text
     LOG_WORDS_MAX = 16 + 2 * WEIR_REDIS_CHAIN_FIELDS,
     FIELD_NAME_BYTES_MAX = WEIR_EXTENSION_NAME_BYTES_MAX + 8,
     STREAM_WORDS_MAX = 8 + 2 * (8 + WEIR_EXTENSIONS_MAX),
 };
 
 // KEYS: the stream, what was published last. ARGV: the event's hash, or nothing; SEEN_MAX.
-#define SEEN                                                                                   \
-    "local function seen(keys, hash)\n"                                                        \
-    "  return hash ~= '' and redis.call('ZSCORE', keys[2], hash)\n"                            \
-    "end\n"                                                                                    \
-    "local function see(keys, hash, id, most)\n"                                               \
-    "  if hash ~= '' then\n"                                                                   \
-    "    redis.call('ZADD', keys[2], string.match(id, '^%d+'), hash)\n"                        \
-    "    redis.call('ZREMRANGEBYRANK', keys[2], 0, -1 - tonumber(most))\n"                     \
-    "  end\n"                                                                                  \
+#define SEEN                                                               \
+    "local function seen(keys, hash)\n"                                    \
+    "  return hash ~= '' and redis.call('ZSCORE', keys[2], hash)\n"        \
+    "end\n"                                                                \
+    "local function see(keys, hash, id, most)\n"                           \
+    "  if hash ~= '' then\n"                                               \
+    "    redis.call('ZADD', keys[2], string.match(id, '^%d+'), hash)\n"    \
+    "    redis.call('ZREMRANGEBYRANK', keys[2], 0, -1 - tonumber(most))\n" \
+    "  end\n"                                                              \
     "end\n"
 
-// ARGV: hash, SEEN_MAX, entries kept (0: all), operation, value, KEEPTTL or nothing, further fields.
-// KEYS: log, seen, key.
-static const char log_script[] = SEEN
-    "if seen(KEYS, ARGV[1]) then return false end\n"
-    "local deletes = ARGV[4] == 'del'\n"
-    "if deletes and redis.call('EXISTS', KEYS[3]) == 0 then return false end\n"
-    "local entry = {KEYS[1]}\n"
-    "if ARGV[3] ~= '0' then\n"
-    "  entry[2] = 'MAXLEN' entry[3] = '~' entry[4] = ARGV[3]\n"
-    "end\n"
-    "local function add(text) entry[#entry + 1] = text end\n"
-    "add('*') add('op') add(ARGV[4]) add('key') add(KEYS[3])\n"
-    "if not deletes then add('value') add(ARGV[5]) end\n"
-    "for i = 7, #ARGV do add(ARGV[i]) end\n"
-    "local id = redis.call('XADD', unpack(entry))\n"
-    "if deletes then\n"
-    "  redis.call('UNLINK', KEYS[3])\n"
-    "elseif ARGV[6] ~= '' then\n"
-    "  redis.call('SET', KEYS[3], ARGV[5], ARGV[6])\n"
-    "else\n"
-    "  redis.call('SET', KEYS[3], ARGV[5])\n"
-    "end\n"
-    "see(KEYS, ARGV[1], id, ARGV[2])\n"
-    "return id\n";
+// ARGV: hash, SEEN_MAX, entries kept (0: all), operation, value, KEEPTTL or nothing, further
+// fields. KEYS: log, seen, key.
+static const char log_script[] =
+    SEEN "if seen(KEYS, ARGV[1]) then return false end\n"
+         "local deletes = ARGV[4] == 'del'\n"
+         "if deletes and redis.call('EXISTS', KEYS[3]) == 0 then return false end\n"
+         "local entry = {KEYS[1]}\n"
+         "if ARGV[3] ~= '0' then\n"
+         "  entry[2] = 'MAXLEN' entry[3] = '~' entry[4] = ARGV[3]\n"
+         "end\n"
+         "local function add(text) entry[#entry + 1] = text end\n"
+         "add('*') add('op') add(ARGV[4]) add('key') add(KEYS[3])\n"
+         "if not deletes then add('value') add(ARGV[5]) end\n"
+         "for i = 7, #ARGV do add(ARGV[i]) end\n"
+         "local id = redis.call('XADD', unpack(entry))\n"
+         "if deletes then\n"
+         "  redis.call('UNLINK', KEYS[3])\n"
+         "elseif ARGV[6] ~= '' then\n"
+         "  redis.call('SET', KEYS[3], ARGV[5], ARGV[6])\n"
+         "else\n"
+         "  redis.call('SET', KEYS[3], ARGV[5])\n"
+         "end\n"
+         "see(KEYS, ARGV[1], id, ARGV[2])\n"
+         "return id\n";
 
 // ARGV: hash, SEEN_MAX, fields. KEYS: stream, seen.
-static const char stream_script[] = SEEN
-    "if seen(KEYS, ARGV[1]) then return false end\n"
-    "local entry = {KEYS[1], '*'}\n"
-    "for i = 3, #ARGV do entry[i] = ARGV[i] end\n"
-    "local id = redis.call('XADD', unpack(entry))\n"
-    "see(KEYS, ARGV[1], id, ARGV[2])\n"
-    "return id\n";
+static const char stream_script[] = SEEN "if seen(KEYS, ARGV[1]) then return false end\n"
+                                         "local entry = {KEYS[1], '*'}\n"
+                                         "for i = 3, #ARGV do entry[i] = ARGV[i] end\n"
+                                         "local id = redis.call('XADD', unpack(entry))\n"
+                                         "see(KEYS, ARGV[1], id, ARGV[2])\n"
+                                         "return id\n";
 
 // The hash of an event's source and id; a view of the buffer.
 static struct weir_str hash_of(const struct weir_event *event, char buffer[static HASH_BYTES]) {

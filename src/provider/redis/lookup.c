@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // See lookup.h. What a look-up works on is shared by who waits for it and its thread, and freed by
-// whoever is the last to let go of it. getaddrinfo_a(3) was left: what it began cannot be abandoned,
-// its memory belongs to it until it is done.
+// whoever is the last to let go of it. getaddrinfo_a(3) was left: what it began cannot be
+// abandoned, its memory belongs to it until it is done.
 #include "provider/redis/lookup.h"
 
 #include <errno.h>

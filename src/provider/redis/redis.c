@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The provider's table, its options, and the opening and closing of a resource. The other rooms:
-// reply.c reads what a server answers, lookup.c, tls.c and connection.c are how it is reached, loan.c
-// and session.c who has connections: threads that read and write (store.c, publish.c, log_write.c),
-// and the hub's thread, which watches: in one of three modes, keys.c with compare.c, log.c and
-// streams.c. examine.c tries a server for people.
+// reply.c reads what a server answers, lookup.c, tls.c and connection.c are how it is reached,
+// loan.c and session.c who has connections: threads that read and write (store.c, publish.c,
+// log_write.c), and the hub's thread, which watches: in one of three modes, keys.c with compare.c,
+// log.c and streams.c. examine.c tries a server for people.
 //
 // Any thread.
 #include "provider/redis/redis.h"
@@ -130,7 +130,8 @@ static const struct weir_option option_rows[] = {
         .fallback = "1h",
         .min = 0,
         .max = 7 * 24 * 3600 * WEIR_NS_PER_S,
-        .help = "how often to compare all watched keys, for what the server does not tell; 0: never",
+        .help =
+            "how often to compare all watched keys, for what the server does not tell; 0: never",
     },
     {
         .name = "chain",
@@ -189,7 +190,7 @@ static bool copy_text(char **text) {
 
 // The resource's own texts, in place of those that are valid during open only.
 static bool copy_texts(struct weir_redis_options *options) {
-    char **const texts[] = {&options->address, &options->user,    &options->password,
+    char **const texts[] = {&options->address, &options->user,     &options->password,
                             &options->tls_ca,  &options->tls_cert, &options->tls_key,
                             &options->log,     &options->consumer};
     bool are_copied = true;
@@ -210,8 +211,7 @@ static void free_texts(struct weir_redis_options *options) {
     free(options->consumer);
 }
 
-static weir_status check_options(const struct weir_redis_options *options,
-                                 struct weir_error *err) {
+static weir_status check_options(const struct weir_redis_options *options, struct weir_error *err) {
     bool has_tls_files = options->tls_ca || options->tls_cert || options->tls_key;
     if (!options->tls && has_tls_files) {
         return weir_fail(err, WEIR_INVALID, "there are files for TLS, but not `tls: true`");
@@ -396,9 +396,9 @@ const struct weir_provider weir_redis_provider = {
     .summary = "a database of a Redis server: its keys, a log of their changes, or its streams",
     .options = {.rows = option_rows, .count = sizeof option_rows / sizeof option_rows[0]},
     .options_bytes = sizeof(struct weir_redis_options),
-    .capabilities = WEIR_CAN_GET | WEIR_CAN_SET | WEIR_CAN_LIST | WEIR_CAN_WATCH |
-                    WEIR_CAN_REPLAY | WEIR_CAN_COMPARE | WEIR_CAN_ACK | WEIR_CAN_PAUSE |
-                    WEIR_CAN_PUBLISH | WEIR_CAN_UPDATE,
+    .capabilities = WEIR_CAN_GET | WEIR_CAN_SET | WEIR_CAN_LIST | WEIR_CAN_WATCH | WEIR_CAN_REPLAY |
+                    WEIR_CAN_COMPARE | WEIR_CAN_ACK | WEIR_CAN_PAUSE | WEIR_CAN_PUBLISH |
+                    WEIR_CAN_UPDATE,
     .open = redis_open,
     .close = redis_close,
     .health = redis_health,

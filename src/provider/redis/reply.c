@@ -7,7 +7,8 @@
 // - It believes what the peer says of lengths and waits for that much, so what is waiting is
 //   counted, and so are items before room is made for them.
 // - For a line that does not end it looks at all that has come with each further piece.
-// - When it gives back a large buffer it asserts that there is memory for a small one; so it is told
+// - When it gives back a large buffer it asserts that there is memory for a small one; so it is
+// told
 //   never to do that, and the whole reader is replaced instead.
 #include "provider/redis/reply.h"
 

@@ -68,6 +68,18 @@ weir_status weir_redis_ask(struct weir_redis_loan *loan, const struct weir_str *
                            const char *doing, struct weir_redis_reply **ret_reply,
                            struct weir_error *err);
 
+// A walk over the keys of a pattern and a type. One that is there from beginning to end is met, and
+// perhaps twice.
+struct weir_redis_scan {
+    struct weir_str glob;
+    const char *type;
+    bool renews_time; // each page has the resource's time-out for itself
+    weir_status (*each)(void *context, struct weir_str key, struct weir_error *err);
+    void *context;
+};
+weir_status weir_redis_scan(struct weir_redis_loan *loan, const struct weir_redis_scan *scan,
+                            struct weir_error *err);
+
 // ---- store.c: reading and writing
 
 weir_status weir_redis_get(struct weir_resource *base, struct weir_str key,

@@ -45,9 +45,9 @@ struct weir_redis_session {
     struct weir_redis_session_args args;
     struct weir_redis_waiter waiter; // the hub's
     struct weir_hub *hub;
-    struct weir_redis_connection *bell, *line; // both or none
-    int64_t retry_ns;                          // when to connect again
-    int64_t bell_heard_ns, bell_pinged_ns;     // pinged: 0: no PING is under way
+    struct weir_redis_connection *bell, *line;   // both or none
+    int64_t retry_ns;                            // when to connect again
+    int64_t bell_heard_ns, bell_pinged_ns;       // pinged: 0: no PING is under way
     struct asked asked[WEIR_REDIS_PIPELINE_MAX]; // a ring
     size_t asked_first, asked_count;
     int64_t asked_since_ns; // since when something is asked
@@ -199,6 +199,10 @@ static void send_all(struct weir_redis_session *session) {
     }
 }
 
+void weir_redis_session_flush(struct weir_redis_session *session) {
+    send_all(session);
+}
+
 static weir_status fail_lost(const struct weir_redis_session *session, struct weir_error *err) {
     struct weir_health health;
     weir_link_health(session->args.link, &health);
@@ -230,7 +234,7 @@ weir_status weir_redis_session_call(struct weir_redis_session *session,
         }
     }
     if (reply) {
-        status = weir_redis_reply_status(reply, doing, err);
+        status = doing ? weir_redis_reply_status(reply, doing, err) : WEIR_OK;
         *ret_reply = status == WEIR_OK ? reply : NULL;
         weir_redis_reply_free(status == WEIR_OK ? NULL : reply);
         return status;
@@ -239,7 +243,7 @@ weir_status weir_redis_session_call(struct weir_redis_session *session,
     weir_fail(&error, WEIR_UNAVAILABLE, "Redis at %s did not answer in time",
               session->args.endpoint->address);
     weir_redis_session_fail(session, &error); // the answer would be given to who is gone
-    return status == WEIR_NO_MEMORY  ? weir_fail_no_memory(err, "a command")
+    return status == WEIR_NO_MEMORY ? weir_fail_no_memory(err, "a command")
            : status == WEIR_STOPPED ? weir_fail(err, status, "the resource is being closed")
                                     : fail_lost(session, err);
 }
@@ -267,8 +271,8 @@ static weir_status track(struct weir_redis_session *session, const struct weir_s
         words[at++] = prefixes[i];
     }
     struct weir_redis_reply *reply;
-    weir_status status = weir_redis_session_call(session, words, at, "listening for changes",
-                                                 until_ns, &reply, err);
+    weir_status status =
+        weir_redis_session_call(session, words, at, "listening for changes", until_ns, &reply, err);
     weir_redis_reply_free(reply);
     return status;
 }
@@ -364,7 +368,8 @@ weir_status weir_redis_session_want(struct weir_redis_session *session, struct w
     if (status != WEIR_OK && session->line) {
         struct weir_error error = {.status = status};
         weir_fail(&error, status, "the server does not tell of changes");
-        weir_redis_session_fail(session, err ? err : &error); // it is not known what is listened for
+        weir_redis_session_fail(session,
+                                err ? err : &error); // it is not known what is listened for
     }
     return status;
 }
@@ -583,9 +588,9 @@ weir_status weir_redis_session_turn(struct weir_redis_session *session, int64_t 
     }
     weir_status status = WEIR_OK;
     if (due_ns != 0) {
-        status = weir_hub_wait(session->hub, weir_redis_fd(session->line),
-                               weir_redis_events(session->line),
-                               due_ns < until_ns ? due_ns : until_ns);
+        status =
+            weir_hub_wait(session->hub, weir_redis_fd(session->line),
+                          weir_redis_events(session->line), due_ns < until_ns ? due_ns : until_ns);
     }
     if (status == WEIR_STOPPED) {
         return weir_fail(err, status, "the resource is being closed");

@@ -82,8 +82,8 @@ weir_status weir_redis_session_want(struct weir_redis_session *session, struct w
 // Nothing is wanted any more.
 void weir_redis_session_want_nothing(struct weir_redis_session *session);
 
-// Told the reply to a command. It stays the session's unless *reply is set to NULL. Not called where
-// the connection is lost.
+// Told the reply to a command. It stays the session's unless *reply is set to NULL. Not called
+// where the connection is lost.
 typedef void weir_redis_answer(void *context, void *token, struct weir_redis_reply **reply);
 
 // Whether so many commands would be taken now.
@@ -92,11 +92,14 @@ bool weir_redis_session_has_room(const struct weir_redis_session *session, size_
 weir_status weir_redis_session_ask(struct weir_redis_session *session, const struct weir_str *words,
                                    size_t count, weir_redis_answer *answer, void *token);
 // Sends a command and waits for the reply, which the caller frees; what was asked before is
-// answered meanwhile. Not in an answer. An error reply is an error; `doing` says what it was for.
+// answered meanwhile. Not in an answer. An error reply is an error, and `doing` says what it was
+// for; with `doing` NULL it is a reply like others.
 weir_status weir_redis_session_call(struct weir_redis_session *session,
                                     const struct weir_str *words, size_t count, const char *doing,
                                     int64_t until_ns, struct weir_redis_reply **ret_reply,
                                     struct weir_error *err);
+// Sends what was asked, as far as the socket takes it, and not with the next turn.
+void weir_redis_session_flush(struct weir_redis_session *session);
 // Sends what there is to be sent, waits until something comes on the line, and takes it.
 // WEIR_UNAVAILABLE (nothing came by the moment, or it is lost), WEIR_STOPPED.
 weir_status weir_redis_session_turn(struct weir_redis_session *session, int64_t until_ns,

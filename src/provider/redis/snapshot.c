@@ -3,9 +3,10 @@
 // What there is of a watch's keys, told where a part of the log is gone. See log.h.
 //
 // Nothing may go backwards: a value must not be told before an entry that is older than it. So some
-// keys are read in one transaction with what was added to the log last; the log is told up to there,
-// and then the values, which are what the log has led to; entries behind that are newer. Only then come
-// the next keys. A watch whose sink has no room keeps the names of a page, never values.
+// keys are read in one transaction with what was added to the log last; the log is told up to
+// there, and then the values, which are what the log has led to; entries behind that are newer.
+// Only then come the next keys. A watch whose sink has no room keeps the names of a page, never
+// values.
 #include "provider/redis/log.h"
 
 #include "provider/keyvalue.h"
@@ -17,10 +18,10 @@
 #include <stdlib.h>
 
 enum {
-    PAGE_KEYS = 64,          // that the server looks at for a page
-    BATCH_KEYS = 16,         // that are read at a time
-    COMMANDS_OF_A_KEY = 3,   // TYPE, STRLEN, GETRANGE
-    COMMANDS_AROUND = 3,     // MULTI, XINFO, EXEC
+    PAGE_KEYS = 64,        // that the server looks at for a page
+    BATCH_KEYS = 16,       // that are read at a time
+    COMMANDS_OF_A_KEY = 3, // TYPE, STRLEN, GETRANGE
+    COMMANDS_AROUND = 3,   // MULTI, XINFO, EXEC
     VALUE_BYTES_MAX = 512 << 20,
 };
 

@@ -3,9 +3,9 @@
 // Reading and writing, in the modes in which keys have values. Any thread: each call has a
 // connection for itself.
 //
-// A value is asked for by GETRANGE with one byte more than it may have, so that one that is too large
-// is neither sent nor held in memory; what GETRANGE cannot tell apart, a key that is not there and
-// one that is empty, GET can.
+// A value is asked for by GETRANGE with one byte more than it may have, so that one that is too
+// large is neither sent nor held in memory; what GETRANGE cannot tell apart, a key that is not
+// there and one that is empty, GET can.
 #include "provider/redis/resource.h"
 
 #include "base/clock.h"
@@ -20,7 +20,6 @@
 
 enum {
     VALUE_BYTES_MAX = 512 << 20, // what a server takes, if nobody has told it otherwise
-    LISTED_AT_ONCE = 1000,       // keys that the server looks at in one go
     LISTED_FIRST = 256,          // room for keys of a listing; doubles
     UPDATE_ATTEMPTS_MAX = 1000,  // while others are first
     UPDATE_PAUSE_US = 100,       // between two attempts, at most, after the first few
@@ -168,7 +167,8 @@ static weir_status write_key(struct weir_redis_loan *loan, struct weir_str key,
         const struct weir_str unlink[] = {WEIR_STR("UNLINK"), key};
         status = put_unchained(loan, key, &before, err);
         if (status == WEIR_OK) {
-            status = value ? weir_redis_put(loan, set, 3, err) : weir_redis_put(loan, unlink, 2, err);
+            status =
+                value ? weir_redis_put(loan, set, 3, err) : weir_redis_put(loan, unlink, 2, err);
         }
     }
     if (status == WEIR_OK) {
@@ -262,9 +262,9 @@ static weir_status commit(struct weir_redis_loan *loan, struct weir_str key, str
     return status;
 }
 
-static weir_status try_update(struct weir_redis_loan *loan, struct weir_str key,
-                              uint64_t bytes_max, const struct weir_change *change,
-                              bool *ret_is_set, struct weir_error *err) {
+static weir_status try_update(struct weir_redis_loan *loan, struct weir_str key, uint64_t bytes_max,
+                              const struct weir_change *change, bool *ret_is_set,
+                              struct weir_error *err) {
     const struct weir_str watch[] = {WEIR_STR("WATCH"), key}, unwatch[] = {WEIR_STR("UNWATCH")};
     struct weir_redis_reply *reply = NULL;
     struct weir_value after = {.data = NULL};
@@ -362,60 +362,37 @@ static int compare_keys(const void *left, const void *right) {
     return order != 0 ? order : (a->size > b->size) - (a->size < b->size);
 }
 
-static weir_status add_page(const struct weir_redis_resource *resource, struct keys *keys,
-                            const struct weir_redis_reply *page, const struct weir_pattern *pattern,
-                            struct weir_error *err) {
-    const struct weir_redis_reply *key;
-    for (size_t i = 0; (key = weir_redis_reply_at(page, i)); i++) {
-        if (key->kind != WEIR_REDIS_BULK || weir_redis_check_key(key->bytes, NULL) != WEIR_OK ||
-            !weir_pattern_matches(pattern, key->bytes)) {
-            continue;
-        }
-        if (keys->count == resource->options.keys_max) {
-            return weir_fail(err, WEIR_LIMIT,
-                             "more than %" PRIu64 " keys; raise `keys_max`, or list fewer",
-                             resource->options.keys_max);
-        }
-        if (!keys_add(keys, key->bytes)) {
-            return weir_fail_no_memory(err, "a listing");
-        }
+// A listing that is gathered.
+struct gathering {
+    const struct weir_redis_resource *resource;
+    const struct weir_pattern *pattern;
+    struct keys keys;
+};
+
+static weir_status gather(void *context, struct weir_str key, struct weir_error *err) {
+    struct gathering *gathering = context;
+    uint64_t keys_max = gathering->resource->options.keys_max;
+    if (weir_redis_check_key(key, NULL) != WEIR_OK ||
+        !weir_pattern_matches(gathering->pattern, key)) {
+        return WEIR_OK;
     }
-    return WEIR_OK;
+    if (gathering->keys.count == keys_max) {
+        return weir_fail(err, WEIR_LIMIT,
+                         "more than %" PRIu64 " keys; raise `keys_max`, or list fewer", keys_max);
+    }
+    return keys_add(&gathering->keys, key) ? WEIR_OK : weir_fail_no_memory(err, "a listing");
 }
 
-static weir_status scan(struct weir_redis_loan *loan, const struct weir_pattern *pattern,
-                        struct keys *keys, struct weir_error *err) {
-    char cursor[32] = "0", count[16], glob[WEIR_REDIS_GLOB_BYTES_MAX];
-    snprintf(count, sizeof count, "%d", LISTED_AT_ONCE);
-    const struct weir_str words[] = {WEIR_STR("SCAN"),     {cursor, 0},
-                                     WEIR_STR("MATCH"),    weir_redis_glob(pattern->text, glob),
-                                     WEIR_STR("COUNT"),    weir_str_of(count),
-                                     WEIR_STR("TYPE"),     WEIR_STR("string")};
-    do { // ends: the server's cursor comes round, or the time is over
-        struct weir_str turn[sizeof words / sizeof words[0]];
-        memcpy(turn, words, sizeof words);
-        turn[1] = weir_str_of(cursor);
-        struct weir_redis_reply *reply;
-        weir_status status =
-            weir_redis_ask(loan, turn, sizeof words / sizeof words[0], "listing", &reply, err);
-        if (status != WEIR_OK) {
-            return status;
-        }
-        const struct weir_redis_reply *next = weir_redis_reply_at(reply, 0);
-        bool is_odd = !weir_redis_reply_is(next, WEIR_REDIS_BULK) ||
-                      next->bytes.size >= sizeof cursor;
-        if (is_odd) {
-            status = weir_redis_reply_odd("listing", err);
-        } else {
-            memcpy(cursor, next->bytes.data, next->bytes.size + 1);
-            status = add_page(loan->resource, keys, weir_redis_reply_at(reply, 1), pattern, err);
-        }
-        weir_redis_reply_free(reply);
-        if (status != WEIR_OK) {
-            return status;
-        }
-    } while (strcmp(cursor, "0") != 0);
-    return WEIR_OK;
+static weir_status scan(struct weir_redis_loan *loan, struct gathering *gathering,
+                        struct weir_error *err) {
+    char glob[WEIR_REDIS_GLOB_BYTES_MAX];
+    const struct weir_redis_scan keys = {
+        .glob = weir_redis_glob(gathering->pattern->text, glob),
+        .type = "string",
+        .each = gather,
+        .context = gathering,
+    };
+    return weir_redis_scan(loan, &keys, err);
 }
 
 static weir_status list_one(struct weir_redis_loan *loan, struct weir_str key, struct keys *keys,
@@ -440,7 +417,8 @@ weir_status weir_redis_list(struct weir_resource *base, const struct weir_patter
                             const struct weir_limits *limits, const struct weir_listing *listing,
                             struct weir_error *err) {
     struct weir_redis_loan loan;
-    struct keys keys = {.count = 0};
+    struct gathering gathering = {.resource = resource_of(base), .pattern = pattern};
+    struct keys *keys = &gathering.keys;
     weir_status status = check_listing(resource_of(base), pattern, err);
     if (status == WEIR_OK) {
         status = weir_redis_borrow(resource_of(base), limits->until_ns, &loan, err);
@@ -448,19 +426,19 @@ weir_status weir_redis_list(struct weir_resource *base, const struct weir_patter
     if (status != WEIR_OK) {
         return status;
     }
-    status = pattern->is_prefix ? scan(&loan, pattern, &keys, err)
-                                : list_one(&loan, pattern->text, &keys, err);
+    status = pattern->is_prefix ? scan(&loan, &gathering, err)
+                                : list_one(&loan, pattern->text, keys, err);
     weir_redis_give_back(&loan);
-    if (status == WEIR_OK && keys.count > 0) {
-        qsort(keys.items, keys.count, sizeof *keys.items, compare_keys);
+    if (status == WEIR_OK && keys->count > 0) {
+        qsort(keys->items, keys->count, sizeof *keys->items, compare_keys);
         bool goes_on = true;
-        for (size_t i = 0; goes_on && i < keys.count; i++) {
+        for (size_t i = 0; goes_on && i < keys->count; i++) {
             // SCAN may tell one twice.
-            if (i == 0 || !weir_str_equal(keys.items[i], keys.items[i - 1])) {
-                goes_on = listing->each(listing->context, keys.items[i]);
+            if (i == 0 || !weir_str_equal(keys->items[i], keys->items[i - 1])) {
+                goes_on = listing->each(listing->context, keys->items[i]);
             }
         }
     }
-    keys_finish(&keys);
+    keys_finish(keys);
     return prefix_key(err, status, "listing", pattern->text);
 }

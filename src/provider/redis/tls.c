@@ -86,8 +86,8 @@ static const char *reason(void) {
     return text ? text : "no reason is given";
 }
 
-static weir_status fail_session(struct weir_redis_tls_session *session, int code,
-                                const char *doing, struct weir_error *err) {
+static weir_status fail_session(struct weir_redis_tls_session *session, int code, const char *doing,
+                                struct weir_error *err) {
     long verified = SSL_get_verify_result(session->ssl);
     if (verified != X509_V_OK) {
         ERR_clear_error();

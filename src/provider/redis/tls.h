@@ -14,7 +14,7 @@ struct weir_redis_tls_session;
 
 // NULL members: the system's authorities; no certificate of our own.
 struct weir_redis_tls_files {
-    const char *ca;        // PEM; who may vouch for the server
+    const char *ca;         // PEM; who may vouch for the server
     const char *cert, *key; // PEM; how the server knows us, both or none
 };
 
