@@ -29,7 +29,7 @@ static void signal_later(struct weir_nats_resource *resource, struct weir_nats_f
 
 struct weir_nats_flight *weir_nats_flight_add(struct weir_nats_resource *resource,
                                               struct weir_nats_watch *watch, uint64_t sequence,
-                                              struct weir_str reply, struct weir_event *event) {
+                                              struct weir_str reply) {
     struct weir_nats_flight *flight = calloc(1, sizeof *flight + reply.size + 1);
     if (!flight) {
         return NULL;
@@ -44,20 +44,32 @@ struct weir_nats_flight *weir_nats_flight_add(struct weir_nats_resource *resourc
         free(flight);
         return NULL;
     }
-    if (event) {
-        flight->event = weir_event_ref(event);
-        DL_APPEND2(watch->held, flight, held_prev, held_next);
-    }
     signal_later(resource, flight);
     return flight;
+}
+
+void weir_nats_flight_hold(struct weir_nats_flight *flight, struct weir_event *event) {
+    struct weir_nats_watch *watch = flight->watch;
+    flight->event = weir_event_ref(event);
+    watch->held_count++;
+    watch->held_bytes += event->size_bytes;
+    DL_APPEND2(watch->held, flight, held_prev, held_next);
+}
+
+void weir_nats_flight_release(struct weir_nats_flight *flight) {
+    struct weir_nats_watch *watch = flight->watch;
+    watch->held_count--;
+    watch->held_bytes -= flight->event->size_bytes;
+    DL_DELETE2(watch->held, flight, held_prev, held_next);
+    weir_event_unref(flight->event);
+    flight->event = NULL;
 }
 
 void weir_nats_flight_let_go(struct weir_nats_resource *resource, struct weir_nats_flight *flight) {
     struct weir_nats_watch *watch = flight->watch;
     HASH_DELETE(hh, watch->flights, flight);
     if (flight->event) {
-        DL_DELETE2(watch->held, flight, held_prev, held_next);
-        weir_event_unref(flight->event);
+        weir_nats_flight_release(flight);
     }
     DL_DELETE2(resource->signals, flight, signal_prev, signal_next);
     free(flight);

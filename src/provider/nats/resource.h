@@ -230,10 +230,13 @@ weir_status weir_nats_event_of(const struct weir_nats_resource *resource,
 // ---- flight.c: what is delivered and not acknowledged; the hub's thread ----
 
 struct weir_nats_flight *weir_nats_flight_find(struct weir_nats_watch *watch, uint64_t sequence);
-// The event, which may be NULL, is held with a reference of its own. NULL: no memory.
+// NULL: no memory.
 struct weir_nats_flight *weir_nats_flight_add(struct weir_nats_resource *resource,
                                               struct weir_nats_watch *watch, uint64_t sequence,
-                                              struct weir_str reply, struct weir_event *event);
+                                              struct weir_str reply);
+// Its event waits for the sink, with a reference of its own; and does no more.
+void weir_nats_flight_hold(struct weir_nats_flight *flight, struct weir_event *event);
+void weir_nats_flight_release(struct weir_nats_flight *flight);
 void weir_nats_flight_let_go(struct weir_nats_resource *resource, struct weir_nats_flight *flight);
 void weir_nats_flights_end(struct weir_nats_resource *resource, struct weir_nats_watch *watch);
 // Says again of what is held that it is. Returns the next moment; INT64_MAX: never.

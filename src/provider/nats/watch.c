@@ -153,11 +153,7 @@ bool weir_nats_drain(struct weir_nats_resource *resource, struct weir_nats_watch
             watch->is_done |= status == WEIR_STOPPED;
             return false;
         }
-        watch->held_count--;
-        watch->held_bytes -= flight->event->size_bytes;
-        DL_DELETE2(watch->held, flight, held_prev, held_next);
-        weir_event_unref(flight->event);
-        flight->event = NULL;
+        weir_nats_flight_release(flight);
         if (!resource->stream[0] || flight->is_settled) { // nobody hears of it any more
             weir_nats_flight_let_go(resource, flight);
         }
@@ -184,32 +180,27 @@ static void give_up(struct weir_nats_resource *resource) {
     weir_nats_disconnect(resource, &error);
 }
 
-static weir_status hold(struct weir_nats_resource *resource, struct weir_nats_watch *watch,
-                        uint64_t sequence, struct weir_str reply, struct weir_event *event) {
-    if (!weir_nats_flight_add(resource, watch, sequence, reply, event)) {
-        return WEIR_NO_MEMORY;
-    }
-    if (event) {
-        watch->held_count++;
-        watch->held_bytes += event->size_bytes;
-    }
-    return WEIR_OK;
-}
-
-// Offers an event, or keeps it where there is no room. `reply` empty: of a plain subject.
+// Offers an event, or keeps it where there is no room. What keeps it is made first, so that nothing
+// that was taken is told again for want of memory. `reply` empty: of a plain subject.
 static weir_status tell(struct weir_nats_resource *resource, struct weir_nats_watch *watch,
                         uint64_t sequence, struct weir_str reply, struct weir_event *event) {
     bool waits = watch->held || !weir_nats_drain(resource, watch);
-    weir_status status = waits ? WEIR_AGAIN : weir_hub_offer(&watch->base, event);
-    switch (status) {
-    case WEIR_OK:
-        return reply.size > 0 ? hold(resource, watch, sequence, reply, NULL) : WEIR_OK;
-    case WEIR_AGAIN:
-        return watch->is_done ? WEIR_OK : hold(resource, watch, sequence, reply, event);
-    default: // WEIR_STOPPED: it stays at the server
-        watch->is_done = true;
-        return WEIR_OK;
+    if (watch->is_done) {
+        return WEIR_OK; // it stays at the server
     }
+    struct weir_nats_flight *flight =
+        weir_nats_flight_add(resource, watch, sequence, reply);
+    if (!flight) {
+        return WEIR_NO_MEMORY;
+    }
+    weir_status status = waits ? WEIR_AGAIN : weir_hub_offer(&watch->base, event);
+    if (status == WEIR_AGAIN) {
+        weir_nats_flight_hold(flight, event);
+    } else if (status != WEIR_OK || reply.size == 0) { // nobody hears of it any more
+        weir_nats_flight_let_go(resource, flight);
+    }
+    watch->is_done |= status == WEIR_STOPPED;
+    return WEIR_OK;
 }
 
 static void take_stored(struct weir_nats_resource *resource, struct weir_nats_watch *watch,
