@@ -27,6 +27,6 @@ struct fixture {
     void (*forget)(void *source);
 };
 
-extern const struct fixture fixture_file, fixture_postgres, fixture_topic;
+extern const struct fixture fixture_file, fixture_postgres, fixture_sqlite, fixture_topic;
 
 #endif

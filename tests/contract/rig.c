@@ -8,6 +8,7 @@
 static const struct fixture *const fixtures[] = {
     &fixture_file,
     &fixture_postgres,
+    &fixture_sqlite,
     &fixture_topic,
 };
 

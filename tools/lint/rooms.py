@@ -25,9 +25,10 @@ ROOMS = {
     "http": ["base"],
     # provider.c is the list of all providers.
     "provider": ["base", "event", "observe", "config", "provider/file", "provider/postgres",
-                 "provider/topic"],
+                 "provider/sqlite", "provider/topic"],
     "provider/file": ["base", "event", "observe", "config", "provider"],
     "provider/postgres": ["base", "event", "observe", "config", "provider"],
+    "provider/sqlite": ["base", "event", "observe", "config", "provider"],
     "provider/topic": ["base", "event", "observe", "config", "provider"],
     "state": ["base", "event", "observe"],
     # What guests reach: it knows what may be done with a source, and nothing of queues.
@@ -49,11 +50,13 @@ FOREIGN = {
     r"curl/.*": ["src/http"],
     r"libpq-fe\.h": ["src/provider/postgres", "tests/unit/provider/postgres"],
     r"yaml\.h": ["src/config"],
-    r"sqlite3\.h": ["src/state", "tests/unit/state", "bench"],
+    r"sqlite3\.h": ["src/state", "src/provider/sqlite", "tests/unit/state",
+                   "tests/unit/provider/sqlite", "bench"],
     r"jansson\.h": ["src/event", "src/observe", "src/state", "src/control", "src/cli",
                       "src/project", "src/provider", "tests/support", "tests/unit/control",
                       "tests/unit/provider", "tests/unit/support"],
-    r"sys/(inotify|fanotify)\.h": ["src/provider/file", "src/project", "bench", "tests"],
+    r"sys/(inotify|fanotify)\.h": ["src/provider/file", "src/provider/sqlite", "src/project",
+                                "bench", "tests"],
     r"linux/openat2\.h": ["src/provider/file"],
 }
 PLACES = ["src", "bench", "tests/unit", "tests/contract", "tests/fuzz"]
