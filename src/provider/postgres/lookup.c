@@ -102,7 +102,7 @@ static weir_status start(const char *host, struct lookup **ret_lookup, struct we
 
 weir_status weir_pg_lookup(const char *host, const struct weir_pg_waiter *waiter,
                            struct weir_pg_addresses *ret_addresses, struct weir_error *err) {
-    struct lookup *lookup;
+    struct lookup *lookup = NULL;
     weir_status status = start(host, &lookup, err);
     if (status != WEIR_OK) {
         return status;

@@ -174,7 +174,7 @@ static void slot_of_name(const char *name, char to[static WEIR_PG_NAME_BYTES]) {
     }
     letters[size] = '\0';
     if (is_same) {
-        snprintf(to, WEIR_PG_NAME_BYTES, "weir_%s", letters);
+        snprintf(to, WEIR_PG_NAME_BYTES, "weir_%.58s", letters); // all of it
     } else {
         snprintf(to, WEIR_PG_NAME_BYTES, "weir_%.48s_%08x", letters,
                  (unsigned)XXH3_64bits(name, strlen(name)));

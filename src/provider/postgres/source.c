@@ -217,7 +217,7 @@ static weir_status begin(void *context, struct weir_hub_watch *base, int64_t unt
                          struct weir_error *err) {
     struct weir_pg_source *source = ((struct weir_pg_resource *)context)->source;
     struct weir_pg_watch *watch = watch_of(base);
-    struct weir_pg_table *table;
+    struct weir_pg_table *table = NULL;
     weir_status status = obtain_table(source, &watch->name, &table, err);
     if (status != WEIR_OK) {
         return status;

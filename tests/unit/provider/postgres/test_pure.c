@@ -385,7 +385,7 @@ static void chains_come_back(void **state) {
 // of its own size.
 static void messages_that_are_cut_are_refused(void **state) {
     (void)state;
-    static const struct weir_str messages[] = {
+    const struct weir_str messages[] = {
         WEIR_STR("B\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\2\0\0\0\3"),
         WEIR_STR("C\0\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\2\0\0\0\0\0\0\0\3"),
         WEIR_STR("R\0\0\0\7public\0t\0d\0\2\1id\0\0\0\0\x17\xff\xff\xff\xff\0v\0\0\0\0\x19\xff\xff"
