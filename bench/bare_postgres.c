@@ -139,6 +139,7 @@ struct reader {
     PGconn *connection;
     uint64_t end_lsn, told_lsn; // of the last transaction that was read, and told to the server
     int64_t told_ns;
+    bool is_streaming;
 };
 
 static void *open_reader(const struct bare_place *place) {
@@ -151,9 +152,14 @@ static void *open_reader(const struct bare_place *place) {
     snprintf(text, sizeof text, "%s?replication=database", place->address);
     reader->connection = connect_to(text);
     run(reader->connection, "CREATE_REPLICATION_SLOT bare LOGICAL pgoutput (SNAPSHOT 'nothing')");
+    return reader;
+}
+
+// Not before there is reading: else what is sent meanwhile would wait in the socket's buffers.
+static void begin_streaming(struct reader *reader) {
     run(reader->connection, "START_REPLICATION SLOT bare LOGICAL 0/0 (proto_version '1', "
                             "publication_names 'bare')");
-    return reader;
+    reader->is_streaming = true;
 }
 
 static uint64_t read_number(const char *at) {
@@ -207,6 +213,9 @@ static void read_some(void *context, struct tally *tally) {
     struct reader *reader = context;
     char *message;
     int size;
+    if (!reader->is_streaming) {
+        begin_streaming(reader);
+    }
     while ((size = PQgetCopyData(reader->connection, &message, 1)) > 0) {
         take_message(reader, message, (size_t)size, tally);
         PQfreemem(message);

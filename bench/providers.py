@@ -3,8 +3,8 @@
 
 Each measure has a server of its own, which begins empty: a reader takes its place there, events are
 sent, and the reader reads them. Rate: all of them wait when it is told to go. Latency: they are sent
-one by one, half as many a second as weir in fresh instances reads, or half as many as can be sent,
-if that is less. Readers take turns: bare, weir in fresh instances, weir in kept ones. The programs
+one by one, half as many a second as weir in fresh instances reads, or a quarter of what can be sent
+at once, if that is less. Readers take turns: bare, weir in fresh instances, weir in kept ones. The programs
 are described at the head of bare.h and provider.c.
 
 Servers are those of the tests (tests/scenario/servers.py). Data and the state database are in
@@ -75,6 +75,7 @@ class Case(typing.NamedTuple):
     key: str  # what weir watches
     others: str  # how keys begin that nothing concerns
     options: tuple  # of the resource; {address} and {path} are the server's
+    rate: str = "rate"  # how weir's rate is taken: see provider.c
 
     @property
     def name(self):
@@ -108,9 +109,10 @@ CASES = (
          ("server={address}", "stream=bench", "prefix=bench.")),
     Case("nats", "kv", 100_000, servers.Nats, {}, "key.*", "other-",
          ("server={address}", "bucket=bench")),
-    Case("postgres", "rows", 100_000, servers.Postgres, {}, "events/*", "events/-", POSTGRES),
+    Case("postgres", "rows", 100_000, servers.Postgres, {}, "events/*", "events/-", POSTGRES,
+         "resume"),
     Case("postgres", "kv", 100_000, servers.Postgres, {}, "key-*", "other-",
-         (*POSTGRES, "kv=store")),
+         (*POSTGRES, "kv=store"), "resume"),
     Case("sqlite", "rows", 200_000, File, {}, "events/*", "events/-", SQLITE),
     Case("sqlite", "kv", 200_000, File, {}, "key-*", "other-", (*SQLITE, "kv=store")),
 )
@@ -163,6 +165,7 @@ class Place:
             options = [option.format(address=address, path=self.address)
                        for option in self.case.options]
             guest = "bench.wasm" if measure == "rate" else "bench-tell.wasm"
+            measure = self.case.rate if measure == "rate" else measure
             command = [self.build / "bench/bench-provider", measure, self.build / "guests" / guest,
                        state, contender, count, self.case.kind, self.case.key, self.case.others,
                        others, *options]
@@ -202,7 +205,7 @@ def measure_case(build, case, effort):
         for contender in ("bare", *INSTANCES):
             note(contender, read_rate(build, case, contender, events))
     can_send = min(statistics.median(values) for values in numbers.pop("sent").values())
-    pace = int(min(statistics.median(numbers["rate"]["fresh"]), can_send) / 2)
+    pace = int(min(statistics.median(numbers["rate"]["fresh"]) / 2, can_send / 4))
     count = min(max(int(pace * effort.paced_s), 1), LATENCY_EVENTS_MAX)
     say(f"{case.name}, latencies at {pace} a second")
     for _ in range(effort.rounds):
