@@ -465,10 +465,6 @@ static struct weir_watch *watch_named(struct rig *rig, const struct weir_event *
         .resume = last ? &resume : NULL,
     };
     struct weir_watch *watch = NULL;
-// Under a name, since what has none needs not be kept over a stop.
-static struct weir_watch *watch_kept(struct rig *rig, const struct weir_resume *resume) {
-        .name = "kept",
-        .resume = resume,
     assert_ok(rig->provider->watch(rig->resource, &args, &watch, &err));
     return watch;
 }
@@ -476,7 +472,6 @@ static struct weir_watch *watch_kept(struct rig *rig, const struct weir_resume *
 static void what_was_not_acknowledged_is_told_again(void **state) {
     struct rig *rig = rig_of(state);
     struct weir_watch *watch = watch_named(rig, NULL);
-    struct weir_watch *watch = watch_kept(rig, NULL);
     rig_foreign_set(rig, "a", "1");
     rig_foreign_set(rig, "b", "1");
     test_sink_await_count(&rig->sink, 2);
@@ -486,9 +481,6 @@ static void what_was_not_acknowledged_is_told_again(void **state) {
     rig_reopen(rig);
     rig->sink.next = 2;
     watch = watch_named(rig, rig->sink.events[0]);
-    // A source that keeps the place by itself knows it; of another, what was acknowledged was kept.
-    struct weir_resume resume = {.position = rig->sink.events[0]->position};
-    watch = watch_kept(rig, rig->provider->capabilities & WEIR_CAN_REPLAY ? &resume : NULL);
     const struct weir_event *again = test_sink_next(&rig->sink);
     assert_true(weir_str_equal(again->fields.id, second->fields.id));
     assert_true(weir_str_equal(again->fields.data.value.bytes, second->fields.data.value.bytes));

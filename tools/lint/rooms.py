@@ -26,8 +26,6 @@ ROOMS = {
     # provider.c is the list of all providers.
     "provider": ["base", "event", "observe", "config", "provider/file", "provider/nats",
                  "provider/postgres", "provider/redis", "provider/sqlite", "provider/topic"],
-    "provider": ["base", "event", "observe", "config", "provider/file", "provider/postgres",
-                 "provider/sqlite", "provider/topic"],
     "provider/file": ["base", "event", "observe", "config", "provider"],
     "provider/nats": ["base", "event", "observe", "config", "provider"],
     "provider/postgres": ["base", "event", "observe", "config", "provider"],
