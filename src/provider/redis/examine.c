@@ -56,17 +56,29 @@ static struct weir_str info_of(struct weir_str info, const char *name) {
     return (struct weir_str){0};
 }
 
+// The number at the text's start; moves the text behind it, and behind a dot.
+static unsigned take_number(struct weir_str *text) {
+    unsigned number = 0;
+    size_t at = 0;
+    while (at < text->size && at < 6 && text->data[at] >= '0' && text->data[at] <= '9') {
+        number = number * 10 + (unsigned)(text->data[at++] - '0');
+    }
+    at += at < text->size && text->data[at] == '.';
+    *text = (struct weir_str){text->data + at, text->size - at};
+    return number;
+}
+
 static void tell_version(const struct examination *examination, struct weir_str version) {
     char text[TEXT_BYTES], shown[WEIR_SHOW_BYTES];
-    unsigned major = 0, minor = 0;
+    if (version.size == 0) {
+        return;
+    }
     weir_show(version, shown, sizeof shown);
-    bool is_read = sscanf(shown, "%u.%u", &major, &minor) == 2; // NOLINT(cert-err34-c): looked at
+    unsigned major = take_number(&version), minor = take_number(&version);
     bool is_old =
         major < VERSION_MIN_MAJOR || (major == VERSION_MIN_MAJOR && minor < VERSION_MIN_MINOR);
-    if (is_read) {
-        snprintf(text, sizeof text, "it is Redis %s%s", shown, is_old ? ", which is too old" : "");
-        tell(examination, is_old, text, is_old ? "use Redis 6.2 or later" : NULL);
-    }
+    snprintf(text, sizeof text, "it is Redis %s%s", shown, is_old ? ", which is too old" : "");
+    tell(examination, is_old, text, is_old ? "use Redis 6.2 or later" : NULL);
 }
 
 static void tell_durability(const struct examination *examination, struct weir_str info) {
