@@ -6,11 +6,8 @@
 #include <stdlib.h>
 
 static const struct fixture *const fixtures[] = {
-    &fixture_file,
-    &fixture_nats_bucket,
-    &fixture_nats_stream,
-    &fixture_nats_subject,
-    &fixture_topic,
+    &fixture_file,         &fixture_nats_bucket, &fixture_nats_stream,
+    &fixture_nats_subject, &fixture_topic,
 };
 
 const struct weir_limits rig_limits = {.value_bytes_max = RIG_VALUE_BYTES_MAX,
