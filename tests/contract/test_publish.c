@@ -181,9 +181,9 @@ static void what_can_never_be_published_is_invalid(void **state) {
         assert_message_has(&err, "subject");
         assert_int_equal(try_publish(rig, &drafts[i], NULL), WEIR_INVALID);
     }
-    // A store has no place for it, a topic has.
+    // A store has no place for it, a topic has; others may or may not.
     weir_status status = try_publish(rig, &(struct draft){.id = "no subject"}, &err);
-    assert_int_equal(status, rig_can(rig, WEIR_CAN_SET) ? WEIR_INVALID : WEIR_OK);
+    assert_true(status == WEIR_INVALID || (status == WEIR_OK && !rig_can(rig, WEIR_CAN_SET)));
     if (status) {
         assert_message_has(&err, "no subject");
     } else {
