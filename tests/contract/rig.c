@@ -16,7 +16,6 @@ static const struct fixture *const fixtures[] = {
     &fixture_postgres,
     &fixture_redis_streams,
     &fixture_topic,
-    &fixture_file, &fixture_redis_keys, &fixture_redis_log, &fixture_redis_streams, &fixture_topic,
 };
 
 const struct weir_limits rig_limits = {.value_bytes_max = RIG_VALUE_BYTES_MAX,

@@ -645,7 +645,7 @@ static weir_status collect(struct list *list, struct weir_nats_resource *resourc
                            struct weir_nats_client *client,
                            const struct weir_nats_consumer *consumer, int64_t until_ns,
                            struct weir_error *err) {
-    char subject[320], inbox[WEIR_NATS_INBOX_BYTES + 8], body[WEIR_NATS_PULL_BYTES];
+    char subject[640], inbox[WEIR_NATS_INBOX_BYTES + 8], body[WEIR_NATS_PULL_BYTES];
     uint64_t pending = consumer->pending;
     snprintf(subject, sizeof subject, "%sCONSUMER.MSG.NEXT.%s.%s", resource->api, resource->stream,
              consumer->name);
