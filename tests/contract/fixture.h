@@ -31,7 +31,8 @@ struct fixture {
     void (*forget)(void *source);
 };
 
-extern const struct fixture fixture_file, fixture_redis_keys, fixture_redis_log,
-    fixture_redis_streams, fixture_topic;
+extern const struct fixture fixture_file, fixture_nats_bucket, fixture_nats_stream,
+    fixture_nats_subject, fixture_postgres, fixture_redis_keys, fixture_redis_log,
+    fixture_redis_streams, fixture_sqlite, fixture_topic;
 
 #endif

@@ -6,7 +6,16 @@
 #include <stdlib.h>
 
 static const struct fixture *const fixtures[] = {
-    &fixture_file, &fixture_redis_keys, &fixture_redis_log, &fixture_redis_streams, &fixture_topic,
+    &fixture_file,
+    &fixture_sqlite,
+    &fixture_redis_keys,
+    &fixture_redis_log,
+    &fixture_nats_bucket,
+    &fixture_nats_stream,
+    &fixture_nats_subject,
+    &fixture_postgres,
+    &fixture_redis_streams,
+    &fixture_topic,
 };
 
 const struct weir_limits rig_limits = {.value_bytes_max = RIG_VALUE_BYTES_MAX,
@@ -158,6 +167,7 @@ bool rig_can(const struct rig *rig, uint32_t capabilities) {
 
 static bool has(const struct fixture *fixture, struct rig_needs needs) {
     return (capabilities_of(fixture) & needs.capabilities) == needs.capabilities &&
+           (capabilities_of(fixture) & needs.without) == 0 &&
            (!needs.foreign_changes || fixture->foreign_set) &&
            (!needs.forgetting || fixture->forget);
 }

@@ -49,6 +49,7 @@ extern const struct weir_str rig_odd_keys[RIG_ODD_KEYS];
 // What a group of cases needs of a provider.
 struct rig_needs {
     uint32_t capabilities;
+    uint32_t without;     // capabilities that it must not have
     bool foreign_changes; // of the fixture
     bool forgetting;      // of the fixture
 };

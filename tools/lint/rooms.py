@@ -24,10 +24,13 @@ ROOMS = {
     "guest": ["base", "event", "observe", "config"],
     "http": ["base"],
     # provider.c is the list of all providers.
-    "provider": ["base", "event", "observe", "config", "provider/file", "provider/redis",
-                 "provider/topic"],
+    "provider": ["base", "event", "observe", "config", "provider/file", "provider/nats",
+                 "provider/postgres", "provider/redis", "provider/sqlite", "provider/topic"],
     "provider/file": ["base", "event", "observe", "config", "provider"],
+    "provider/nats": ["base", "event", "observe", "config", "provider"],
+    "provider/postgres": ["base", "event", "observe", "config", "provider"],
     "provider/redis": ["base", "event", "observe", "config", "provider"],
+    "provider/sqlite": ["base", "event", "observe", "config", "provider"],
     "provider/topic": ["base", "event", "observe", "config", "provider"],
     "state": ["base", "event", "observe"],
     # What guests reach: it knows what may be done with a source, and nothing of queues.
@@ -45,15 +48,20 @@ ROOMS = {
 # Foreign headers, and the folders (of the whole tree) that may include them.
 FOREIGN = {
     r"(wasm|wasi|wasmtime)\.h|wasmtime/.*": ["src/guest", "tests/unit/guest", "bench"],
-    r"openssl/.*": ["src/guest", "src/provider/redis"],
-    r"hiredis/.*": ["src/provider/redis"],
+    r"openssl/.*": ["src/guest", "src/provider", "tests/unit/provider"],
+    r"hiredis/.*": ["src/provider/redis", "bench"],
+    r"libpq.*\.h|postgresql/.*": ["src/provider/postgres", "tests/unit/provider/postgres",
+                                  "tests/support", "bench"],
     r"curl/.*": ["src/http"],
+    r"libpq-fe\.h": ["src/provider/postgres", "tests/unit/provider/postgres"],
     r"yaml\.h": ["src/config"],
-    r"sqlite3\.h": ["src/state", "tests/unit/state", "bench"],
+    r"sqlite3\.h": ["src/state", "src/provider/sqlite", "tests/unit/state",
+                   "tests/unit/provider/sqlite", "bench"],
     r"jansson\.h": ["src/event", "src/observe", "src/state", "src/control", "src/cli",
-                      "src/project", "src/provider", "tests/support", "tests/unit/control",
-                      "tests/unit/provider", "tests/unit/support"],
-    r"sys/(inotify|fanotify)\.h": ["src/provider/file", "src/project", "bench", "tests"],
+                      "src/project", "src/provider", "tests/contract", "tests/support",
+                      "tests/unit/control", "tests/unit/provider", "tests/unit/support"],
+    r"sys/(inotify|fanotify)\.h": ["src/provider/file", "src/provider/sqlite", "src/project",
+                                "bench", "tests"],
     r"linux/openat2\.h": ["src/provider/file"],
 }
 PLACES = ["src", "bench", "tests/unit", "tests/contract", "tests/fuzz"]
