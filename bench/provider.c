@@ -32,7 +32,7 @@
 enum {
     ARGUMENTS_MIN = 10,
     OTHERS_MAX = 100 * 1000,
-    LOOK_NS = 500 * 1000,
+    LOOK_NS = 2 * 1000 * 1000,
 };
 
 static void print_kinds(void) {

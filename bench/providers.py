@@ -30,7 +30,6 @@ RATE_RATIO_MIN = 0.8
 LATER_NS_MAX = 150_000
 WATCHES_RATIO_MAX = 1.2
 
-INSTANCES = ("fresh", "reuse")
 # To begin ten thousand watches is ten thousand questions to a server.
 READY_TIMEOUT_S = 300
 READ_TIMEOUT_S = 150
@@ -43,12 +42,13 @@ class Effort(typing.NamedTuple):
     rounds: int
     share: float  # of the events of each kind of watch
     paced_s: float
+    instances: tuple
     watches: tuple  # ascending
     watch_rounds: int
 
 
-FULL = Effort(3, 1.0, 2.0, (1, 100, 10_000), 2)
-QUICK = Effort(1, 0.1, 0.3, (1, 100), 1)
+FULL = Effort(3, 1.0, 1.5, ("fresh", "reuse"), (1, 100, 10_000), 2)
+QUICK = Effort(1, 0.05, 0.2, ("fresh",), (1, 100), 1)
 
 
 class File:
@@ -202,14 +202,14 @@ def measure_case(build, case, effort):
     events = int(case.events * effort.share)
     for turn in range(effort.rounds):
         say(f"{case.name}, {turn + 1} of {effort.rounds}")
-        for contender in ("bare", *INSTANCES):
+        for contender in ("bare", *effort.instances):
             note(contender, read_rate(build, case, contender, events))
     can_send = min(statistics.median(values) for values in numbers.pop("sent").values())
     pace = int(min(statistics.median(numbers["rate"]["fresh"]) / 2, can_send / 4))
     count = min(max(int(pace * effort.paced_s), 1), LATENCY_EVENTS_MAX)
     say(f"{case.name}, latencies at {pace} a second")
     for _ in range(effort.rounds):
-        for contender in ("bare", *INSTANCES):
+        for contender in ("bare", *effort.instances):
             note(contender, read_latencies(build, case, contender, count, pace))
     kept = min(statistics.median(values) for values in numbers.pop("sent").values()) / pace
     if kept < PACE_KEPT_MIN:
@@ -236,7 +236,9 @@ def medians_of(contenders):
 def case_rows(case, numbers, pace):
     rows = []
     medians = {measure: medians_of(contenders) for measure, contenders in numbers.items()}
-    for instances in INSTANCES:
+    for instances in numbers["rate"]:
+        if instances == "bare":
+            continue
         # Weir and the bare program in the same round saw the same machine.
         ratio = statistics.median(
             weir / bare for weir, bare in zip(numbers["rate"][instances], numbers["rate"]["bare"]))

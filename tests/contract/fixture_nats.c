@@ -100,9 +100,9 @@ static void *setup_stream(void) {
     if (source) {
         char subjects[64];
         snprintf(subjects, sizeof subjects, "%s>", source->prefix);
-        json_decref(test_foreign_call(
-            foreign_now, json_pack("{s:s, s:{s:s, s:[s]}}", "op", "stream_add", "config", "name",
-                                   source->name, "subjects", subjects)));
+        json_decref(test_foreign_call(foreign_now, json_pack("{s:s, s:{s:s, s:[s]}}", "op",
+                                                             "stream_add", "config", "name",
+                                                             source->name, "subjects", subjects)));
     }
     return source;
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What a NATS server may send: frames, and in them headers, replies and JSON. Whatever the bytes,
-// reading them ends, a frame is made of the bytes that were taken for it, and a key that is read from
-// a subject has that subject.
+// reading them ends, a frame is made of the bytes that were taken for it, and a key that is read
+// from a subject has that subject.
 #include "provider/nats/api.h"
 #include "provider/nats/header.h"
 #include "provider/nats/key.h"

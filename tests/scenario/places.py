@@ -36,6 +36,8 @@ class Place:
     has_values = True
     # What is missed is found by comparison, so that no history can be lost; else a gap is told.
     compares = False
+    # weir makes something there to watch it.
+    has_leftovers = True
     # What its client says where the server is away.
     errors = (OSError,)
     # Options by which a server that is silent is noticed soon, and how soon that is.
@@ -88,6 +90,7 @@ class FilePlace(Place):
 
     name = kind = "file"
     compares = True
+    has_leftovers = False
     impatient = {}
 
     def prepare(self):
@@ -131,8 +134,11 @@ class SqlitePlace(Place):
     errors = (OSError, sqlite3.OperationalError)
     impatient = {}
 
+    @property
+    def path(self):
+        return self.root / "place.db"
+
     def prepare(self):
-        self.path = self.root / "place.db"
         with self.connect() as client:
             client.connection.executescript(
                 "PRAGMA journal_mode = WAL; CREATE TABLE IF NOT EXISTS"
@@ -192,6 +198,7 @@ class RedisPlace(Place):
     name, kind, server_class = "redis-keys", "redis", Redis
     mode = "keys"
     compares = True
+    has_leftovers = False
     impatient = {"timeout": f"{NOTICED_S}s", "ping": f"{NOTICED_S}s"}
 
     def options(self, port):
@@ -205,6 +212,7 @@ class RedisPlace(Place):
         return (OSError, RedisConnectionError, RedisTimeoutError, ReadOnlyError)
 
     client_class = None
+    log = b"weir:log"  # which this client writes
 
     @contextlib.contextmanager
     def connect(self):
@@ -214,7 +222,7 @@ class RedisPlace(Place):
     def leftovers(self):
         with self.server.client() as connection:
             return sorted(key.decode() for key in connection.scan_iter(count=1000)
-                          if key.startswith(b"weir:"))
+                          if key.startswith(b"weir:") and key != self.log)
 
 
 class RedisClient:
@@ -293,6 +301,7 @@ class RedisStreamsPlace(RedisPlace):
     name, mode = "redis-streams", "streams"
     is_every_change = True
     compares = False
+    has_leftovers = True
     has_values = False
     client_class = RedisStreamsClient
 

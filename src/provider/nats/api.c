@@ -167,18 +167,16 @@ static const char *policy_of(enum weir_nats_start start) {
 }
 
 char *weir_nats_consumer_request(const struct weir_nats_consumer_args *args) {
-    json_t *config =
-        json_pack("{s:s, s:s, s:s, s:s}", "deliver_policy", policy_of(args->start), "ack_policy",
-                  args->is_listing ? "none" : "explicit", "replay_policy", "instant",
-                  "filter_subject", args->filter);
+    json_t *config = json_pack("{s:s, s:s, s:s, s:s}", "deliver_policy", policy_of(args->start),
+                               "ack_policy", args->is_listing ? "none" : "explicit",
+                               "replay_policy", "instant", "filter_subject", args->filter);
     bool is_set = config != NULL;
     if (args->start == WEIR_NATS_FROM_SEQUENCE) {
         is_set &= json_object_set_new(config, "opt_start_seq",
                                       json_integer((json_int_t)args->start_sequence)) == 0;
     }
     if (args->description) {
-        is_set &=
-            json_object_set_new(config, "description", json_string(args->description)) == 0;
+        is_set &= json_object_set_new(config, "description", json_string(args->description)) == 0;
     }
     if (args->durable) {
         is_set &= json_object_set_new(config, "durable_name", json_string(args->durable)) == 0;
@@ -209,8 +207,7 @@ char *weir_nats_consumer_change(const json_t *answer, const struct weir_nats_con
         return NULL;
     }
     json_t *config = json_deep_copy(json_object_get(answer, "config"));
-    if (!config ||
-        json_object_set_new(config, "ack_wait", json_integer(args->ack_wait_ns)) != 0 ||
+    if (!config || json_object_set_new(config, "ack_wait", json_integer(args->ack_wait_ns)) != 0 ||
         json_object_set_new(config, "max_ack_pending",
                             json_integer((json_int_t)args->ack_pending_max)) != 0) {
         json_decref(config);

@@ -19,11 +19,11 @@
 #include <unistd.h>
 
 enum {
-    RECEIVE_BYTES = 64 << 10,         // by one call of the system
-    RECEIVE_AT_ONCE_MAX = 16,         // such calls
-    RANDOM_BYTES = 12,                // of an inbox
+    RECEIVE_BYTES = 64 << 10, // by one call of the system
+    RECEIVE_AT_ONCE_MAX = 16, // such calls
+    RANDOM_BYTES = 12,        // of an inbox
     COMPLAINT_BYTES = 256,
-    OWN_SUBSCRIPTION = 1,             // of those who ask
+    OWN_SUBSCRIPTION = 1, // of those who ask
 };
 
 struct weir_nats_client {
@@ -113,8 +113,9 @@ static weir_status read_socket(struct weir_nats_client *client, char *bytes, siz
         client->heard_ns = weir_clock_monotonic_ns();
         return WEIR_OK;
     }
-    return got < 0 && (errno == EAGAIN || errno == EINTR) ? WEIR_OK
-                                                          : fail_gone(client, got < 0 ? errno : 0, err);
+    return got < 0 && (errno == EAGAIN || errno == EINTR)
+               ? WEIR_OK
+               : fail_gone(client, got < 0 ? errno : 0, err);
 }
 
 weir_status weir_nats_client_receive(struct weir_nats_client *client, struct weir_error *err) {
@@ -190,8 +191,7 @@ static weir_status see_to(struct weir_nats_client *client, const struct weir_nat
 static weir_status take_frame(struct weir_nats_client *client, struct weir_nats_frame *ret_frame,
                               struct weir_error *err) {
     size_t taken;
-    weir_status status =
-        weir_nats_read(weir_nats_buffer_view(&client->in), ret_frame, &taken, err);
+    weir_status status = weir_nats_read(weir_nats_buffer_view(&client->in), ret_frame, &taken, err);
     if (status == WEIR_OK) {
         // The bytes stay where they are until something comes behind them.
         client->in.begin += taken;
@@ -220,8 +220,8 @@ weir_status weir_nats_client_next(struct weir_nats_client *client,
 
 static weir_status check_unsent(const struct weir_nats_client *client, size_t size,
                                 struct weir_error *err) {
-    size_t unsent = weir_nats_buffer_view(&client->out).size +
-                    weir_nats_buffer_view(&client->sealed).size;
+    size_t unsent =
+        weir_nats_buffer_view(&client->out).size + weir_nats_buffer_view(&client->sealed).size;
     return unsent + size <= WEIR_NATS_UNSENT_BYTES_MAX
                ? WEIR_OK
                : weir_fail(err, WEIR_LIMIT, "%zu bytes wait to be sent to the NATS server", unsent);
@@ -366,8 +366,8 @@ static weir_status new_client(const struct weir_nats_options *options,
     }
     int size = snprintf(client->inbox, sizeof client->inbox, "%s.", options->inbox);
     for (size_t i = 0; i < sizeof random; i++) {
-        size += snprintf(client->inbox + size, sizeof client->inbox - (size_t)size, "%02x",
-                         random[i]);
+        size +=
+            snprintf(client->inbox + size, sizeof client->inbox - (size_t)size, "%02x", random[i]);
     }
     return WEIR_OK;
 }
@@ -394,9 +394,9 @@ static weir_status connect_socket(struct weir_nats_client *client, const struct 
         }
     }
     char buffer[128];
-    return code == 0 ? WEIR_OK
-                     : weir_fail(err, WEIR_UNAVAILABLE, "%s",
-                                 strerror_r(code, buffer, sizeof buffer));
+    return code == 0
+               ? WEIR_OK
+               : weir_fail(err, WEIR_UNAVAILABLE, "%s", strerror_r(code, buffer, sizeof buffer));
 }
 
 // The next frame of a connection that is not open yet.
@@ -451,9 +451,8 @@ static weir_status shake(struct weir_nats_client *client, const struct weir_nats
 }
 
 // Waits for the server's word on who connects.
-static weir_status await_welcome(struct weir_nats_client *client,
-                                 const struct weir_nats_wait *wait, int64_t until_ns,
-                                 struct weir_error *err) {
+static weir_status await_welcome(struct weir_nats_client *client, const struct weir_nats_wait *wait,
+                                 int64_t until_ns, struct weir_error *err) {
     for (;;) { // ends by until_ns
         struct weir_nats_frame frame;
         weir_status status = await_frame(client, wait, until_ns, &frame, err);
@@ -483,7 +482,8 @@ static weir_status log_in(struct weir_nats_client *client, const struct weir_nat
     if (status == WEIR_OK && frame.word != WEIR_NATS_INFO) {
         status = weir_fail(err, WEIR_INVALID, "what answers is no NATS server");
     }
-    status = status == WEIR_OK ? weir_nats_info_read(frame.text, &client->info, nonce, err) : status;
+    status =
+        status == WEIR_OK ? weir_nats_info_read(frame.text, &client->info, nonce, err) : status;
     if (status == WEIR_OK && (login->options->tls || client->info.wants_tls)) {
         status = shake(client, login, host, wait, until_ns, err);
     }

@@ -34,7 +34,7 @@ struct weir_nats_login {
 };
 
 enum {
-    WEIR_NATS_INBOX_BYTES = 192,      // of an inbox, and its NUL
+    WEIR_NATS_INBOX_BYTES = 192,            // of an inbox, and its NUL
     WEIR_NATS_UNSENT_BYTES_MAX = 128 << 20, // that wait for the socket
 };
 
@@ -65,8 +65,8 @@ uint64_t weir_nats_client_pongs(const struct weir_nats_client *client);
 // Takes what has come, some of it. WEIR_UNAVAILABLE: the connection is gone.
 weir_status weir_nats_client_receive(struct weir_nats_client *client, struct weir_error *err);
 // The next message of what was received; its views hold until the next call that takes or receives
-// one. Everything else that the server says is seen to. WEIR_AGAIN: there is none yet. Any other: the connection is of
-// no use any more.
+// one. Everything else that the server says is seen to. WEIR_AGAIN: there is none yet. Any other:
+// the connection is of no use any more.
 weir_status weir_nats_client_next(struct weir_nats_client *client,
                                   struct weir_nats_frame *ret_frame, struct weir_error *err);
 // Sends what waits, as far as the socket takes it. WEIR_UNAVAILABLE.

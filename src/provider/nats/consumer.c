@@ -16,8 +16,8 @@
 // way when a connection or another weir died. It tells them again when their ack_wait is over, and
 // newer ones at once, so a key's older change could come behind a newer one. So what it thinks was
 // delivered and is not held here is refused (NAK) before anything is asked for (RECALLING); the
-// server tells that first. Where somebody else asks the same consumer, this is left to the server: what is
-// delivered may be with the other.
+// server tells that first. Where somebody else asks the same consumer, this is left to the server:
+// what is delivered may be with the other.
 #include "provider/nats/resource.h"
 
 #include "base/clock.h"
@@ -128,8 +128,7 @@ static void fail(struct weir_nats_resource *resource, struct weir_nats_watch *wa
     }
     if (!watch->has_failed) {
         weir_log(resource->log, WEIR_LOG_WARN, "a watch cannot go on; trying again until it can",
-                 {"resource", weir_str_of(resource->base.name)},
-                 {"key", watch->base.pattern.text},
+                 {"resource", weir_str_of(resource->base.name)}, {"key", watch->base.pattern.text},
                  {"reason", weir_str_of(cause->message)});
     }
     watch->has_failed = true;
@@ -181,8 +180,8 @@ static weir_status request(struct weir_nats_resource *resource, struct weir_nats
     struct weir_error error;
     snprintf(full, sizeof full, "%s%s", resource->api, subject);
     if (reply) {
-        snprintf(inbox, sizeof inbox, "%s.%" PRIu64 ".%s",
-                 weir_nats_client_inbox(resource->client), watch->id, reply);
+        snprintf(inbox, sizeof inbox, "%s.%" PRIu64 ".%s", weir_nats_client_inbox(resource->client),
+                 watch->id, reply);
     }
     const struct weir_nats_post post = {
         .subject = weir_str_of(full),
@@ -226,8 +225,8 @@ static void unmake(struct weir_nats_resource *resource, struct weir_nats_watch *
     ask(resource, watch, WEIR_NATS_UNMAKING, subject, "");
 }
 
-static void describe(const struct weir_nats_resource *resource,
-                     const struct weir_nats_watch *watch, char *ret_text, size_t size) {
+static void describe(const struct weir_nats_resource *resource, const struct weir_nats_watch *watch,
+                     char *ret_text, size_t size) {
     weir_nats_description(resource, watch->base.name ? watch->base.name : "", ret_text, size);
 }
 
@@ -303,7 +302,7 @@ static weir_status subscribe(struct weir_nats_resource *resource, struct weir_na
 // What became durable while there was no connection.
 static void answer_settled(struct weir_nats_resource *resource, struct weir_nats_watch *watch) {
     struct weir_nats_flight *flight, *next;
-    HASH_ITER(hh, watch->flights, flight, next) {
+    HASH_ITER (hh, watch->flights, flight, next) {
         if (flight->is_settled) {
             weir_nats_flight_answer(resource, flight->reply, "+ACK");
         }
@@ -314,8 +313,7 @@ static void become_live(struct weir_nats_resource *resource, struct weir_nats_wa
     weir_nats_stage_set(resource, watch, WEIR_NATS_LIVE);
     if (watch->has_failed) {
         weir_log(resource->log, WEIR_LOG_INFO, "a watch goes on again",
-                 {"resource", weir_str_of(resource->base.name)},
-                 {"key", watch->base.pattern.text});
+                 {"resource", weir_str_of(resource->base.name)}, {"key", watch->base.pattern.text});
     }
     watch->has_failed = false;
     watch->was_live = true;
@@ -326,7 +324,7 @@ static void become_live(struct weir_nats_resource *resource, struct weir_nats_wa
         watch->stream_hash = resource->stream_hash;
     }
     struct weir_nats_flight *flight, *next;
-    HASH_ITER(hh, watch->flights, flight, next) {
+    HASH_ITER (hh, watch->flights, flight, next) {
         if (flight->is_settled) { // answered before the consumer was looked for
             weir_nats_flight_let_go(resource, flight);
         }
@@ -596,8 +594,7 @@ void weir_nats_pull(struct weir_nats_resource *resource, struct weir_nats_watch 
     uint64_t wanted = is_single ? 1 : batch - watch->outstanding;
     weir_nats_pull_request(wanted, is_single ? 0 : WEIR_NATS_BATCH_BYTES_MAX,
                            WEIR_NATS_PULL_MS * WEIR_NS_PER_MS, body);
-    snprintf(subject, sizeof subject, "CONSUMER.MSG.NEXT.%s.%s", resource->stream,
-             watch->consumer);
+    snprintf(subject, sizeof subject, "CONSUMER.MSG.NEXT.%s.%s", resource->stream, watch->consumer);
     if (request(resource, watch, subject, body, REPLY_PULL) == WEIR_OK) {
         watch->is_single = false;
         watch->came = 0;
@@ -623,8 +620,8 @@ static void take_status(struct weir_nats_resource *resource, struct weir_nats_wa
         weir_nats_queue(resource, watch);
         return;
     }
-    bool is_told = weir_nats_number(
-        weir_nats_headers_find(frame->headers, WEIR_NATS_HEADER_PENDING), &left);
+    bool is_told =
+        weir_nats_number(weir_nats_headers_find(frame->headers, WEIR_NATS_HEADER_PENDING), &left);
     watch->outstanding = is_told && left < watch->outstanding ? watch->outstanding - left : 0;
     bool is_large = has(reason, "MaxBytes") && !has(reason, "Exceeded");
     // A message that is larger than all that was asked for is asked for alone.
@@ -676,8 +673,7 @@ void weir_nats_gap_open(struct weir_nats_resource *resource, struct weir_nats_wa
     }
 }
 
-bool weir_nats_gap_offer(const struct weir_nats_resource *resource,
-                         struct weir_nats_watch *watch) {
+bool weir_nats_gap_offer(const struct weir_nats_resource *resource, struct weir_nats_watch *watch) {
     if (!watch->gap) {
         return true;
     }

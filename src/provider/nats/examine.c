@@ -14,7 +14,7 @@
 
 enum {
     TEXT_BYTES = 1024,
-    PAGES_MAX = 4096, // of a list of consumers
+    PAGES_MAX = 4096,  // of a list of consumers
     EXAMINE_STEPS = 4, // requests, each of which may take the timeout
 };
 
@@ -35,8 +35,7 @@ static void tell(const struct visit *visit, bool is_mistake, const char *remedy,
     va_start(args, format);
     vsnprintf(what, sizeof what, format, args);
     va_end(args);
-    const struct weir_finding finding = {
-        .is_mistake = is_mistake, .what = what, .remedy = remedy};
+    const struct weir_finding finding = {.is_mistake = is_mistake, .what = what, .remedy = remedy};
     visit->findings->tell(visit->findings->context, &finding);
 }
 
@@ -68,7 +67,8 @@ static void examine_login(const struct visit *visit) {
     const struct weir_nats_options *options = &visit->resource->options;
     bool has_secret = options->password || options->token;
     if (has_secret && !weir_nats_client_is_secret(visit->client)) {
-        tell(visit, false, "have the server use TLS (tls {} in its configuration), and set tls: true",
+        tell(visit, false,
+             "have the server use TLS (tls {} in its configuration), and set tls: true",
              "the connection is not encrypted, and the %s goes over it",
              options->token ? "token" : "password");
     }
@@ -115,7 +115,8 @@ static weir_status examine_account(const struct visit *visit, bool *ret_goes_on,
     json_int_t most = json_integer_value(json_object_get(limits, "max_consumers"));
     json_int_t now = json_integer_value(json_object_get(answer, "consumers"));
     if (most > 0 && now >= most) {
-        tell(visit, true, "raise max_consumers of the account, or remove consumers: nats consumer rm",
+        tell(visit, true,
+             "raise max_consumers of the account, or remove consumers: nats consumer rm",
              "the account has %lld consumers, and may have no more; each watch is one",
              (long long)now);
     }
@@ -136,7 +137,7 @@ static void tell_missing(const struct visit *visit) {
     char remedy[TEXT_BYTES];
     bool is_bucket = options->mode == WEIR_NATS_KV;
     if (options->create) {
-        tell(visit, false, NULL, "the %s %s does not exist yet; weir makes it", 
+        tell(visit, false, NULL, "the %s %s does not exist yet; weir makes it",
              is_bucket ? "bucket" : "stream", is_bucket ? options->bucket : options->stream);
         return;
     }
@@ -144,7 +145,8 @@ static void tell_missing(const struct visit *visit) {
         remedy_of(remedy, "nats kv add %s, or create: true", options->bucket);
     } else {
         remedy_of(remedy, "nats stream add %s --subjects '%s>', or create: true with a prefix",
-                  options->stream, resource->naming.prefix[0] ? resource->naming.prefix : "SUBJECT.");
+                  options->stream,
+                  resource->naming.prefix[0] ? resource->naming.prefix : "SUBJECT.");
     }
     tell(visit, true, remedy, "there is no %s %s", is_bucket ? "bucket" : "stream",
          is_bucket ? options->bucket : options->stream);
@@ -180,8 +182,7 @@ static void examine_config(const struct visit *visit, const struct weir_nats_str
     }
     if (stream->subjects == 1 && !is_bucket &&
         !may_overlap(stream->subject, resource->naming.prefix)) {
-        tell(visit, true,
-             remedy_of(remedy, "prefix: the beginning of %s", stream->subject),
+        tell(visit, true, remedy_of(remedy, "prefix: the beginning of %s", stream->subject),
              "the stream has the subjects %s, and the resource's keys stand below \"%s\"",
              stream->subject, resource->naming.prefix);
     }
@@ -219,9 +220,9 @@ static weir_status examine_subjects(const struct visit *visit, const struct weir
         weir_status status =
             weir_nats_filter_of(&visit->resource->naming, &patterns[i], &filter, err);
         uint64_t id = 100 + i;
-        status = status == WEIR_OK ? weir_nats_client_subscribe(visit->client,
-                                                                weir_str_of(filter.text), id, err)
-                                   : status;
+        status = status == WEIR_OK
+                     ? weir_nats_client_subscribe(visit->client, weir_str_of(filter.text), id, err)
+                     : status;
         if (status != WEIR_OK) {
             return status;
         }
@@ -307,8 +308,7 @@ static bool is_ours(const struct visit *visit, const json_t *consumer, const cha
     *ret_description = json_string_value(json_object_get(config, "description"));
     weir_nats_description(visit->resource, "", ours, sizeof ours);
     return *ret_name && *ret_description && json_object_get(config, "durable_name") &&
-           !strpbrk(*ret_name, ". \r\n") &&
-           strncmp(*ret_description, ours, strlen(ours)) == 0;
+           !strpbrk(*ret_name, ". \r\n") && strncmp(*ret_description, ours, strlen(ours)) == 0;
 }
 
 // Removes those of a page that are weir's. *ret_kept: how many are not.

@@ -2,8 +2,8 @@
 //
 // What a server has delivered and waits to hear of. It tells a message again when it has heard
 // nothing for as long as the consumer's ack_wait; so of what weir holds longer (a queue is full, a
-// disk refuses) it says in time that it does, and nothing is told again, or to another weir, that is
-// not lost.
+// disk refuses) it says in time that it does, and nothing is told again, or to another weir, that
+// is not lost.
 //
 // An acknowledgement is sent and not waited for. One that is lost with a connection means that a
 // message is told once more, which at-least-once allows; waiting would cost a round trip.
@@ -77,7 +77,7 @@ void weir_nats_flight_let_go(struct weir_nats_resource *resource, struct weir_na
 
 void weir_nats_flights_end(struct weir_nats_resource *resource, struct weir_nats_watch *watch) {
     struct weir_nats_flight *flight, *next;
-    HASH_ITER(hh, watch->flights, flight, next) {
+    HASH_ITER (hh, watch->flights, flight, next) {
         weir_nats_flight_let_go(resource, flight);
     }
 }

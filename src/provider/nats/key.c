@@ -13,7 +13,7 @@ static bool is_alphanumeric(char byte) {
 }
 
 static int hex_value(char digit) {
-    return digit >= '0' && digit <= '9' ? digit - '0'
+    return digit >= '0' && digit <= '9'   ? digit - '0'
            : digit >= 'A' && digit <= 'F' ? digit - 'A' + 10
                                           : -1;
 }

@@ -101,14 +101,15 @@ static weir_status set_credentials(json_t *object, const struct weir_nats_option
     }
     if (status == WEIR_OK) {
         snprintf(jwt_text, sizeof jwt_text, "%.*s", WEIR_STR_ARG(jwt));
-        status = set(object, "jwt", jwt_text) ? set_proof(object, seed, nonce, true, err)
-                                              : weir_fail(err, WEIR_INVALID, "its JWT is not UTF-8");
+        status = set(object, "jwt", jwt_text)
+                     ? set_proof(object, seed, nonce, true, err)
+                     : weir_fail(err, WEIR_INVALID, "its JWT is not UTF-8");
         explicit_bzero(jwt_text, sizeof jwt_text);
     }
     weir_secret_forget(&file);
-    return status == WEIR_OK ? WEIR_OK
-                             : weir_error_prefix(err, status, "credentials %s",
-                                                 options->credentials);
+    return status == WEIR_OK
+               ? WEIR_OK
+               : weir_error_prefix(err, status, "credentials %s", options->credentials);
 }
 
 static weir_status set_who(json_t *object, const struct weir_nats_options *options,
@@ -134,11 +135,11 @@ weir_status weir_nats_login_put(struct weir_nats_buffer *buffer,
                                 const struct weir_nats_options *options, const char *name,
                                 const char *nonce, struct weir_error *err) {
     json_t *object =
-        json_pack("{s:b, s:b, s:b, s:s, s:s, s:s, s:i, s:b, s:b, s:b}", "verbose", 0, "pedantic",
-                  0, "tls_required", options->tls, "name", name, "lang", "C", "version",
-                  WEIR_VERSION, "protocol", 1, "headers", 1, "no_responders", 1, "echo", 1);
-    weir_status status = object ? set_who(object, options, nonce, err)
-                                : weir_fail_no_memory(err, "a connection");
+        json_pack("{s:b, s:b, s:b, s:s, s:s, s:s, s:i, s:b, s:b, s:b}", "verbose", 0, "pedantic", 0,
+                  "tls_required", options->tls, "name", name, "lang", "C", "version", WEIR_VERSION,
+                  "protocol", 1, "headers", 1, "no_responders", 1, "echo", 1);
+    weir_status status =
+        object ? set_who(object, options, nonce, err) : weir_fail_no_memory(err, "a connection");
     char *text = status == WEIR_OK ? json_dumps(object, JSON_COMPACT) : NULL;
     if (status == WEIR_OK && text) {
         // Longer than other lines: there may be a JWT in it.

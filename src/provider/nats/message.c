@@ -34,8 +34,7 @@ struct texts {
 
 static weir_status texts_init(struct texts *texts, const struct weir_nats_message *message,
                               struct weir_error *err) {
-    uint64_t number =
-        message->delivery.sequence > 0 ? message->delivery.sequence : message->number;
+    uint64_t number = message->delivery.sequence > 0 ? message->delivery.sequence : message->number;
     snprintf(texts->number, sizeof texts->number, "%" PRIu64, number);
     // Names and values are parts of the headers, and no longer when they are decoded.
     texts->decoded = malloc(message->frame->headers.size + 1);
@@ -200,8 +199,7 @@ static weir_status cloud_event(const struct weir_hub_watch *watch,
     while (weir_nats_headers_next(&headers, &header)) {
         if (header.name.size > prefix.size && (header.name.data[0] | 0x20) == 'c' &&
             (header.name.data[1] | 0x20) == 'e' && header.name.data[2] == '-') {
-            struct weir_str name = {header.name.data + prefix.size,
-                                    header.name.size - prefix.size};
+            struct weir_str name = {header.name.data + prefix.size, header.name.size - prefix.size};
             put_attribute(draft, name, decode(texts, header.value), texts);
         }
     }
@@ -220,9 +218,8 @@ static weir_status cloud_event(const struct weir_hub_watch *watch,
             (struct weir_attributes){.items = draft->extensions, .count = draft->count};
         status = weir_subject_key(&draft->fields, &buffer, &key, err);
     }
-    status = status == WEIR_OK
-                 ? finish(draft, key, position_of(message, texts), ret_event, err)
-                 : status;
+    status = status == WEIR_OK ? finish(draft, key, position_of(message, texts), ret_event, err)
+                               : status;
     free(draft);
     return status;
 }
@@ -243,9 +240,9 @@ static bool is_extension(struct weir_str name) {
 }
 
 static bool is_taken(const struct draft *draft, struct weir_str name) {
-    static const char *const own[] = {"specversion", "type", "source", "id", "subject", "time",
-                                      "data", "datacontenttype", "dataschema", "dataomitted",
-                                      "datasize", "snapshot", "attempt"};
+    static const char *const own[] = {
+        "specversion",     "type",       "source",      "id",       "subject",  "time",   "data",
+        "datacontenttype", "dataschema", "dataomitted", "datasize", "snapshot", "attempt"};
     for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
         if (weir_str_equal(name, weir_str_of(own[i]))) {
             return true;
@@ -324,7 +321,7 @@ static weir_status foreign_event(const struct weir_nats_resource *resource,
         .subject = {true, {id, subject_size}},
         .time = {true, weir_str_of(texts->time)},
         .datacontenttype = {true, type.size > 0 && weir_utf8_valid(type) ? type
-                                  : is_text ? WEIR_STR("text/plain")
+                                  : is_text                              ? WEIR_STR("text/plain")
                                             : WEIR_STR("application/octet-stream")},
     };
     if (is_kept) {

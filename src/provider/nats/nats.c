@@ -86,8 +86,8 @@ static weir_status nats_open(const struct weir_resource_args *args,
     }
     status = status == WEIR_OK ? weir_nats_options_check(&resource->options, err) : status;
     if (status == WEIR_OK) {
-        status = weir_nats_servers_parse(weir_str_of(resource->options.server),
-                                         &resource->servers, err);
+        status =
+            weir_nats_servers_parse(weir_str_of(resource->options.server), &resource->servers, err);
     }
     if (status == WEIR_OK) {
         name_things(resource);

@@ -70,8 +70,8 @@ static void encode_base32(const unsigned char *bytes, size_t size, char *ret_tex
 
 static bool decode_seed(struct weir_str text, unsigned char ret_seed[static SEED_BYTES]) {
     unsigned char bytes[2 + SEED_BYTES + 2];
-    bool is_good = text.size == SEED_CODED_BYTES &&
-                   decode_base32(text, bytes, sizeof bytes) == sizeof bytes;
+    bool is_good =
+        text.size == SEED_CODED_BYTES && decode_base32(text, bytes, sizeof bytes) == sizeof bytes;
     if (is_good) {
         uint16_t crc = (uint16_t)(bytes[sizeof bytes - 2] | bytes[sizeof bytes - 1] << 8);
         unsigned char kind = (unsigned char)((bytes[0] & 7) << 5 | bytes[1] >> 3);
@@ -157,8 +157,9 @@ weir_status weir_nats_credentials(struct weir_str text, struct weir_str *ret_jwt
                                   struct weir_str *ret_seed, struct weir_error *err) {
     if (!line_below(text, "BEGIN NATS USER JWT", ret_jwt) ||
         !line_below(text, "BEGIN USER NKEY SEED", ret_seed)) {
-        return weir_fail(err, WEIR_INVALID,
-                         "that is no file of credentials: it has a JWT and a seed, as nsc makes it");
+        return weir_fail(
+            err, WEIR_INVALID,
+            "that is no file of credentials: it has a JWT and a seed, as nsc makes it");
     }
     return WEIR_OK;
 }

@@ -14,7 +14,7 @@ enum {
 };
 
 struct weir_nats_proof {
-    char key[WEIR_NATS_NKEY_BYTES];             // "U..."
+    char key[WEIR_NATS_NKEY_BYTES]; // "U..."
     char signature[WEIR_NATS_SIGNATURE_BYTES];
 };
 

@@ -24,7 +24,7 @@ const struct weir_option weir_nats_option_rows[WEIR_NATS_OPTIONS] = {
         .is_required = true,
         .min = 1,
         .max = 4096,
-        .help = "HOST:PORT, or several with commas; nats:// or tls:// may stand in front",
+        .help = "HOST:PORT, or several with commas; a bucket may stand behind: HOST:PORT/BUCKET",
     },
     {
         .name = "mode",
@@ -146,7 +146,7 @@ const struct weir_option weir_nats_option_rows[WEIR_NATS_OPTIONS] = {
         ROW(max_bytes),
         .fallback = "0",
         .min = 0,
-        .max = INT64_MAX,
+        .max = INT64_C(1) << 50,
         .help = "what it may take on disk; of one that `create` makes; 0 is no bound",
     },
     {
@@ -251,8 +251,8 @@ static bool put(char *buffer, size_t size, struct weir_str text) {
 // Splits "HOST:PORT", "HOST" or "[ADDRESS]:PORT".
 static bool split(struct weir_str text, struct weir_nats_server *ret_server) {
     struct weir_str host = text, port = WEIR_STR("4222");
-    const char *bracket = text.size > 0 && text.data[0] == '[' ? memchr(text.data, ']', text.size)
-                                                               : NULL;
+    const char *bracket =
+        text.size > 0 && text.data[0] == '[' ? memchr(text.data, ']', text.size) : NULL;
     const char *end = text.data + text.size;
     const char *colon = bracket ? bracket + 1 : memchr(text.data, ':', text.size);
     if (bracket) {
@@ -283,7 +283,9 @@ static weir_status parse_server(struct weir_str text, struct weir_nats_servers *
     char shown[WEIR_SHOW_BYTES];
     struct weir_str whole = text;
     servers->wants_tls |= take_scheme(&text, "tls://");
-    take_scheme(&text, "nats://");
+    if (!take_scheme(&text, "nats://")) {
+        take_scheme(&text, "//"); // of nats://HOST on a command line, where nats: names the kind
+    }
     if (servers->count == WEIR_NATS_SERVERS_MAX) {
         return weir_fail(err, WEIR_INVALID, "more than %d servers", WEIR_NATS_SERVERS_MAX);
     }
@@ -328,6 +330,25 @@ static bool is_subject(const char *text) {
     return true;
 }
 
+// Where a server's address ends in "/NAME", that is a bucket: so one fits on a command line.
+static weir_status take_bucket(struct weir_nats_options *options, struct weir_error *err) {
+    char *slash = options->server ? strrchr(options->server, '/') : NULL;
+    if (!slash || slash == options->server || slash[-1] == '/' || slash[1] == '\0') {
+        return WEIR_OK;
+    }
+    if (options->bucket || options->stream) {
+        return weir_fail(err, WEIR_INVALID,
+                         "the server's address ends in a bucket, \"%s\", and a %s is given too",
+                         slash + 1, options->bucket ? "bucket" : "stream");
+    }
+    options->bucket = strdup(slash + 1);
+    if (!options->bucket) {
+        return weir_fail_no_memory(err, "a resource");
+    }
+    *slash = '\0';
+    return WEIR_OK;
+}
+
 static weir_status check_mode(struct weir_nats_options *options, struct weir_error *err) {
     if (options->bucket && options->stream) {
         return weir_fail(err, WEIR_INVALID,
@@ -340,8 +361,9 @@ static weir_status check_mode(struct weir_nats_options *options, struct weir_err
     }
     switch (options->mode) {
     case WEIR_NATS_KV:
-        return options->bucket ? WEIR_OK
-                               : weir_fail(err, WEIR_INVALID, "mode kv wants a bucket: bucket: NAME");
+        return options->bucket
+                   ? WEIR_OK
+                   : weir_fail(err, WEIR_INVALID, "mode kv wants a bucket: bucket: NAME");
     case WEIR_NATS_STREAM:
         return options->stream
                    ? WEIR_OK
@@ -360,8 +382,8 @@ static weir_status check_mode(struct weir_nats_options *options, struct weir_err
 static weir_status check_names(const struct weir_nats_options *options, struct weir_error *err) {
     const struct {
         const char *what, *name;
-    } names[] = {{"bucket", options->bucket}, {"stream", options->stream},
-                 {"domain", options->domain}};
+    } names[] = {
+        {"bucket", options->bucket}, {"stream", options->stream}, {"domain", options->domain}};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (names[i].name && !is_name(names[i].name)) {
             return weir_fail(err, WEIR_INVALID,
@@ -407,11 +429,16 @@ static weir_status check_user(const struct weir_nats_options *options, struct we
 
 weir_status weir_nats_options_check(struct weir_nats_options *options, struct weir_error *err) {
     struct weir_nats_servers servers;
-    weir_status status = weir_nats_servers_parse(weir_str_of(options->server), &servers, err);
+    weir_status status = take_bucket(options, err);
+    if (status == WEIR_OK) {
+        status = weir_nats_servers_parse(weir_str_of(options->server), &servers, err);
+    }
     status = status == WEIR_OK ? check_mode(options, err) : status;
     status = status == WEIR_OK ? check_names(options, err) : status;
     status = status == WEIR_OK ? check_user(options, err) : status;
-    options->tls = options->tls || servers.wants_tls || options->tls_ca || options->tls_certificate;
+    if (status == WEIR_OK) {
+        options->tls |= servers.wants_tls || options->tls_ca || options->tls_certificate;
+    }
     return status;
 }
 

@@ -39,7 +39,8 @@ enum { WEIR_NATS_OPTIONS = 25 };
 extern const struct weir_option weir_nats_option_rows[WEIR_NATS_OPTIONS];
 extern const struct weir_option_table weir_nats_option_table;
 
-// Whether the options go together; fills in the mode. WEIR_INVALID.
+// Whether the options go together; fills in the mode, and a bucket that stands behind the server.
+// WEIR_INVALID, WEIR_NO_MEMORY.
 weir_status weir_nats_options_check(struct weir_nats_options *options, struct weir_error *err);
 // A copy of its own, which weir_options_finish frees. WEIR_NO_MEMORY.
 weir_status weir_nats_options_copy(const struct weir_nats_options *options,
@@ -58,8 +59,8 @@ struct weir_nats_servers {
     bool wants_tls; // one of them is written tls://
 };
 
-// "HOST:PORT,HOST:PORT ...", each perhaps behind nats:// or tls://; without a port it is 4222. No
-// user or password may stand in it. WEIR_INVALID.
+// "HOST:PORT,HOST:PORT ...", each perhaps behind nats://, tls:// or //; without a port it is 4222.
+// No user or password may stand in it. WEIR_INVALID.
 weir_status weir_nats_servers_parse(struct weir_str text, struct weir_nats_servers *ret_servers,
                                     struct weir_error *err);
 

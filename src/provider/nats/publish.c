@@ -15,7 +15,8 @@
 
 // The event's number, as a text.
 enum { MESSAGE_ID_BYTES = 40 };
-static void message_id(const struct weir_event_fields *fields, char ret_id[static MESSAGE_ID_BYTES]) {
+static void message_id(const struct weir_event_fields *fields,
+                       char ret_id[static MESSAGE_ID_BYTES]) {
     XXH128_hash_t source = XXH3_128bits(fields->source.data, fields->source.size);
     XXH128_hash_t id = XXH3_128bits_withSeed(fields->id.data, fields->id.size, source.low64);
     snprintf(ret_id, MESSAGE_ID_BYTES, "weir-%016" PRIx64 "%016" PRIx64,
@@ -24,8 +25,8 @@ static void message_id(const struct weir_event_fields *fields, char ret_id[stati
 
 static bool put_attribute(struct weir_nats_buffer *headers, const char *name,
                           struct weir_str value) {
-    return value.size == 0 || weir_nats_headers_put_coded(headers, WEIR_NATS_HEADER_EVENT,
-                                                          weir_str_of(name), value);
+    return value.size == 0 ||
+           weir_nats_headers_put_coded(headers, WEIR_NATS_HEADER_EVENT, weir_str_of(name), value);
 }
 
 // What of an event goes with the key that it sets: the chain.
@@ -69,11 +70,11 @@ static bool put_headers(const struct weir_nats_resource *resource,
     message_id(fields, id);
     bool is_put = weir_nats_headers_begin(headers);
     if (resource->stream[0]) {
-        is_put = is_put && weir_nats_headers_put(headers, WEIR_NATS_HEADER_MESSAGE_ID,
-                                                 weir_str_of(id));
+        is_put =
+            is_put && weir_nats_headers_put(headers, WEIR_NATS_HEADER_MESSAGE_ID, weir_str_of(id));
     }
-    is_put = is_put && (resource->naming.is_bucket ? put_chain(headers, fields)
-                                                   : put_event(headers, fields));
+    is_put = is_put &&
+             (resource->naming.is_bucket ? put_chain(headers, fields) : put_event(headers, fields));
     return is_put && weir_nats_headers_end(headers);
 }
 
@@ -89,7 +90,7 @@ static weir_status judge(weir_status status, const struct weir_nats_fault *fault
 }
 
 static weir_status post_once(struct weir_nats_resource *resource, const struct weir_nats_post *post,
-                        int64_t until_ns, struct weir_error *err) {
+                             int64_t until_ns, struct weir_error *err) {
     void *connection;
     bool is_fresh;
     struct weir_nats_fault fault = {0};
@@ -105,9 +106,9 @@ static weir_status post_once(struct weir_nats_resource *resource, const struct w
         status = weir_nats_store(resource, connection, post, until_ns, &fault, err);
     } else {
         status = weir_nats_client_publish(connection, post, err);
-        status = status == WEIR_OK ? weir_nats_client_flush(connection, &weir_nats_wait_here,
-                                                            until_ns, err)
-                                   : status;
+        status = status == WEIR_OK
+                     ? weir_nats_client_flush(connection, &weir_nats_wait_here, until_ns, err)
+                     : status;
     }
     bool is_usable = status == WEIR_OK || status == WEIR_OTHER || status == WEIR_LIMIT;
     weir_pool_give(resource->pool, connection, is_usable);
@@ -125,8 +126,8 @@ static weir_status send_event(struct weir_nats_resource *resource,
     }
     bool is_through_api = resource->naming.is_bucket && resource->options.domain;
     char full[WEIR_NATS_SUBJECT_BYTES_MAX + 128];
-    int size = snprintf(full, sizeof full, "%s%s", is_through_api ? resource->api : "",
-                        subject.text);
+    int size =
+        snprintf(full, sizeof full, "%s%s", is_through_api ? resource->api : "", subject.text);
     if (put_headers(resource, fields, &headers)) {
         const struct weir_nats_post post = {
             .subject = {full, (size_t)size},
@@ -152,8 +153,8 @@ weir_status weir_nats_publish(struct weir_resource *base, struct weir_event *eve
     struct weir_subject_buffer buffer;
     struct weir_str key;
     struct weir_error error = {0};
-    int64_t until_ns = weir_nats_until_ns(
-        resource, weir_clock_monotonic_ns() + WEIR_PUBLISH_WAIT_MS * WEIR_NS_PER_MS);
+    int64_t until_ns = weir_nats_until_ns(resource, weir_clock_monotonic_ns() +
+                                                        WEIR_PUBLISH_WAIT_MS * WEIR_NS_PER_MS);
     bool is_bucket = resource->naming.is_bucket;
     weir_status status = weir_subject_key(fields, &buffer, &key, &error);
     if (status == WEIR_OK && is_bucket && key.size == 0) {

@@ -32,19 +32,19 @@
 #include "provider/pool.h"
 
 enum {
-    WEIR_NATS_BATCH_MAX = 256,             // messages that a watch asks for at once
-    WEIR_NATS_BATCH_BYTES_MAX = 1 << 20,   // the same in bytes; one message may be larger
-    WEIR_NATS_PULL_MS = 30 * 1000,         // how long a request for messages stands
-    WEIR_NATS_RETRY_MS = 2000,             // before a watch that could not begin is tried again
-    WEIR_NATS_QUIET_MS = 10 * 1000,        // nothing comes: is the server there?
-    WEIR_NATS_SETUPS_MAX = 256,            // watches that are being set up at once
-    WEIR_NATS_FRAMES_AT_ONCE_MAX = 1024,   // messages, before there is something else
-    WEIR_NATS_RANGE_MAX = 16384,           // messages that are asked to be told again
-    WEIR_NATS_SIGNALS_PER_WAIT = 3,        // how often a message that is held is said to be so
-    WEIR_NATS_UPDATES_MAX = 64,            // attempts to change a key
-    WEIR_NATS_SUBJECT_HELD_MAX = 1024,     // messages of a plain subject that wait for a sink, ...
+    WEIR_NATS_BATCH_MAX = 256,           // messages that a watch asks for at once
+    WEIR_NATS_BATCH_BYTES_MAX = 1 << 20, // the same in bytes; one message may be larger
+    WEIR_NATS_PULL_MS = 30 * 1000,       // how long a request for messages stands
+    WEIR_NATS_RETRY_MS = 2000,           // before a watch that could not begin is tried again
+    WEIR_NATS_QUIET_MS = 10 * 1000,      // nothing comes: is the server there?
+    WEIR_NATS_SETUPS_MAX = 256,          // watches that are being set up at once
+    WEIR_NATS_FRAMES_AT_ONCE_MAX = 1024, // messages, before there is something else
+    WEIR_NATS_RANGE_MAX = 16384,         // messages that are asked to be told again
+    WEIR_NATS_SIGNALS_PER_WAIT = 3,      // how often a message that is held is said to be so
+    WEIR_NATS_UPDATES_MAX = 64,          // attempts to change a key
+    WEIR_NATS_SUBJECT_HELD_MAX = 1024,   // messages of a plain subject that wait for a sink, ...
     WEIR_NATS_SUBJECT_HELD_BYTES_MAX = 4 << 20, // ... and bytes
-    WEIR_NATS_CLOSE_MS = 500,              // for the last acknowledgements
+    WEIR_NATS_CLOSE_MS = 500,                   // for the last acknowledgements
 };
 
 // A message that was delivered and is not acknowledged.
@@ -62,13 +62,13 @@ struct weir_nats_flight {
 
 // What a watch waits for at the server.
 enum weir_nats_stage {
-    WEIR_NATS_IDLE,     // to be set up: when there is a connection, a turn, or a moment
-    WEIR_NATS_FINDING,  // whether its consumer is there
-    WEIR_NATS_LOOKING,  // what the stream has
-    WEIR_NATS_MAKING,   // its consumer
-    WEIR_NATS_UNMAKING, // a consumer that cannot be used
+    WEIR_NATS_IDLE,      // to be set up: when there is a connection, a turn, or a moment
+    WEIR_NATS_FINDING,   // whether its consumer is there
+    WEIR_NATS_LOOKING,   // what the stream has
+    WEIR_NATS_MAKING,    // its consumer
+    WEIR_NATS_UNMAKING,  // a consumer that cannot be used
     WEIR_NATS_RECALLING, // until what was lost on the way is to be told again
-    WEIR_NATS_GAPPED,   // until the gap is dealt with
+    WEIR_NATS_GAPPED,    // until the gap is dealt with
     WEIR_NATS_LIVE,
 };
 
@@ -83,19 +83,19 @@ enum weir_nats_timer {
 
 struct weir_nats_watch {
     struct weir_hub_watch base;
-    UT_hash_handle hh; // in resource->watches
-    uint64_t id;       // of its subscription
-    char *filter;      // a subject
+    UT_hash_handle hh;                            // in resource->watches
+    uint64_t id;                                  // of its subscription
+    char *filter;                                 // a subject
     char consumer[WEIR_NATS_CONSUMER_NAME_BYTES]; // "": it has none yet
     bool is_durable;
 
     enum weir_nats_stage stage;
-    bool is_subscribed;   // on this connection
-    bool is_done;         // the sink wants nothing any more
-    bool has_failed;      // and that was logged
-    bool is_queued;       // in resource->queue
-    bool was_live;        // once, since the watch began
-    bool is_found;        // its consumer was there when it was looked for last
+    bool is_subscribed;         // on this connection
+    bool is_done;               // the sink wants nothing any more
+    bool has_failed;            // and that was logged
+    bool is_queued;             // in resource->queue
+    bool was_live;              // once, since the watch began
+    bool is_found;              // its consumer was there when it was looked for last
     struct weir_error *failure; // of who waits in begin; NULL: nobody does
     enum weir_nats_timer timer;
     int64_t due_ns;
@@ -122,9 +122,9 @@ struct weir_nats_watch {
 
     // Of a plain subject.
     size_t held_count, held_bytes;
-    uint64_t dropped;      // since the last gap
-    int64_t away_wall_ns;  // since when something may have been missed; 0: nothing was
-    uint64_t number;       // of the last message
+    uint64_t dropped;     // since the last gap
+    int64_t away_wall_ns; // since when something may have been missed; 0: nothing was
+    uint64_t number;      // of the last message
 };
 
 struct weir_nats_resource {
@@ -135,10 +135,10 @@ struct weir_nats_resource {
     struct weir_nats_servers servers;
     struct weir_nats_login login;
     struct weir_nats_naming naming;
-    char stream[80];                        // "": plain subjects
-    char api[96];                           // "$JS.API." or with a domain
-    char source[WEIR_NAME_BYTES_MAX + 2];   // of events
-    char label[WEIR_NAME_BYTES_MAX + 8];    // of connections
+    char stream[80];                      // "": plain subjects
+    char api[96];                         // "$JS.API." or with a domain
+    char source[WEIR_NAME_BYTES_MAX + 2]; // of events
+    char label[WEIR_NAME_BYTES_MAX + 8];  // of connections
     struct weir_pool *pool;
     struct weir_hub *hub;
     struct weir_link link;
@@ -189,7 +189,8 @@ weir_status weir_nats_update(struct weir_resource *base, struct weir_str key,
 weir_status weir_nats_list(struct weir_resource *base, const struct weir_pattern *pattern,
                            const struct weir_limits *limits, const struct weir_listing *listing,
                            struct weir_error *err);
-// Publishes to a stream and reads what it answers. A fault is WEIR_OTHER, with *ret_fault filled in.
+// Publishes to a stream and reads what it answers. A fault is WEIR_OTHER, with *ret_fault filled
+// in.
 weir_status weir_nats_store(struct weir_nats_resource *resource, struct weir_nats_client *client,
                             const struct weir_nats_post *post, int64_t until_ns,
                             struct weir_nats_fault *ret_fault, struct weir_error *err);
@@ -265,8 +266,7 @@ void weir_nats_pull(struct weir_nats_resource *resource, struct weir_nats_watch 
 // The gap was dealt with.
 void weir_nats_gap_settled(struct weir_nats_resource *resource, struct weir_nats_watch *watch);
 // Offers the gap, if there is one to be offered. False: nothing else may be offered now.
-bool weir_nats_gap_offer(const struct weir_nats_resource *resource,
-                         struct weir_nats_watch *watch);
+bool weir_nats_gap_offer(const struct weir_nats_resource *resource, struct weir_nats_watch *watch);
 void weir_nats_gap_open(struct weir_nats_resource *resource, struct weir_nats_watch *watch,
                         const char *from, const char *to, const char *reason);
 // The name of the consumer of a subscription of that name. Pure.

@@ -16,7 +16,7 @@
 #include <sys/random.h>
 
 enum {
-    BACKOFF_MS_MAX = 8,  // before a key is tried again that others have changed
+    BACKOFF_MS_MAX = 8, // before a key is tried again that others have changed
     LIST_BATCH = 500,
     LIST_BYTES_MAX = 256 << 20, // of all keys of a listing
 };
@@ -53,9 +53,8 @@ weir_status weir_nats_api_ask(const struct weir_nats_resource *resource,
 
 // Makes the bucket or the stream where it is missing.
 static weir_status ensure_stream(const struct weir_nats_resource *resource,
-                                 struct weir_nats_client *client,
-                                 const struct weir_nats_wait *wait, int64_t until_ns,
-                                 struct weir_error *err) {
+                                 struct weir_nats_client *client, const struct weir_nats_wait *wait,
+                                 int64_t until_ns, struct weir_error *err) {
     char subject[256], subjects[WEIR_NATS_PREFIX_BYTES + 2];
     struct weir_nats_frame frame;
     struct weir_nats_fault fault = {0};
@@ -104,8 +103,7 @@ weir_status weir_nats_connect(struct weir_nats_resource *resource,
 static weir_status pool_open(void *context, int64_t until_ns, void **ret_connection,
                              struct weir_error *err) {
     struct weir_nats_client *client = NULL;
-    weir_status status =
-        weir_nats_connect(context, &weir_nats_wait_here, until_ns, &client, err);
+    weir_status status = weir_nats_connect(context, &weir_nats_wait_here, until_ns, &client, err);
     *ret_connection = client;
     return status;
 }
@@ -127,8 +125,7 @@ static weir_status take_client(struct weir_nats_resource *resource, int64_t unti
     for (;;) { // ends: a fresh one is taken as it is
         void *connection;
         bool is_fresh;
-        weir_status status =
-            weir_pool_take(resource->pool, until_ns, &connection, &is_fresh, err);
+        weir_status status = weir_pool_take(resource->pool, until_ns, &connection, &is_fresh, err);
         *ret_client = connection;
         if (status != WEIR_OK || is_fresh || weir_nats_client_is_alive(connection)) {
             return status;
@@ -194,7 +191,8 @@ static weir_status read_entry(const json_t *answer, uint64_t bytes_max, struct e
     }
     if (!decode_base64(coded, &headers)) {
         free(headers.data);
-        return weir_fail(err, WEIR_UNAVAILABLE, "JetStream answers with headers that are no Base64");
+        return weir_fail(err, WEIR_UNAVAILABLE,
+                         "JetStream answers with headers that are no Base64");
     }
     struct weir_str operation = weir_nats_headers_find(
         (struct weir_str){headers.data, headers.size}, WEIR_NATS_HEADER_OPERATION);
@@ -239,8 +237,8 @@ static weir_status get_entry(struct weir_nats_resource *resource, struct weir_na
     if (!body) {
         return weir_fail_no_memory(err, "a request to JetStream");
     }
-    weir_status status = weir_nats_api_ask(resource, client, &weir_nats_wait_here, until_ns, api,
-                                           body, &frame, err);
+    weir_status status =
+        weir_nats_api_ask(resource, client, &weir_nats_wait_here, until_ns, api, body, &frame, err);
     free(body);
     if (status != WEIR_OK) {
         return status;
@@ -288,7 +286,7 @@ static weir_status status_of(weir_status status, const struct weir_nats_fault *f
 struct writing {
     struct weir_str value;
     bool is_removal;
-    bool is_checked;   // only if the key's last revision is this one
+    bool is_checked; // only if the key's last revision is this one
     uint64_t revision;
 };
 
@@ -308,9 +306,9 @@ static bool put_headers(struct weir_nats_buffer *headers, const struct writing *
 
 // WEIR_OTHER: see *ret_fault.
 static weir_status write_key(struct weir_nats_resource *resource, struct weir_nats_client *client,
-                             const struct weir_nats_subject *subject,
-                             const struct writing *writing, int64_t until_ns,
-                             struct weir_nats_fault *ret_fault, struct weir_error *err) {
+                             const struct weir_nats_subject *subject, const struct writing *writing,
+                             int64_t until_ns, struct weir_nats_fault *ret_fault,
+                             struct weir_error *err) {
     struct weir_nats_buffer headers = {0};
     if (!put_headers(&headers, writing)) {
         weir_nats_buffer_finish(&headers);
@@ -318,8 +316,8 @@ static weir_status write_key(struct weir_nats_resource *resource, struct weir_na
     }
     // In another domain a bucket's subjects are reached through its API.
     char full[WEIR_NATS_SUBJECT_BYTES_MAX + 128];
-    int size = snprintf(full, sizeof full, "%s%s",
-                        resource->options.domain ? resource->api : "", subject->text);
+    int size = snprintf(full, sizeof full, "%s%s", resource->options.domain ? resource->api : "",
+                        subject->text);
     const struct weir_nats_post post = {
         .subject = {full, (size_t)size},
         .headers = weir_nats_buffer_view(&headers),
@@ -514,8 +512,7 @@ weir_status weir_nats_update(struct weir_resource *base, struct weir_str key,
                              const struct weir_limits *limits, const struct weir_change *change,
                              struct weir_error *err) {
     struct weir_nats_resource *resource = weir_nats_of(base);
-    struct update update = {
-        .key = key, .bytes_max = limits->value_bytes_max, .change = change};
+    struct update update = {.key = key, .bytes_max = limits->value_bytes_max, .change = change};
     weir_status status = subject_of(resource, "changed", key, &update.subject, err);
     return status == WEIR_OK ? update_key(resource, &update, limits->until_ns, err) : status;
 }
@@ -577,14 +574,12 @@ static weir_status add_item(struct list *list, const struct weir_nats_resource *
         .begin = list->keys.end,
         .size = key.size,
     };
-    return weir_nats_buffer_put(&list->keys, key) ? WEIR_OK
-                                                  : weir_fail_no_memory(err, "a listing");
+    return weir_nats_buffer_put(&list->keys, key) ? WEIR_OK : weir_fail_no_memory(err, "a listing");
 }
 
-static weir_status make_lister(struct weir_nats_resource *resource,
-                               struct weir_nats_client *client, const char *filter,
-                               int64_t until_ns, struct weir_nats_consumer *ret_consumer,
-                               struct weir_error *err) {
+static weir_status make_lister(struct weir_nats_resource *resource, struct weir_nats_client *client,
+                               const char *filter, int64_t until_ns,
+                               struct weir_nats_consumer *ret_consumer, struct weir_error *err) {
     const struct weir_nats_consumer_args args = {
         .stream = resource->stream,
         .filter = filter,
@@ -650,10 +645,10 @@ static weir_status collect(struct list *list, struct weir_nats_resource *resourc
                            struct weir_nats_client *client,
                            const struct weir_nats_consumer *consumer, int64_t until_ns,
                            struct weir_error *err) {
-    char subject[320], inbox[WEIR_NATS_INBOX_BYTES + 8], body[WEIR_NATS_PULL_BYTES];
+    char subject[640], inbox[WEIR_NATS_INBOX_BYTES + 8], body[WEIR_NATS_PULL_BYTES];
     uint64_t pending = consumer->pending;
-    snprintf(subject, sizeof subject, "%sCONSUMER.MSG.NEXT.%s.%s", resource->api,
-             resource->stream, consumer->name);
+    snprintf(subject, sizeof subject, "%sCONSUMER.MSG.NEXT.%s.%s", resource->api, resource->stream,
+             consumer->name);
     snprintf(inbox, sizeof inbox, "%s.list", weir_nats_client_inbox(client));
     while (pending > 0) { // ends by until_ns
         uint64_t wanted = pending < LIST_BATCH ? pending : LIST_BATCH;
@@ -685,9 +680,9 @@ static int compare(const void *a, const void *b, void *context) {
     if (order == 0) {
         order = left->size < right->size ? -1 : left->size > right->size;
     }
-    return order != 0                            ? order
+    return order != 0                         ? order
            : left->sequence > right->sequence ? -1
-                                                 : left->sequence < right->sequence;
+                                              : left->sequence < right->sequence;
 }
 
 static void tell(const struct list *list) {

@@ -41,8 +41,7 @@ static weir_status load_files(SSL_CTX *context, const struct weir_nats_tls_args 
                  : SSL_CTX_set_default_verify_paths(context) != 1) {
         return fail_file("tls_ca", args->ca ? args->ca : "of the system", err);
     }
-    if (args->certificate &&
-        SSL_CTX_use_certificate_chain_file(context, args->certificate) != 1) {
+    if (args->certificate && SSL_CTX_use_certificate_chain_file(context, args->certificate) != 1) {
         return fail_file("tls_certificate", args->certificate, err);
     }
     if (args->key && SSL_CTX_use_PrivateKey_file(context, args->key, SSL_FILETYPE_PEM) != 1) {
@@ -145,8 +144,7 @@ weir_status weir_nats_tls_shake(struct weir_nats_tls *tls, struct weir_error *er
 
 weir_status weir_nats_tls_feed(struct weir_nats_tls *tls, struct weir_str bytes,
                                struct weir_error *err) {
-    return bytes.size == 0 ||
-                   BIO_write(tls->in, bytes.data, (int)bytes.size) == (int)bytes.size
+    return bytes.size == 0 || BIO_write(tls->in, bytes.data, (int)bytes.size) == (int)bytes.size
                ? WEIR_OK
                : weir_fail_no_memory(err, "what a server sends");
 }

@@ -35,7 +35,7 @@ void weir_nats_disconnect(struct weir_nats_resource *resource, const struct weir
     resource->client = NULL;
     resource->ping_ns = 0;
     struct weir_nats_watch *watch, *next;
-    HASH_ITER(hh, resource->watches, watch, next) {
+    HASH_ITER (hh, resource->watches, watch, next) {
         watch->is_subscribed = false;
         watch->outstanding = 0;
         if (watch->away_wall_ns == 0) {
@@ -50,9 +50,8 @@ void weir_nats_disconnect(struct weir_nats_resource *resource, const struct weir
 
 // What the stream is now. Where it is not there, its watches will say so.
 static weir_status learn_stream(struct weir_nats_resource *resource,
-                                struct weir_nats_client *client,
-                                const struct weir_nats_wait *wait, int64_t until_ns,
-                                struct weir_error *err) {
+                                struct weir_nats_client *client, const struct weir_nats_wait *wait,
+                                int64_t until_ns, struct weir_error *err) {
     struct weir_nats_frame frame;
     struct weir_nats_fault fault;
     struct weir_nats_stream stream;
@@ -80,7 +79,7 @@ static weir_status subscribe_again(struct weir_nats_resource *resource,
                                    struct weir_error *err) {
     struct weir_nats_watch *watch, *next;
     weir_status status = WEIR_OK;
-    HASH_ITER(hh, resource->watches, watch, next) {
+    HASH_ITER (hh, resource->watches, watch, next) {
         if (status == WEIR_OK && watch->was_live) {
             status = weir_nats_client_subscribe(client, weir_str_of(watch->filter), watch->id, err);
             watch->is_subscribed = status == WEIR_OK;
@@ -188,8 +187,7 @@ static weir_status tell(struct weir_nats_resource *resource, struct weir_nats_wa
     if (watch->is_done) {
         return WEIR_OK; // it stays at the server
     }
-    struct weir_nats_flight *flight =
-        weir_nats_flight_add(resource, watch, sequence, reply);
+    struct weir_nats_flight *flight = weir_nats_flight_add(resource, watch, sequence, reply);
     if (!flight) {
         return WEIR_NO_MEMORY;
     }
@@ -220,8 +218,7 @@ static void take_stored(struct weir_nats_resource *resource, struct weir_nats_wa
     }
     message.is_snapshot = sequence <= watch->snapshot_to;
     struct weir_event *event;
-    weir_status status =
-        weir_nats_event_of(resource, &watch->base, &message, &event, &error);
+    weir_status status = weir_nats_event_of(resource, &watch->base, &message, &event, &error);
     if (status == WEIR_OK && !event) { // none of this watch's
         char reply[512];
         snprintf(reply, sizeof reply, "%.*s", WEIR_STR_ARG(frame->reply));
@@ -275,8 +272,7 @@ static void dispatch(struct weir_nats_resource *resource, const struct weir_nats
 // Takes what has come, some of it. Returns whether there is more.
 static bool take_frames(struct weir_nats_resource *resource, bool is_readable) {
     struct weir_error error = {0};
-    weir_status status =
-        is_readable ? weir_nats_client_receive(resource->client, &error) : WEIR_OK;
+    weir_status status = is_readable ? weir_nats_client_receive(resource->client, &error) : WEIR_OK;
     for (int i = 0; status == WEIR_OK && i < WEIR_NATS_FRAMES_AT_ONCE_MAX; i++) {
         struct weir_nats_frame frame;
         status = weir_nats_client_next(resource->client, &frame, &error);
@@ -347,11 +343,10 @@ static int64_t hub_work(void *context, const struct pollfd *fds, size_t count) {
 
 // ---- watches ----
 
-static weir_status prepare_watch(struct weir_nats_resource *resource,
-                                 struct weir_nats_watch *watch, struct weir_error *err) {
+static weir_status prepare_watch(struct weir_nats_resource *resource, struct weir_nats_watch *watch,
+                                 struct weir_error *err) {
     struct weir_nats_subject filter;
-    weir_status status =
-        weir_nats_filter_of(&resource->naming, &watch->base.pattern, &filter, err);
+    weir_status status = weir_nats_filter_of(&resource->naming, &watch->base.pattern, &filter, err);
     watch->filter = status == WEIR_OK ? strdup(filter.text) : NULL;
     if (status == WEIR_OK && !watch->filter) {
         status = weir_fail_no_memory(err, "a watch");

@@ -74,8 +74,8 @@ struct sizes {
 };
 
 // `line` is what stands behind MSG or HMSG.
-static bool read_message_line(struct weir_str line, bool has_headers,
-                              struct weir_nats_frame *frame, struct sizes *ret_sizes) {
+static bool read_message_line(struct weir_str line, bool has_headers, struct weir_nats_frame *frame,
+                              struct sizes *ret_sizes) {
     struct weir_str parts[PARTS_MAX];
     size_t count = 0, numbers = has_headers ? 2 : 1;
     for (struct weir_str word = take_word(&line); word.size > 0; word = take_word(&line)) {
@@ -97,9 +97,9 @@ static bool read_message_line(struct weir_str line, bool has_headers,
            ret_sizes->headers <= ret_sizes->total;
 }
 
-static weir_status read_message(struct weir_str bytes, size_t line_bytes,
-                                const struct sizes *sizes, struct weir_nats_frame *frame,
-                                size_t *ret_taken, struct weir_error *err) {
+static weir_status read_message(struct weir_str bytes, size_t line_bytes, const struct sizes *sizes,
+                                struct weir_nats_frame *frame, size_t *ret_taken,
+                                struct weir_error *err) {
     if (sizes->total > WEIR_NATS_MESSAGE_BYTES_MAX) {
         return weir_fail(err, WEIR_INVALID,
                          "the server sends a message of %" PRIu64 " bytes; the longest has %d",
@@ -145,8 +145,11 @@ weir_status weir_nats_read(struct weir_str bytes, struct weir_nats_frame *ret_fr
     static const struct {
         const char *text;
         enum weir_nats_word word;
-    } words[] = {{"INFO", WEIR_NATS_INFO}, {"PING", WEIR_NATS_PING}, {"PONG", WEIR_NATS_PONG},
-                 {"+OK", WEIR_NATS_OK},    {"-ERR", WEIR_NATS_ERR}};
+    } words[] = {{"INFO", WEIR_NATS_INFO},
+                 {"PING", WEIR_NATS_PING},
+                 {"PONG", WEIR_NATS_PONG},
+                 {"+OK", WEIR_NATS_OK},
+                 {"-ERR", WEIR_NATS_ERR}};
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
         if (is_word(word, words[i].text)) {
             ret_frame->word = words[i].word;
@@ -186,10 +189,10 @@ weir_status weir_nats_put_post(struct weir_nats_buffer *buffer, const struct wei
     } else {
         snprintf(sizes, sizeof sizes, "%zu", total);
     }
-    weir_status status = weir_nats_put_line(
-        buffer, err, "%s %.*s %.*s%s%s\r\n", post->headers.size > 0 ? "HPUB" : "PUB",
-        WEIR_STR_ARG(post->subject), WEIR_STR_ARG(post->reply), post->reply.size > 0 ? " " : "",
-        sizes);
+    weir_status status =
+        weir_nats_put_line(buffer, err, "%s %.*s %.*s%s%s\r\n",
+                           post->headers.size > 0 ? "HPUB" : "PUB", WEIR_STR_ARG(post->subject),
+                           WEIR_STR_ARG(post->reply), post->reply.size > 0 ? " " : "", sizes);
     if (status == WEIR_OK) { // there is room for all of it
         weir_nats_buffer_put(buffer, post->headers);
         weir_nats_buffer_put(buffer, post->data);

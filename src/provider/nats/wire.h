@@ -43,8 +43,9 @@ struct weir_nats_frame {
     struct weir_str data;
 };
 
-// Reads the first frame of these bytes. WEIR_AGAIN: it is not complete; *ret_taken is how many bytes
-// it has at least. WEIR_INVALID: that is not NATS. Otherwise *ret_taken is how many bytes it has.
+// Reads the first frame of these bytes. WEIR_AGAIN: it is not complete; *ret_taken is how many
+// bytes it has at least. WEIR_INVALID: that is not NATS. Otherwise *ret_taken is how many bytes it
+// has.
 weir_status weir_nats_read(struct weir_str bytes, struct weir_nats_frame *ret_frame,
                            size_t *ret_taken, struct weir_error *err);
 

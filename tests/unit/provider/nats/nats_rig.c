@@ -31,8 +31,7 @@ void nats_rig_make_stream(struct nats_rig *rig) {
 
 void nats_rig_option(struct nats_rig *rig, const char *name, const char *text) {
     struct weir_error err;
-    const struct weir_option *option =
-        weir_option_find(&weir_nats_option_table, weir_str_of(name));
+    const struct weir_option *option = weir_option_find(&weir_nats_option_table, weir_str_of(name));
     assert_non_null(option);
     assert_ok(weir_option_set(option, &rig->options, weir_str_of(text), NULL, &err));
 }
@@ -166,10 +165,10 @@ static json_t *consumer_info(struct nats_rig *rig, const char *stream, const cha
     char consumer[WEIR_NATS_CONSUMER_NAME_BYTES];
     const char *error;
     weir_nats_consumer_name(name, consumer);
-    return test_foreign_try(rig->foreign,
-                            json_pack("{s:s, s:s, s:s}", "op", "consumer_info", "stream", stream,
-                                      "consumer", consumer),
-                            &error);
+    return test_foreign_try(
+        rig->foreign,
+        json_pack("{s:s, s:s, s:s}", "op", "consumer_info", "stream", stream, "consumer", consumer),
+        &error);
 }
 
 bool nats_rig_has_consumer(struct nats_rig *rig, const char *stream, const char *name) {

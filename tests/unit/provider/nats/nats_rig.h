@@ -30,9 +30,9 @@ enum { NATS_RIG_EVENT_BYTES_MAX = 16 << 20 };
 
 extern const struct weir_limits nats_rig_limits;
 
-// Starts a server (`args` may be NULL) and makes the bucket and the stream; the options are those of
-// a resource of the bucket, or of the stream. Skips the test where this machine has no server or no
-// client of it.
+// Starts a server (`args` may be NULL) and makes the bucket and the stream; the options are those
+// of a resource of the bucket, or of the stream. Skips the test where this machine has no server or
+// no client of it.
 void nats_rig_init(struct nats_rig *rig, const struct test_server_args *args, bool is_stream);
 void nats_rig_open(struct nats_rig *rig);
 // Closes the resource and opens it again, as a stop and a start do.

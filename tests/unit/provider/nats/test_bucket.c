@@ -51,9 +51,9 @@ static void keys_look_the_same_to_others(void **state) {
     for (size_t i = 0; i < COUNT_OF(keys); i++) {
         assert_ok(weir_nats_provider.set(rig->resource, weir_str_of(keys[i]), WEIR_STR("v"),
                                          &nats_rig_limits, &err));
-        json_t *value = test_foreign_call(
-            rig->foreign, json_pack("{s:s, s:s, s:s}", "op", "kv_get", "bucket", NATS_RIG_BUCKET,
-                                    "key", keys[i]));
+        json_t *value =
+            test_foreign_call(rig->foreign, json_pack("{s:s, s:s, s:s}", "op", "kv_get", "bucket",
+                                                      NATS_RIG_BUCKET, "key", keys[i]));
         assert_string_equal(json_string_value(value), "dg==");
         json_decref(value);
     }
@@ -272,9 +272,9 @@ static void a_consumer_that_is_removed_is_made_again_where_it_was(void **state) 
         snprintf(key, sizeof key, "a%d", i);
         nats_rig_put(rig, key, "1");
         test_sink_expect_set(&rig->sink, key, "1");
-        json_t *list = test_foreign_call(
-            rig->foreign, json_pack("{s:s, s:s}", "op", "api", "subject",
-                                    "CONSUMER.NAMES.KV_" NATS_RIG_BUCKET));
+        json_t *list =
+            test_foreign_call(rig->foreign, json_pack("{s:s, s:s}", "op", "api", "subject",
+                                                      "CONSUMER.NAMES.KV_" NATS_RIG_BUCKET));
         const json_t *consumers = json_object_get(list, "consumers");
         for (size_t at = 0; at < json_array_size(consumers); at++) {
             char subject[256];
@@ -314,9 +314,9 @@ static void options_of_old_consumers_are_taken_over(void **state) {
     rig->watch = nats_rig_watch(rig->resource, "*", "plain", true, &rig->sink);
     nats_rig_put(rig, "a", "1");
     test_sink_expect_set(&rig->sink, "a", "1");
-    json_t *info = test_foreign_call(
-        rig->foreign, json_pack("{s:s, s:s}", "op", "api", "subject",
-                                "CONSUMER.INFO.KV_" NATS_RIG_BUCKET ".weir-plain"));
+    json_t *info = test_foreign_call(rig->foreign,
+                                     json_pack("{s:s, s:s}", "op", "api", "subject",
+                                               "CONSUMER.INFO.KV_" NATS_RIG_BUCKET ".weir-plain"));
     const json_t *config = json_object_get(info, "config");
     assert_int_equal(json_integer_value(json_object_get(config, "max_ack_pending")), 17);
     json_decref(info);
@@ -341,8 +341,8 @@ static void a_value_of_8_mib_goes_there_and_back(void **state) {
     const struct weir_event *event = test_sink_next(&rig->sink);
     assert_true(weir_str_equal(event->fields.data.value.bytes, (struct weir_str){bytes, size}));
     test_sink_expect_set(&rig->sink, "after", "v");
-    assert_ok(weir_nats_provider.get(rig->resource, WEIR_STR("large"), &nats_rig_limits, &got,
-                                     &err));
+    assert_ok(
+        weir_nats_provider.get(rig->resource, WEIR_STR("large"), &nats_rig_limits, &got, &err));
     assert_int_equal(got.size, size);
     assert_memory_equal(got.data, bytes, size);
     free(got.data);
@@ -371,9 +371,9 @@ static void a_bucket_is_made_where_that_is_wanted(void **state) {
     assert_int_equal(nats_rig_try_watch(rig->resource, "*", NAME, false, &rig->sink, &none, &err),
                      WEIR_UNAVAILABLE);
     assert_message_has(&err, "create: true");
-    assert_int_equal(weir_nats_provider.set(rig->resource, WEIR_STR("a"), WEIR_STR("v"),
-                                            &nats_rig_limits, &err),
-                     WEIR_UNAVAILABLE);
+    assert_int_equal(
+        weir_nats_provider.set(rig->resource, WEIR_STR("a"), WEIR_STR("v"), &nats_rig_limits, &err),
+        WEIR_UNAVAILABLE);
     nats_rig_option(rig, "create", "true");
     nats_rig_option(rig, "history", "5");
     nats_rig_reopen(rig);

@@ -79,8 +79,8 @@ static void a_server_that_has_lost_everything_is_a_gap(void **state) {
     WAIT_UNTIL(nats_rig_has_logged(rig, "a watch cannot go on"));
     nats_rig_make_bucket(rig);
     nats_rig_put(rig, "b", "1");
-    weir_nats_provider.acknowledge(
-        rig->watch, (struct weir_event *)(uintptr_t)nats_rig_expect_gap(&rig->sink));
+    weir_nats_provider.acknowledge(rig->watch,
+                                   (struct weir_event *)(uintptr_t)nats_rig_expect_gap(&rig->sink));
     const struct weir_event *event = test_sink_expect_set(&rig->sink, "b", "1");
     assert_str_equal(test_extension(event, WEIR_EXTENSION_SNAPSHOT), "true");
     nats_rig_put(rig, "c", "1");
@@ -98,17 +98,16 @@ static void a_server_that_stands_still_goes_on(void **state) {
     rig->watch = nats_rig_watch(rig->resource, "*", NAME, false, &rig->sink);
     nats_rig_put(rig, "a", "1");
     test_sink_expect_set(&rig->sink, "a", "1");
-    assert_ok(
-        weir_nats_provider.get(rig->resource, WEIR_STR("a"), &nats_rig_limits, &got, &err));
+    assert_ok(weir_nats_provider.get(rig->resource, WEIR_STR("a"), &nats_rig_limits, &got, &err));
     free(got.data);
     test_server_pause(rig->server);
     int64_t began_ns = weir_clock_monotonic_ns();
     assert_int_equal(
         weir_nats_provider.get(rig->resource, WEIR_STR("a"), &nats_rig_limits, &got, &err),
         WEIR_UNAVAILABLE);
-    assert_int_equal(weir_nats_provider.set(rig->resource, WEIR_STR("a"), WEIR_STR("2"),
-                                            &nats_rig_limits, &err),
-                     WEIR_UNAVAILABLE);
+    assert_int_equal(
+        weir_nats_provider.set(rig->resource, WEIR_STR("a"), WEIR_STR("2"), &nats_rig_limits, &err),
+        WEIR_UNAVAILABLE);
     assert_in_range(weir_clock_monotonic_ns() - began_ns, 0, 5 * WEIR_NS_PER_S);
     // The connection of the watches is given up when nothing has come for a while.
     WAIT_UNTIL(!nats_rig_is_connected(rig));
@@ -206,8 +205,7 @@ static void *impostor_main(void *argument) {
 }
 
 static void impostor_start(struct impostor *impostor) {
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof address;
     impostor->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(impostor->fd >= 0);
@@ -242,8 +240,9 @@ static struct weir_resource *open_on(uint16_t port, const char *timeout) {
     return resource;
 }
 
-#define INFO_LINE "INFO {\"server_id\":\"x\",\"version\":\"2.9.10\",\"max_payload\":1048576," \
-                  "\"headers\":true,\"proto\":1}\r\n"
+#define INFO_LINE                                                               \
+    "INFO {\"server_id\":\"x\",\"version\":\"2.9.10\",\"max_payload\":1048576," \
+    "\"headers\":true,\"proto\":1}\r\n"
 
 static void what_is_no_server_is_an_error(void **state) {
     (void)state;
@@ -252,7 +251,7 @@ static void what_is_no_server_is_an_error(void **state) {
         bool floods;
     } cases[] = {
         {"HTTP/1.1 400 Bad Request\r\n\r\n", "is no NATS server", false},
-        {"", "does not answer", false}, // libnats waits for ever here ...
+        {"", "does not answer", false},        // libnats waits for ever here ...
         {INFO_LINE, "does not answer", false}, // ... and takes all memory here
         {"INFO {", "does not answer", false},
         {"INFO {\r\n", "no JSON", false},
@@ -280,8 +279,8 @@ static void what_is_no_server_is_an_error(void **state) {
             weir_nats_provider.get(resource, WEIR_STR("a"), &nats_rig_limits, &got, &err);
         assert_true(status == WEIR_UNAVAILABLE || status == WEIR_INVALID || status == WEIR_DENIED);
         assert_message_has(&err, cases[i].message);
-        assert_int_not_equal(
-            nats_rig_try_watch(resource, "*", NAME, false, &sink, &none, &err), WEIR_OK);
+        assert_int_not_equal(nats_rig_try_watch(resource, "*", NAME, false, &sink, &none, &err),
+                             WEIR_OK);
         assert_null(none);
         weir_nats_provider.close(resource);
         assert_in_range(weir_clock_monotonic_ns() - began_ns, 0, 5 * WEIR_NS_PER_S);
@@ -295,9 +294,8 @@ static void no_server_is_an_error_that_names_it(void **state) {
     struct weir_error err;
     struct weir_value got;
     struct weir_resource *resource = open_on(1, "1s");
-    assert_int_equal(
-        weir_nats_provider.get(resource, WEIR_STR("a"), &nats_rig_limits, &got, &err),
-        WEIR_UNAVAILABLE);
+    assert_int_equal(weir_nats_provider.get(resource, WEIR_STR("a"), &nats_rig_limits, &got, &err),
+                     WEIR_UNAVAILABLE);
     assert_message_has(&err, "cannot connect to NATS at 127.0.0.1:1: Connection refused");
     weir_nats_provider.close(resource);
 }
@@ -338,6 +336,35 @@ static void a_slow_sink_keeps_memory_flat_and_loses_nothing(void **state) {
         weir_nats_provider.acknowledge(rig->watch, (struct weir_event *)(uintptr_t)event);
     }
     free(payload);
+}
+
+static void many_small_messages_are_told_in_order(void **state) {
+    struct nats_rig *rig = rig_of(state);
+    enum { MESSAGES = 20000, AT_ONCE = 1000 };
+    char payload[16];
+    rig->watch = nats_rig_watch(rig->resource, "*", NAME, false, &rig->sink);
+    test_sink_set_room(&rig->sink, 0, WEIR_AGAIN);
+    for (int i = 0; i < MESSAGES;) {
+        json_t *messages = json_array();
+        for (int end = i + AT_ONCE; i < end; i++) {
+            snprintf(payload, sizeof payload, "%d", i);
+            json_array_append_new(messages, json_pack("{s:s, s:o}", "subject", "shop.k", "payload",
+                                                      test_json_bytes(weir_str_of(payload))));
+        }
+        json_decref(test_foreign_call(
+            rig->foreign, json_pack("{s:s, s:o}", "op", "publish_many", "messages", messages)));
+    }
+    test_sink_set_room(&rig->sink, SIZE_MAX, WEIR_AGAIN);
+    int64_t began_ns = weir_clock_monotonic_ns();
+    weir_nats_provider.resume(rig->watch);
+    for (int i = 0; i < MESSAGES; i++) {
+        snprintf(payload, sizeof payload, "%d", i);
+        const struct weir_event *event = nats_rig_expect_message(&rig->sink, "k", payload);
+        weir_nats_provider.acknowledge(rig->watch, (struct weir_event *)(uintptr_t)event);
+    }
+    print_message("# %d messages are told in %lld ms\n", MESSAGES,
+                  (long long)((weir_clock_monotonic_ns() - began_ns) / WEIR_NS_PER_MS));
+    WAIT_UNTIL(nats_rig_consumer(rig, NATS_RIG_STREAM, NAME, "num_ack_pending") == 0);
 }
 
 static void ten_thousand_watches_are_one_connection(void **state) {
@@ -396,6 +423,8 @@ int main(void) {
         cmocka_unit_test(what_is_no_server_is_an_error),
         cmocka_unit_test(no_server_is_an_error_that_names_it),
         cmocka_unit_test_setup_teardown(a_slow_sink_keeps_memory_flat_and_loses_nothing,
+                                        nats_rig_setup_stream, nats_rig_teardown),
+        cmocka_unit_test_setup_teardown(many_small_messages_are_told_in_order,
                                         nats_rig_setup_stream, nats_rig_teardown),
         BUCKET_CASE(ten_thousand_watches_are_one_connection),
     };

@@ -55,8 +55,8 @@ static weir_status try_set(struct guarded *guarded, struct weir_error *err) {
     struct weir_resource_args args = {.name = "shop", .options = &guarded->rig.options};
     weir_status status = weir_nats_provider.open(&args, &resource, err);
     if (status == WEIR_OK) {
-        status = weir_nats_provider.set(resource, WEIR_STR("k"), WEIR_STR("v"), &nats_rig_limits,
-                                        err);
+        status =
+            weir_nats_provider.set(resource, WEIR_STR("k"), WEIR_STR("v"), &nats_rig_limits, err);
     }
     weir_nats_provider.close(resource);
     return status;
@@ -134,8 +134,9 @@ static void tls_is_verified(void **state) {
     char config[2048], path[TEST_PATH_BYTES], text[64];
     test_folder_init(&folder);
     make_certificates(&folder);
-    snprintf(config, sizeof config, "tls { cert_file: \"%s/server.pem\", key_file: \"%s/server.key\" }\n",
-             folder.path, folder.path);
+    snprintf(config, sizeof config,
+             "tls { cert_file: \"%s/server.pem\", key_file: \"%s/server.key\" }\n", folder.path,
+             folder.path);
     guarded_start(&guarded, config);
     // A server that wants it gets it, and must show a certificate that is accepted.
     assert_int_equal(try_set(&guarded, &err), WEIR_DENIED);
@@ -221,11 +222,11 @@ static void examine(struct guarded *guarded, struct findings *ret_findings) {
     weir_nats_provider.close(resource);
 }
 
-#define assert_found(findings, part)                                          \
-    do {                                                                      \
-        if (!strstr((findings).text, (part))) {                               \
-            fail_msg("\"%s\" is not among:\n%s", (part), (findings).text);    \
-        }                                                                     \
+#define assert_found(findings, part)                                       \
+    do {                                                                   \
+        if (!strstr((findings).text, (part))) {                            \
+            fail_msg("\"%s\" is not among:\n%s", (part), (findings).text); \
+        }                                                                  \
     } while (0)
 
 static void what_is_missing_is_found(void **state) {
@@ -323,9 +324,9 @@ static void what_weir_made_is_taken_away(void **state) {
         assert_false(nats_rig_has_consumer(&rig, "KV_" NATS_RIG_BUCKET, names[i]));
     }
     assert_true(nats_rig_has_consumer(&rig, "KV_" NATS_RIG_BUCKET, "theirs"));
-    json_decref(test_foreign_call(
-        rig.foreign, json_pack("{s:s, s:s, s:s}", "op", "consumer_info", "stream",
-                               "KV_" NATS_RIG_BUCKET, "consumer", "foreign")));
+    json_decref(
+        test_foreign_call(rig.foreign, json_pack("{s:s, s:s, s:s}", "op", "consumer_info", "stream",
+                                                 "KV_" NATS_RIG_BUCKET, "consumer", "foreign")));
     nats_rig_put(&rig, "a", "still there");
     weir_nats_provider.close(other);
     nats_rig_finish(&rig);

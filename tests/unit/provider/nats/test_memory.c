@@ -27,8 +27,8 @@ static void fail_each(struct nats_rig *rig, weir_status (*call)(struct nats_rig 
         weir_status status = call(rig);
         has_failed = failing_malloc_disarm();
         // Where the connection cannot be kept without memory, another one is made by the next call.
-        assert_true(status == WEIR_OK || (has_failed && (status == WEIR_NO_MEMORY ||
-                                                         status == WEIR_UNAVAILABLE)));
+        assert_true(status == WEIR_OK ||
+                    (has_failed && (status == WEIR_NO_MEMORY || status == WEIR_UNAVAILABLE)));
         failures += has_failed;
     }
     assert_true(failures >= least);
@@ -122,8 +122,7 @@ static struct test_sink *sink_now;
 
 static weir_status call_watch(struct weir_resource *resource) {
     struct weir_watch *watch = NULL;
-    weir_status status =
-        nats_rig_try_watch(resource, "a/*", "name", false, sink_now, &watch, NULL);
+    weir_status status = nats_rig_try_watch(resource, "a/*", "name", false, sink_now, &watch, NULL);
     weir_nats_provider.unwatch(watch);
     return status;
 }

@@ -33,10 +33,10 @@ static void go_on(struct nats_rig *rig, const char *key) {
 
 static void publish_with(struct nats_rig *rig, const char *subject, const char *payload,
                          json_t *headers) {
-    json_decref(test_foreign_call(
-        rig->foreign, json_pack("{s:s, s:s, s:o, s:o}", "op", "publish", "subject", subject,
-                                "payload", test_json_bytes(weir_str_of(payload)), "headers",
-                                headers)));
+    json_decref(test_foreign_call(rig->foreign, json_pack("{s:s, s:s, s:o, s:o}", "op", "publish",
+                                                          "subject", subject, "payload",
+                                                          test_json_bytes(weir_str_of(payload)),
+                                                          "headers", headers)));
 }
 
 static void a_message_of_somebody_elses_is_an_event(void **state) {
@@ -67,7 +67,8 @@ static void a_cloud_event_of_somebody_elses_is_told_as_it_is(void **state) {
                  json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "ce-specversion", "1.0", "ce-id", "7",
                            "ce-source", "/theirs", "CE-Type", "com.example.paid", "ce-subject",
                            "Euro%20%E2%82%AC", "ce-tenant", "a"));
-    const struct weir_event *event = nats_rig_expect_message(&rig->sink, "Euro \xe2\x82\xac", "data");
+    const struct weir_event *event =
+        nats_rig_expect_message(&rig->sink, "Euro \xe2\x82\xac", "data");
     assert_str_equal(event->fields.id, "7");
     assert_str_equal(event->fields.source, "/theirs");
     assert_str_equal(event->fields.ty, "com.example.paid");
@@ -279,9 +280,9 @@ static void use_subjects(struct nats_rig *rig) {
 }
 
 static void send_plain(struct nats_rig *rig, const char *subject, const char *payload) {
-    json_decref(test_foreign_call(
-        rig->foreign, json_pack("{s:s, s:s, s:o}", "op", "publish_core", "subject", subject,
-                                "payload", test_json_bytes(weir_str_of(payload)))));
+    json_decref(test_foreign_call(rig->foreign, json_pack("{s:s, s:s, s:o}", "op", "publish_core",
+                                                          "subject", subject, "payload",
+                                                          test_json_bytes(weir_str_of(payload)))));
 }
 
 static void plain_subjects_promise_little(void **state) {

@@ -11,7 +11,6 @@
 #include "provider/nats/nkey.h"
 #include "support/sink.h" // assert_ok
 
-
 // ---- frames
 
 static void frames_are_read_whatever_way_they_come(void **state) {
@@ -89,8 +88,7 @@ static void what_is_no_frame_is_invalid(void **state) {
         struct weir_nats_frame frame;
         struct weir_error err;
         size_t taken;
-        assert_int_equal(weir_nats_read(weir_str_of(texts[i]), &frame, &taken, &err),
-                         WEIR_INVALID);
+        assert_int_equal(weir_nats_read(weir_str_of(texts[i]), &frame, &taken, &err), WEIR_INVALID);
     }
     size_t size = WEIR_NATS_LINE_BYTES_MAX + 1;
     char *endless = malloc(size);
@@ -122,8 +120,8 @@ static void posts_are_written(void **state) {
     char subject[WEIR_NATS_CONTROL_BYTES_MAX + 1];
     memset(subject, 'x', sizeof subject);
     assert_int_equal(
-        weir_nats_put_post(&buffer,
-                           &(struct weir_nats_post){.subject = {subject, sizeof subject}}, &err),
+        weir_nats_put_post(&buffer, &(struct weir_nats_post){.subject = {subject, sizeof subject}},
+                           &err),
         WEIR_INVALID);
     weir_nats_buffer_take(&buffer, 13);
     assert_true(weir_str_has_prefix(weir_nats_buffer_view(&buffer), WEIR_STR("HPUB")));
@@ -160,7 +158,8 @@ static void buffers_keep_what_is_in_them(void **state) {
 
 static void headers_are_read_and_written(void **state) {
     (void)state;
-    struct weir_str text = WEIR_STR("NATS/1.0 409 Consumer Deleted\r\nA: b \r\nnone\r\nLong:x: y\r\n\r\n");
+    struct weir_str text =
+        WEIR_STR("NATS/1.0 409 Consumer Deleted\r\nA: b \r\nnone\r\nLong:x: y\r\n\r\n");
     assert_int_equal(weir_nats_headers_status(text), 409);
     assert_str_equal(weir_nats_headers_reason(text), "Consumer Deleted");
     assert_str_equal(weir_nats_headers_find(text, "a"), "b");
@@ -197,12 +196,28 @@ static void keys_are_coded_so_that_ordinary_ones_stay(void **state) {
     const struct {
         const char *key, *name;
     } cases[] = {
-        {"orders/1", "orders/1"}, {"a.b.c", "a.b.c"},     {"A-z_0=9", "A-z_0=9"}, {"x=", "x="},
-        {"Zm9v==", "Zm9v=="},     {" ", "=20"},           {".", "=.="},           {"a..b", "a.=.b"},
-        {".hidden", "=.hidden"},  {"end.", "end.="},      {"=", "=3D"},           {"a.=.b", "a.=3D.b"},
-        {"=41", "=3D41"},         {"a=4", "a=4"},         {"=4 ", "=4=20"},       {"= ", "==20"},
-        {"*", "=2A"},             {"a>b", "a=3Eb"},       {"\xc3\xa4", "=C3=A4"}, {"==41", "==3D41"},
-        {"a=g1", "a=g1"},         {"a=aF", "a=aF"},
+        {"orders/1", "orders/1"},
+        {"a.b.c", "a.b.c"},
+        {"A-z_0=9", "A-z_0=9"},
+        {"x=", "x="},
+        {"Zm9v==", "Zm9v=="},
+        {" ", "=20"},
+        {".", "=.="},
+        {"a..b", "a.=.b"},
+        {".hidden", "=.hidden"},
+        {"end.", "end.="},
+        {"=", "=3D"},
+        {"a.=.b", "a.=3D.b"},
+        {"=41", "=3D41"},
+        {"a=4", "a=4"},
+        {"=4 ", "=4=20"},
+        {"= ", "==20"},
+        {"*", "=2A"},
+        {"a>b", "a=3Eb"},
+        {"\xc3\xa4", "=C3=A4"},
+        {"==41", "==3D41"},
+        {"a=g1", "a=g1"},
+        {"a=aF", "a=aF"},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct weir_nats_subject subject;
@@ -249,8 +264,8 @@ static void any_bytes_come_back(void **state) {
             struct weir_nats_subject subject;
             struct weir_str key = {text, size}, back;
             assert_int_equal(weir_nats_subject_of(&bucket, key, &subject, NULL), WEIR_OK);
-            assert_true(weir_nats_key_of(
-                &bucket, (struct weir_str){subject.text, subject.size}, buffer, &back));
+            assert_true(weir_nats_key_of(&bucket, (struct weir_str){subject.text, subject.size},
+                                         buffer, &back));
             assert_true(weir_str_equal(key, back));
             assert_null(strstr(subject.text, ".."));
             assert_int_not_equal(subject.text[subject.size - 1], '.');
@@ -288,9 +303,9 @@ static void filters_are_as_narrow_as_tokens_allow(void **state) {
     struct weir_nats_subject subject;
     struct weir_error err;
     memset(longest, 'x', sizeof longest);
-    assert_int_equal(weir_nats_subject_of(&bucket, (struct weir_str){longest, sizeof longest},
-                                          &subject, &err),
-                     WEIR_INVALID);
+    assert_int_equal(
+        weir_nats_subject_of(&bucket, (struct weir_str){longest, sizeof longest}, &subject, &err),
+        WEIR_INVALID);
     assert_message_has(&err, "longer than a subject");
 }
 
@@ -321,8 +336,13 @@ static void replies_of_deliveries_are_read(void **state) {
     assert_true(weir_nats_delivery_read(
         WEIR_STR("$JS.ACK.hub.AbCd.KV_b.weir-x.1.43.7.1700000000000000001.0.rand"), &delivery));
     assert_int_equal(delivery.sequence, 43);
-    const char *bad[] = {"", "a", "$JS.ACK.", "$JS.ACK.s.c.1.2.3.4", "$JS.ACK.s.c.1.x.3.4.5",
-                         "$JS.ACK.s.c.1.0.3.4.5", "$JS.ACK.s.c.1.2.3.4.5.6",
+    const char *bad[] = {"",
+                         "a",
+                         "$JS.ACK.",
+                         "$JS.ACK.s.c.1.2.3.4",
+                         "$JS.ACK.s.c.1.x.3.4.5",
+                         "$JS.ACK.s.c.1.0.3.4.5",
+                         "$JS.ACK.s.c.1.2.3.4.5.6",
                          "$JS.ACK.s.c.1.2.3.99999999999999999999.5"};
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         assert_false(weir_nats_delivery_read(weir_str_of(bad[i]), &delivery));
@@ -331,9 +351,15 @@ static void replies_of_deliveries_are_read(void **state) {
 
 static void answers_may_be_anything(void **state) {
     (void)state;
-    const char *texts[] = {"",      "x",       "[]",       "{}",      "{\"error\":1}",
-                           "{\"error\":{\"code\":-1,\"description\":7}}", "{\"config\":[],\"state\":3}",
-                           "{\"name\":\"a.b\",\"config\":{}}", "\xff"};
+    const char *texts[] = {"",
+                           "x",
+                           "[]",
+                           "{}",
+                           "{\"error\":1}",
+                           "{\"error\":{\"code\":-1,\"description\":7}}",
+                           "{\"config\":[],\"state\":3}",
+                           "{\"name\":\"a.b\",\"config\":{}}",
+                           "\xff"};
     for (size_t i = 0; i < COUNT_OF(texts); i++) {
         struct weir_nats_fault fault = {0};
         struct weir_nats_stream is_stream;
@@ -371,8 +397,8 @@ static void servers_are_written_in_several_ways(void **state) {
     assert_string_equal(servers.items[2].host, "::1");
     assert_string_equal(servers.items[3].host, "127.0.0.1");
     assert_true(servers.wants_tls);
-    const char *bad[] = {"", ",", "a:", ":1", "a:0", "a:65536", "a:b", "a,", "http://a", "[::1",
-                         "[::1]x", "a b:1"};
+    const char *bad[] = {"",    ",",  "a:",       ":1",   "a:0",    "a:65536",
+                         "a:b", "a,", "http://a", "[::1", "[::1]x", "a b:1"};
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         assert_int_equal(parse(bad[i], &servers), WEIR_INVALID);
     }
@@ -407,6 +433,10 @@ static void options_go_together_or_say_why_not(void **state) {
         {{"server", "a", "stream", "s"}, NULL, WEIR_NATS_STREAM},
         {{"server", "a", "mode", "subject"}, NULL, WEIR_NATS_SUBJECT},
         {{"server", "a", "stream", "s", "prefix", "p.", "create", "true"}, NULL, WEIR_NATS_STREAM},
+        {{"server", "nats://a:1/b"}, NULL, WEIR_NATS_KV},
+        {{"server", "//a,c:2/b"}, NULL, WEIR_NATS_KV},
+        {{"server", "a/b", "bucket", "c"}, "ends in a bucket", 0},
+        {{"server", "a/b.c"}, "other characters", 0},
         {{"server", "a"}, "what is to be watched?", 0},
         {{"server", "a", "mode", "kv"}, "wants a bucket", 0},
         {{"server", "a", "mode", "stream"}, "wants a stream", 0},
@@ -446,9 +476,10 @@ static void credentials_are_taken_apart(void **state) {
     struct weir_error err;
     struct weir_str jwt, seed;
     struct weir_nats_proof proof;
-    const char text[] = "-----BEGIN NATS USER JWT-----\r\neyJ0\r\n------END NATS USER JWT------\r\n\n"
-                        "*** IMPORTANT ***\n-----BEGIN USER NKEY SEED-----\n" SEED
-                        "\n------END USER NKEY SEED------\n";
+    const char text[] =
+        "-----BEGIN NATS USER JWT-----\r\neyJ0\r\n------END NATS USER JWT------\r\n\n"
+        "*** IMPORTANT ***\n-----BEGIN USER NKEY SEED-----\n" SEED
+        "\n------END USER NKEY SEED------\n";
     assert_ok(weir_nats_credentials(weir_str_of(text), &jwt, &seed, &err));
     assert_str_equal(jwt, "eyJ0");
     assert_str_equal(seed, SEED);
