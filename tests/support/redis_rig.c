@@ -4,6 +4,7 @@
 #include "support/redis_rig.h"
 
 #include "provider/redis/redis.h"
+#include "support/folder.h"
 #include "unit/test.h"
 
 void redis_rig_init(struct redis_rig *rig, const struct test_server_args *args) {

@@ -49,8 +49,7 @@ struct weir_watch *redis_rig_watch(const struct redis_rig *rig,
 #define redis_rig_do(rig, ...) json_decref(TEST_FOREIGN_REDIS((rig)->foreign, __VA_ARGS__))
 // A number that the server answers.
 int64_t redis_rig_number(const struct redis_rig *rig, const char *const *words);
-#define REDIS_RIG_NUMBER(rig, ...) \
-    redis_rig_number((rig), (const char *const[]){__VA_ARGS__, NULL})
+#define REDIS_RIG_NUMBER(rig, ...) redis_rig_number((rig), (const char *const[]){__VA_ARGS__, NULL})
 // The same from the server's command line client, of a text that it prints. To be freed.
 #define redis_rig_ask(rig, ...) TEST_SERVER_CLI((rig)->server, __VA_ARGS__)
 
