@@ -18,6 +18,9 @@
 // somebody trims exactly up to that entry; that is told rather than nothing. Places where there
 // never was an entry (an empty stream) are marked, in positions too.
 //
+// So that a watch that is told little does not find its place trimmed after a stop, its position is
+// moved by a bookmark each time the head has read a part of what the log keeps.
+//
 // After a gap a watch is told what there is of its keys, since the mode has their values: see
 // snapshot.c. Until that is done its positions say so, and a stop in between begins it anew.
 #include "provider/redis/log.h"
@@ -41,6 +44,7 @@ enum {
     REPLY_BYTES_MAX = 768 << 20, // of a piece: one entry may be as large as a server takes it
     NUMBER_BYTES = 24,
     NO_MEMORY_WAIT_MS = 10, // before a watch without memory is told
+    BOOKMARKS_IN_A_LOG = 8, // while as many entries are added as the log keeps
 };
 
 #define MAY_BE_MISSING '+'
@@ -205,6 +209,41 @@ static void dispatch(struct weir_redis_logs *logs, const struct weir_redis_entry
         bool is_for = is_sweep ? watch->is_waiting : !watch->is_behind;
         if (is_for && !watch->is_stopped && weir_redis_id_compare(entry->id, watch->told.id) > 0) {
             tell(logs, watch, entry, &change);
+        }
+    }
+}
+
+// ---- bookmarks ----
+
+static void tell_bookmark(struct weir_redis_logs *logs, struct weir_redis_log_watch *watch) {
+    char position[WEIR_REDIS_PLACE_BYTES];
+    struct weir_event *event;
+    if (weir_event_of_bookmark(weir_str_of(logs->resource->source),
+                               weir_redis_place_format(&logs->head.at, false, position), &event,
+                               NULL) != WEIR_OK) {
+        return; // with the next ones
+    }
+    watch->has_bookmark = weir_redis_log_offer(logs, watch, event);
+    weir_event_unref(event);
+    if (watch->has_bookmark) {
+        watch->told = logs->head.at;
+    }
+}
+
+// Moves the positions of those that follow, when the head has read enough.
+static void tell_bookmarks(struct weir_redis_logs *logs, size_t read) {
+    uint64_t kept = logs->resource->options.log_entries;
+    logs->unmarked += read;
+    if (kept == 0 || logs->unmarked < kept / BOOKMARKS_IN_A_LOG) {
+        return;
+    }
+    logs->unmarked = 0;
+    for (struct weir_redis_log_watch *watch = logs->watches; watch; watch = watch->next) {
+        bool follows = !watch->is_behind && !watch->is_stopped && !watch->owes_snapshot &&
+                       !weir_hub_is_paused(&watch->hub);
+        if (follows && watch->hub.name && !watch->has_bookmark &&
+            is_before(watch->told, logs->head.at)) {
+            tell_bookmark(logs, watch);
         }
     }
 }
@@ -474,9 +513,11 @@ static void take_head(void *context, void *token, struct weir_redis_reply **give
     switch (take_piece(logs, head, *given, false)) {
     case PIECE_GOES_ON:
         logs->has_news = true;
+        tell_bookmarks(logs, (*given)->count);
         break;
     case PIECE_IS_LAST:
         weir_redis_log_snapshot_at(logs, NULL);
+        tell_bookmarks(logs, (*given)->count);
         break;
     case PIECE_HAS_A_HOLE:
         ask_for_state(logs, head, take_head_state);
@@ -715,6 +756,12 @@ static void resume(void *context, struct weir_hub_watch *hub) {
     update_waiting(context, watch_of(hub));
 }
 
+static void acknowledge(void *context, struct weir_hub_watch *hub, struct weir_event *event) {
+    struct weir_redis_log_watch *watch = watch_of(hub);
+    (void)context;
+    watch->has_bookmark = watch->has_bookmark && !event->is_bookmark;
+}
+
 static void discard(struct weir_hub_watch *hub) {
     weir_redis_log_snapshot_reset(watch_of(hub));
 }
@@ -769,6 +816,7 @@ const struct weir_redis_mode_functions weir_redis_log = {
             .begin = begin,
             .end = end,
             .resume = resume,
+            .acknowledge = acknowledge,
             .discard = discard,
             .wait_for = wait_for,
             .work = work,
@@ -785,6 +833,6 @@ const struct weir_redis_mode_functions weir_redis_log = {
     .create = create,
     .set_session = set_session,
     .destroy = destroy,
-    .capabilities = WEIR_CAN_REPLAY | WEIR_CAN_PAUSE,
+    .capabilities = WEIR_CAN_REPLAY | WEIR_CAN_ACK | WEIR_CAN_PAUSE, // ACK: for bookmarks
     .strength = WEIR_EVERY_CHANGE,
 };

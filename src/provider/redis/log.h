@@ -44,6 +44,7 @@ struct weir_redis_log_watch {
     bool has_gap;
     struct weir_redis_id gap_from, gap_to;
     const char *gap_reason;
+    bool has_bookmark;             // one is under way
     bool owes_snapshot;            // counted in logs->owing, if is_routed
     char cursor[32];               // of SCAN: of the page behind this one
     struct weir_redis_reply *page; // keys of which it has not been told all; owned
@@ -72,6 +73,7 @@ struct weir_redis_logs {
     struct weir_redis_session *session;
     struct weir_routes *routes;
     struct weir_redis_log_watch *watches, *waiting;
+    uint64_t unmarked;    // entries that the head has read since there were bookmarks
     bool has_head;        // head.at is known
     bool has_news;        // there may be something behind the head
     struct reading head;  // for those that follow
