@@ -22,7 +22,8 @@ struct lookup {
     atomic_int users;
     int done_fd; // eventfd
     char *host;
-    // Written by the thread before done_fd.
+    atomic_bool is_done;
+    // Written by the thread before that.
     int code; // of getaddrinfo
     struct weir_pg_addresses addresses;
 };
@@ -56,6 +57,7 @@ static void *thread_main(void *argument) {
         collect(lookup, found);
         freeaddrinfo(found);
     }
+    atomic_store(&lookup->is_done, true);
     const uint64_t one = 1;
     ssize_t written = write(lookup->done_fd, &one, sizeof one);
     (void)written;
@@ -82,6 +84,7 @@ static weir_status start(const char *host, struct lookup **ret_lookup, struct we
         return weir_fail_no_memory(err, "a look-up");
     }
     atomic_init(&lookup->users, 1);
+    atomic_init(&lookup->is_done, false);
     lookup->done_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     lookup->host = strdup(host);
     int code = lookup->done_fd < 0 || !lookup->host ? ENOMEM : 0;
@@ -108,6 +111,9 @@ weir_status weir_pg_lookup(const char *host, const struct weir_pg_waiter *waiter
         return status;
     }
     status = weir_pg_wait(waiter, lookup->done_fd, POLLIN);
+    if (status == WEIR_OK && !atomic_load(&lookup->is_done)) {
+        status = WEIR_UNAVAILABLE; // never: the descriptor says so
+    }
     if (status != WEIR_OK) {
         weir_fail(err, status, "looking up the host \"%s\" took too long", host);
     } else if (lookup->code != 0 || lookup->addresses.count == 0) {
