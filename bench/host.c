@@ -8,6 +8,8 @@
 #include "state/state.h"
 #include "support.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -15,6 +17,8 @@ enum {
     INSTANCES_SPARE = 16,
     EVENT_BYTES_MAX = 1024 * 1024,
     FLUSH_WAIT_S = 60,
+    NAME_BYTES = 32,
+    KEY_BYTES = 256,
 };
 
 void host_defaults(const struct weir_option_table *table, void *base) {
@@ -85,15 +89,16 @@ static void make_flow(struct host *host, const char *state_dir) {
     }
 }
 
-void host_subscribe(struct host *host, const struct host_flow *args) {
+static struct weir_subscription *subscribe(struct host *host, const struct host_flow *args,
+                                           const char *name, struct weir_str key) {
     struct weir_error err;
     uint32_t handler;
-    struct weir_subscription_args subscription = {.name = "bench",
+    struct weir_subscription *made;
+    struct weir_subscription_args subscription = {.name = name,
                                                   .resource = args->resource,
-                                                  .key = WEIR_STR("*"),
+                                                  .key = key,
                                                   .event_bytes_max = EVENT_BYTES_MAX,
                                                   .guest = host->guest};
-    make_flow(host, args->state);
     host_defaults(&weir_retry_options, &subscription.retry);
     host_defaults(&weir_queue_options, &subscription.queue);
     host_defaults(&weir_journal_options, &subscription.journal);
@@ -111,10 +116,23 @@ void host_subscribe(struct host *host, const struct host_flow *args) {
     }
     if (weir_guest_handler_find(host->guest, WEIR_STR(WEIR_HANDLER_DEFAULT), &handler, &err) !=
             WEIR_OK ||
-        weir_subscription_create(host->flow, &subscription, &host->subscription, &err) != WEIR_OK) {
+        weir_subscription_create(host->flow, &subscription, &made, &err) != WEIR_OK) {
         give_up("the subscription", err.message);
     }
-    weir_set_add(host->set, host->subscription, handler);
+    weir_set_add(host->set, made, handler);
+    return made;
+}
+
+void host_subscribe(struct host *host, const struct host_flow *args) {
+    char name[NAME_BYTES], key[KEY_BYTES];
+    make_flow(host, args->state);
+    host->subscription =
+        subscribe(host, args, "bench", args->key ? weir_str_of(args->key) : WEIR_STR("*"));
+    for (uint32_t i = 0; i < args->other_count; i++) {
+        snprintf(name, sizeof name, "bench-%" PRIu32, i);
+        snprintf(key, sizeof key, "%s%" PRIu32, args->others, i);
+        subscribe(host, args, name, weir_str_of(key));
+    }
 }
 
 static void *execute(void *argument) {

@@ -18,7 +18,7 @@ struct host {
     struct weir_state *state; // NULL: nothing is written down
     struct weir_flow *flow;
     struct weir_set *set;
-    struct weir_subscription *subscription;
+    struct weir_subscription *subscription; // to host_flow.key
     uint32_t workers;
     bool is_executing;
     pthread_t executing;
@@ -34,6 +34,10 @@ struct host_guest {
 struct host_flow {
     const char *state; // the folder of the state database; NULL: none
     struct weir_resource *resource;
+    const char *key; // what is watched; NULL: every key
+    // Further subscriptions, each to a key of its own: "OTHERS0", "OTHERS1", ...
+    const char *others;
+    uint32_t other_count;
     // 0: the default.
     uint64_t queue_events, journal_events, journal_bytes, attempts;
     int64_t backoff_ns;
@@ -44,7 +48,7 @@ void host_defaults(const struct weir_option_table *table, void *base);
 
 // The engine and the guest. `workers`: 0 is one for each core.
 void host_load(struct host *ret_host, const struct host_guest *args, uint32_t workers);
-// The state, the flow and the subscription to every key of the resource.
+// The state, the flow and the subscriptions to keys of the resource.
 void host_subscribe(struct host *host, const struct host_flow *args);
 // Starts to call handlers.
 void host_execute(struct host *host);

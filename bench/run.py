@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the benchmarks and prints one table: weir, what it is measured against, and the goals.
 
-    bench/run.py BUILD_FOLDER [--quick] [--only call|language|file|durable]
+    bench/run.py BUILD_FOLDER [--quick] [--only call|language|file|durable|provider]
 
 Everything is measured in one run, in rounds: weir and its floor in turn within one program, that
 program and the peer in Rust in turn. What is told is the median of the rounds; all of them are in
-BUILD_FOLDER/bench.json. The floors and what is counted are described at the head of call.c, file.c
-and durable.c; the peer, in typed/, is built into the cache by the first run, which takes minutes,
+BUILD_FOLDER/bench.json. The floors and what is counted are described at the head of call.c, file.c,
+durable.c and providers.py; the peer, in typed/, is built into the cache by the first run, which takes minutes,
 and left out where that is not possible. --quick is for a look whether it all works: its numbers are rough,
 and it does not build the peer.
 
@@ -28,9 +28,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import typing
+
+import providers
+from shared import Asked, Failure, Goal, microseconds, print_table, run_program, say
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -61,10 +63,8 @@ BESIDE_RATIO_MAX = 1.5
 MEMORY_RATIO_MAX = 1.1
 STARTUP_S_MAX = 1.0
 
-PROGRAM_TIMEOUT_S = 300
 # A component of JavaScript or Python is compiled before the first answer.
 FIRST_ANSWER_TIMEOUT_S = 600
-ANSWER_TIMEOUT_S = 60
 PEER_BUILD_TIMEOUT_S = 3600
 # A load of more than that much of a core, before anything has started, is told.
 BUSY_LOAD = 0.5
@@ -90,38 +90,6 @@ class Effort(typing.NamedTuple):
 
 FULL = Effort(5, 3, 20, 7, 1000, 3000, 5, 200_000, 1000, 6000, (100_000, 300_000, 1_000_000), 9, 5)
 QUICK = Effort(1, 3, 3, 3, 100, 1000, 1, 20_000, 100, 500, (20_000, 60_000, 100_000), 3, 1)
-
-
-class Failure(Exception):
-    """What a person should read; the run is over."""
-
-
-def say(text=""):
-    print(text, flush=True)
-
-
-def run_program(command, cpu=None):
-    """Runs one of the programs, pinned to a core if one is given; returns its lines as words."""
-
-    def pin():
-        os.sched_setaffinity(0, {cpu})
-
-    try:
-        done = subprocess.run(
-            [str(word) for word in command],
-            capture_output=True,
-            text=True,
-            timeout=PROGRAM_TIMEOUT_S,
-            preexec_fn=pin if cpu is not None else None,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise Failure(f"{command[0]} did not end within {PROGRAM_TIMEOUT_S} s") from None
-    except OSError as error:
-        raise Failure(f"{command[0]}: {error.strerror}; ./dev bench builds it") from None
-    if done.returncode != 0:
-        raise Failure(f"{command[0]} ended with status {done.returncode}: {done.stderr.strip()}")
-    return [line.split() for line in done.stdout.splitlines()]
 
 
 # ---- the peer in Rust ----
@@ -238,14 +206,6 @@ def size_name(size):
 TEXT_ANSWERS = {"binary": "none", "binary-event": "event"}
 
 
-class Goal(typing.NamedTuple):
-    text: str
-    is_met: bool
-
-    def __str__(self):
-        return f"{self.text} {'met' if self.is_met else 'MISSED'}"
-
-
 def call_rows(numbers):
     rows = []
     for (instances, size, answer), contenders in numbers.items():
@@ -277,19 +237,6 @@ def call_rows(numbers):
 def contenders_of(numbers, case, name):
     """The median of one contender in one case."""
     return statistics.median(numbers[case][name])
-
-
-def microseconds(value_ns):
-    value = value_ns / 1000
-    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
-
-
-def print_table(head, lines):
-    widths = [max(len(line[i]) for line in [head, *lines]) for i in range(len(head))]
-    for line in [head, *lines]:
-        cells = [line[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(line[1:], widths[1:])]
-        say("  ".join(cells).rstrip())
 
 
 def print_calls(rows):
@@ -334,57 +281,6 @@ LANGUAGES = (
     Language("Python", "", "bench-python.wasm", True),
 )
 LANGUAGE_CASES = [(instances, size) for instances in ("warm", "fresh") for size in (100, 65536)]
-
-
-class Asked:
-    """A program that answers a line with a line: language.c and the peer. Ended with `with`."""
-
-    def __init__(self, command, cpu=None):
-        def pin():
-            if cpu is not None:
-                os.sched_setaffinity(0, {cpu})
-
-        self.name = str(command[0])
-        self.errors = tempfile.TemporaryFile(mode="w+", encoding="utf-8")
-        self.process = subprocess.Popen(
-            [str(word) for word in command],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.errors,
-            text=True,
-            preexec_fn=pin,
-        )
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.communicate()
-        self.errors.close()
-
-    def answer(self, timeout_s):
-        """{name: number} of the next line."""
-        watchdog = threading.Timer(timeout_s, self.process.kill)
-        watchdog.start()
-        try:
-            line = self.process.stdout.readline()
-        finally:
-            watchdog.cancel()
-        words = line.split()
-        if not words:
-            self.errors.seek(0)
-            why = self.errors.read().strip() or f"no answer within {timeout_s} s"
-            raise Failure(f"{self.name}: {why}")
-        return dict(zip(words[::2], map(float, words[1::2])))
-
-    def ask(self, question):
-        try:
-            self.process.stdin.write(question + "\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # the answer says why
-        return self.answer(ANSWER_TIMEOUT_S)
 
 
 def compiled_file(peer, component, language):
@@ -813,6 +709,10 @@ def measure(arguments, peer):
         durable = durable_rows(measure_durable(build, effort))
         rows += durable
         tables.append(lambda: print_durable(durable))
+    if arguments.only in (None, "provider"):
+        provided, left_out = providers.measure_providers(build, arguments.quick)
+        rows += provided
+        tables.append(lambda: providers.print_providers(provided, left_out))
     return rows, tables
 
 
@@ -820,7 +720,7 @@ def main():
     parser = argparse.ArgumentParser(prog="bench/run.py", description="runs the benchmarks")
     parser.add_argument("build", type=pathlib.Path, help="the folder that was built into")
     parser.add_argument("--quick", action="store_true", help="under 20 s, with rough numbers")
-    parts = ["call", "language", "file", "durable"]
+    parts = ["call", "language", "file", "durable", "provider"]
     parser.add_argument("--only", choices=parts, help="leave the others out")
     arguments = parser.parse_args()
 

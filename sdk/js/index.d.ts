@@ -182,6 +182,46 @@ export class Response {
 /** Sends a request and waits for its response, whatever its status. @throws {HttpError} there is none */
 export function request(url: string | URL, init?: RequestInit): Response;
 
+/**
+ * A statement was not run: `not-found`, `denied`, `invalid`, `unsupported`, `unavailable`, `limit`,
+ * `other`; or a column that is to be JSON is none (`bad-value`).
+ */
+export class SqlError extends ServiceError {}
+
+/** A decimal, to be handed over with all its digits. */
+export interface Decimal {
+  readonly text: string;
+}
+export function decimal(text: string | number | bigint): Decimal;
+
+/**
+ * What stands for a parameter. A number without fraction is an integer; a Date is its ISO text; what
+ * is no bytes, and no other value, is JSON.
+ */
+export type SqlParameter =
+  null | undefined | boolean | number | bigint | string | Date | Decimal
+  | Uint8Array | ArrayBuffer | ArrayBufferView | Json[] | { [name: string]: Json };
+
+/** A resource that takes SQL. Every call may throw an {@link SqlError}. */
+export class Database {
+  private constructor();
+  readonly name: string;
+  /**
+   * Runs a statement that reads, and returns its rows: objects with the columns' names. Integers are
+   * numbers, beyond 2^53 bigints; decimals are texts; binary values are Uint8Arrays; JSON is parsed.
+   * Parameters are handed over beside the text: `?1` of SQLite, `$1` of PostgreSQL.
+   */
+  query(statement: string, parameters?: readonly SqlParameter[]): Record<string, any>[];
+  /**
+   * Runs a statement that changes, which is a transaction of its own, and returns how many rows it has
+   * inserted, updated or deleted. What it did stays, also where the handler fails then.
+   */
+  execute(statement: string, parameters?: readonly SqlParameter[]): number;
+}
+
+/** A database by its name, for which the guest has a grant of `query` or `execute`. */
+export function database(name: string): Database;
+
 /** A message was not sent: `timeout`, `connection`, `permission-denied`, `other`. */
 export class MessagingError extends ServiceError {}
 

@@ -10,4 +10,5 @@ export { Events, open, watch } from "./host.js";
 export { HttpError, Response, request } from "./http.js";
 export { log } from "./log.js";
 export { MessagingError, Producer, producer } from "./messaging.js";
+export { Database, SqlError, database, decimal } from "./sql.js";
 export { Store, StoreError, store } from "./store.js";

@@ -31,6 +31,7 @@ CONFIG = {"wasi:config/store@0.2.0-rc.1": "config_store"}
 LOGGING = {"wasi:logging/logging@0.1.0-draft": "logging"}
 MESSAGING = {"wasi:messaging/producer@0.2.0-draft": "messaging_producer"}
 HTTP = {"weir:http/client@0.1.0": "http_client"}
+SQL = {"weir:sql/sql@0.1.0": "weir_sql"}
 RESOURCES = {"weir:reactive/resources@0.1.0": "weir_resources"}
 EVENTS = {"weir:reactive/events@0.1.0": "weir_events"}
 INTERFACES = {
@@ -41,6 +42,8 @@ INTERFACES = {
     "producer": MESSAGING,
     "Producer": MESSAGING,
     "request": HTTP,
+    "database": SQL,
+    "Database": SQL,
     "open": RESOURCES,
     "watch": RESOURCES,
     "Events": EVENTS,

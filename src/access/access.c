@@ -253,19 +253,33 @@ weir_status weir_access_find(struct weir_access *access, struct weir_str name, s
         weir_show(name, shown, sizeof shown), access->name, list_granted(access, list));
 }
 
+// Says which grant would allow it.
+static void describe_refusal(const struct weir_access *access, const char *resource, uint32_t verb,
+                             struct weir_str pattern, struct weir_error *err) {
+    char shown[WEIR_SHOW_BYTES];
+    const char *name = weir_verb_name(verb);
+    if (verb & WEIR_VERBS_SQL) {
+        weir_fail(err, WEIR_DENIED,
+                  "guest %s has no grant to %s %s by SQL; this would be one: {resource: %s, verbs: "
+                  "[%s]}, without keys, since a statement reaches every table",
+                  access->name, name, resource, resource, name);
+    } else {
+        weir_fail(err, WEIR_DENIED,
+                  "guest %s has no grant to %s \"%s\" of %s; this would be one: {resource: %s, "
+                  "verbs: [%s]}",
+                  access->name, name, weir_show(pattern, shown, sizeof shown), resource, resource,
+                  name);
+    }
+}
+
 weir_status weir_access_check(struct weir_access *access, size_t index, uint32_t verb,
                               struct weir_str pattern, struct weir_error *err) {
     if (weir_access_allows(access, index, verb, pattern)) {
         return WEIR_OK;
     }
-    char shown[WEIR_SHOW_BYTES];
     struct weir_error own;
     err = err ? err : &own;
-    weir_fail(err, WEIR_DENIED,
-              "guest %s has no grant to %s \"%s\" of %s; this would be one: {resource: %s, verbs: "
-              "[%s]}",
-              access->name, weir_verb_name(verb), weir_show(pattern, shown, sizeof shown),
-              access->resources[index]->name, access->resources[index]->name, weir_verb_name(verb));
+    describe_refusal(access, access->resources[index]->name, verb, pattern, err);
     refuse(access, index, verb, err->message);
     return WEIR_DENIED;
 }

@@ -55,7 +55,8 @@ struct weir_resource *weir_access_resource(const struct weir_access *access, siz
 // message lists what there is.
 weir_status weir_access_find(struct weir_access *access, struct weir_str name, size_t *ret_index,
                              struct weir_error *err);
-// Whether the guest may do that with the keys of a pattern. WEIR_DENIED, with a message that names
+// Whether the guest may do that with the keys of a pattern, which for the verbs of SQL is "*".
+// WEIR_DENIED, with a message that names
 // the missing grant.
 weir_status weir_access_check(struct weir_access *access, size_t index, uint32_t verb,
                               struct weir_str pattern, struct weir_error *err);

@@ -137,6 +137,27 @@ static weir_status reach_update(void *context, uint32_t index, struct weir_str k
                : cannot(access, index, "change a value as one step", err);
 }
 
+static weir_status reach_query(void *context, struct weir_str database,
+                               const struct weir_sql_statement *statement,
+                               const struct weir_limits *limits, struct weir_sql_result *ret_result,
+                               struct weir_error *err) {
+    struct weir_access *access = context;
+    uint32_t verb = statement->is_reading ? WEIR_VERB_QUERY : WEIR_VERB_EXECUTE;
+    size_t index = 0;
+    *ret_result = (struct weir_sql_result){0};
+    weir_status status = weir_access_find(access, database, &index, err);
+    if (status == WEIR_OK) {
+        status = weir_access_check(access, index, verb, WEIR_STR("*"), err);
+    }
+    if (status != WEIR_OK) {
+        return status;
+    }
+    struct weir_resource *resource = access->resources[index];
+    return resource->provider->query
+               ? resource->provider->query(resource, statement, limits, ret_result, err)
+               : cannot(access, index, "be asked in SQL", err);
+}
+
 static weir_status reach_publish(void *context, uint32_t index, struct weir_call *call,
                                  const struct weir_event_fields *event, struct weir_error *err) {
     struct weir_access *access = context;
@@ -201,6 +222,7 @@ const struct weir_guest_access weir_access_functions = {
     .publish = reach_publish,
     .config = reach_config,
     .environment = reach_environment,
+    .query = reach_query,
     .http_send = weir_access_http_send,
     .http_finish = weir_access_http_finish,
     .log = reach_log,

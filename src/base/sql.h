@@ -44,6 +44,12 @@ struct weir_sql_statement {
     uint64_t rows_max;
 };
 enum { WEIR_SQL_PARAMETERS_MAX = 1024, WEIR_SQL_COLUMNS_MAX = 2000 };
+// Of what a guest asks, and is answered.
+enum {
+    WEIR_SQL_STATEMENT_BYTES_MAX = 64 * 1024,
+    WEIR_SQL_ROWS_MAX = 10000,
+    WEIR_SQL_VALUES_MAX = 60000,
+};
 
 // What came of it. The views point into `held`.
 struct weir_sql_result {

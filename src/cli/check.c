@@ -143,7 +143,7 @@ static void check_resources(struct check *check) {
     for (size_t i = 0; i < config->resource_count; i++) {
         check->are_missing[i] = makes_itself(&config->resources[i]);
     }
-    weir_cli_forbid_create(config);
+    weir_cli_forbid_create(config, true);
     for (size_t i = 0; i < config->resource_count; i++) {
         check_resource(check, i);
     }

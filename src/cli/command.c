@@ -457,12 +457,13 @@ int weir_cli_read_config(const struct weir_cli *cli, const char *path,
     return weir_cli_exit_of(status);
 }
 
-void weir_cli_forbid_create(struct weir_config *config) {
+void weir_cli_forbid_create(struct weir_config *config, bool examines) {
     for (size_t i = 0; i < config->resource_count; i++) {
         struct weir_resource_config *resource = &config->resources[i];
         const struct weir_option *create =
             weir_option_find(&resource->provider->options, WEIR_STR("create"));
-        if (create && create->type == WEIR_OPTION_BOOL) {
+        bool is_spared = examines && resource->provider->examine;
+        if (create && create->type == WEIR_OPTION_BOOL && !is_spared) {
             weir_option_set(create, resource->options, WEIR_STR("false"), NULL, NULL);
         }
     }

@@ -87,7 +87,8 @@ int weir_cli_read_config(const struct weir_cli *cli, const char *path,
                          struct weir_config *ret_config);
 
 // Sets the option `create` of every resource that has one to false: a command that only looks makes
-// nothing.
-void weir_cli_forbid_create(struct weir_config *config);
+// nothing. `examines`: not of those that are examined, which makes nothing, and says what they
+// make.
+void weir_cli_forbid_create(struct weir_config *config, bool examines);
 
 #endif

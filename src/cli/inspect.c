@@ -49,6 +49,7 @@ static void print_grants(const struct weir_guest *guest) {
         {"wasi:keyvalue/", "get, set, delete, list: each bucket that it uses, as far as it does"},
         {"wasi:messaging/", "publish: each resource that it sends to"},
         {"weir:http/", "hosts: each that it asks"},
+        {"weir:sql/", "query, execute: each database that it uses, as far as it does"},
         {"wasi:config/", "config: what it is to be told"},
     };
     bool needs_some = false;

@@ -473,7 +473,7 @@ int weir_command_kv(const struct weir_cli *cli, int argc, char **argv) {
     exit_status = find_config(cli, &arguments, &config, &name);
     if (exit_status == WEIR_EXIT_DONE) {
         if (!action->may_create) {
-            weir_cli_forbid_create(&config);
+            weir_cli_forbid_create(&config, false);
         }
         const struct weir_resource_config *resource =
             weir_config_resource(&config, weir_str_of(name));

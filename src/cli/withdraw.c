@@ -64,7 +64,7 @@ static int run(const struct weir_cli *cli, struct weir_config *config, const cha
     if (is_running(config)) {
         return weir_cli_failed(cli, "withdraw: a weir runs on %s; stop it first", config->path);
     }
-    weir_cli_forbid_create(config);
+    weir_cli_forbid_create(config, false);
     if (weir_program_resource(found, cli->log, &resource, &err) != WEIR_OK) {
         return weir_cli_failed(cli, "withdraw: %s", err.message);
     }

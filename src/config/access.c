@@ -15,8 +15,9 @@ static const struct {
     const char *name;
     uint32_t verb;
 } verbs[] = {
-    {"get", WEIR_VERB_GET},   {"set", WEIR_VERB_SET},     {"delete", WEIR_VERB_DELETE},
-    {"list", WEIR_VERB_LIST}, {"watch", WEIR_VERB_WATCH}, {"publish", WEIR_VERB_PUBLISH},
+    {"get", WEIR_VERB_GET},     {"set", WEIR_VERB_SET},         {"delete", WEIR_VERB_DELETE},
+    {"list", WEIR_VERB_LIST},   {"watch", WEIR_VERB_WATCH},     {"publish", WEIR_VERB_PUBLISH},
+    {"query", WEIR_VERB_QUERY}, {"execute", WEIR_VERB_EXECUTE},
 };
 enum { VERBS = sizeof verbs / sizeof verbs[0] };
 
@@ -71,7 +72,7 @@ static bool has_grant(const struct weir_guest_config *guest, const struct weir_g
 }
 
 static uint32_t verb_of(struct weir_reader *reader, const struct weir_node *node) {
-    static const char what[] = "get, set, delete, list, watch or publish";
+    static const char what[] = "get, set, delete, list, watch, publish, query or execute";
     struct weir_str text;
     if (!read_text(reader, node, what, &text)) {
         return 0;
@@ -108,6 +109,25 @@ static uint32_t read_verbs(struct weir_reader *reader, const struct weir_node *n
     return all;
 }
 
+// A statement reaches every table, so that none of them can be kept from it by its keys: a grant of
+// some keys is one without SQL, and does not say otherwise.
+static void leave_out_sql(struct weir_reader *reader, const struct weir_node *verbs_node,
+                          struct weir_grant *grant) {
+    if (!grant->keys) {
+        return;
+    }
+    uint32_t asked = verbs_node ? grant->verbs & WEIR_VERBS_SQL : 0;
+    if (asked) {
+        size_t before = weir_reader_enter_key(reader, WEIR_STR("verbs"));
+        weir_reader_problem(reader, verbs_node->place,
+                            "%s is of a whole resource, since a statement reaches every table; "
+                            "grant it in an entry of its own, without keys",
+                            weir_verb_name(asked & -asked));
+        weir_reader_leave(reader, before);
+    }
+    grant->verbs &= ~(uint32_t)WEIR_VERBS_SQL;
+}
+
 // A grant at length: {resource: my-data, verbs: [get], keys: "orders/*"}.
 static void read_long_grant(struct weir_reader *reader, const struct weir_node *node,
                             struct weir_grant *grant) {
@@ -118,7 +138,9 @@ static void read_long_grant(struct weir_reader *reader, const struct weir_node *
                       &(struct weir_known_keys){.options = &weir_grant_options,
                                                 .sections = &weir_grant_sections});
     weir_reader_options(reader, node, &weir_grant_options, grant);
-    grant->verbs = read_verbs(reader, weir_reader_find(node, WEIR_STR("verbs")));
+    const struct weir_node *verbs_node = weir_reader_find(node, WEIR_STR("verbs"));
+    grant->verbs = read_verbs(reader, verbs_node);
+    leave_out_sql(reader, verbs_node, grant);
 }
 
 static void read_grant(struct weir_reader *reader, const struct weir_node *node,

@@ -151,8 +151,11 @@ enum {
     WEIR_VERB_LIST = 1 << 3,
     WEIR_VERB_WATCH = 1 << 4,
     WEIR_VERB_PUBLISH = 1 << 5,
+    WEIR_VERB_QUERY = 1 << 6,   // by SQL; of a resource as a whole, as the next one
+    WEIR_VERB_EXECUTE = 1 << 7, // likewise, to change it
+    WEIR_VERBS_SQL = WEIR_VERB_QUERY | WEIR_VERB_EXECUTE,
     WEIR_VERBS_READ = WEIR_VERB_GET | WEIR_VERB_LIST | WEIR_VERB_WATCH,
-    WEIR_VERBS_ALL = (1 << 6) - 1,
+    WEIR_VERBS_ALL = (1 << 8) - 1,
 };
 // "get", as the configuration writes it.
 const char *weir_verb_name(uint32_t verb);
@@ -161,7 +164,7 @@ const char *weir_verb_name(uint32_t verb);
 struct weir_grant {
     char *resource;
     char *keys;     // a key, or with a final "*" every key that begins so; NULL: all
-    uint32_t verbs; // WEIR_VERB_...
+    uint32_t verbs; // WEIR_VERB_...; with keys none of WEIR_VERBS_SQL
 };
 extern const struct weir_option_table weir_grant_options;
 

@@ -465,7 +465,9 @@ static const struct weir_option grant_rows[] = {
 const struct weir_option_table weir_grant_options = TABLE_OF(grant_rows);
 
 static const struct weir_section grant_section_rows[] = {
-    {.name = "verbs", .help = "a list of get, set, delete, list, watch, publish; default: all"},
+    {.name = "verbs",
+     .help = "a list of get, set, delete, list, watch, publish, query, execute; default: all, with "
+             "keys all but the last two"},
 };
 const struct weir_sections weir_grant_sections = TABLE_OF(grant_section_rows);
 

@@ -143,6 +143,7 @@ static bool fill(struct counted_event *made, const struct weir_event_fields *fie
     made->event.key = put_bytes(&writer, origin->key);
     made->event.position = put_bytes(&writer, origin->position);
     made->event.is_gap = origin->is_gap;
+    made->event.is_bookmark = origin->is_bookmark;
     put_fields(&writer, fields, made);
     return writer.is_utf8;
 }

@@ -23,6 +23,8 @@
 #define WEIR_TYPE_MESSAGE "dev.weir.message"
 // A source's history is gone: changes between two positions will never be told one by one.
 #define WEIR_TYPE_GAP "dev.weir.watch.gap"
+// Moves a watch's position over what does not concern it; no handler sees one.
+#define WEIR_TYPE_BOOKMARK "dev.weir.watch.bookmark"
 
 // Extension attributes that weir adds.
 #define WEIR_EXTENSION_REVISION \
@@ -87,13 +89,16 @@ struct weir_event_origin {
     // kinds.
     struct weir_str position;
     bool is_gap; // the event tells of a gap; see WEIR_TYPE_GAP
+    // The event tells of nothing: its position is where the source goes on, since nothing that is
+    // before it and was not offered concerns the watch. No handler is called with it.
+    bool is_bookmark;
 };
 
 // Immutable once made. Every view points into the event itself and lives as long as it does.
 struct weir_event {
     size_t size_bytes; // of the whole allocation: what a queue's bound counts
     struct weir_str key, position;
-    bool is_gap;
+    bool is_gap, is_bookmark;
     struct weir_event_fields fields;
 };
 
@@ -122,6 +127,11 @@ struct weir_gap {
 // id is made of source, pattern, from and to. WEIR_NO_MEMORY, WEIR_LIMIT. Any thread.
 weir_status weir_event_of_gap(const struct weir_gap *gap, struct weir_event **ret_event,
                               struct weir_error *err);
+
+// The event that moves a watch's position and tells of nothing else. WEIR_NO_MEMORY, WEIR_LIMIT.
+// Any thread.
+weir_status weir_event_of_bookmark(struct weir_str source, struct weir_str position,
+                                   struct weir_event **ret_event, struct weir_error *err);
 
 // The value of an extension attribute; an empty view where there is none. It lives as the fields
 // do.

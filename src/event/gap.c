@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The event that tells of a gap. The same gap has the same id, however often it is told: the id is
+// Events that a watch tells of itself: of a gap, and of where it has got to. The same gap has the same id, however often it is told: the id is
 // made of what the gap is between. Gaps are rare, so nothing here is tuned. Any thread.
 #include "event/event.h"
 
@@ -47,4 +47,16 @@ weir_status weir_event_of_gap(const struct weir_gap *gap, struct weir_event **re
     free(data);
     free(id);
     return status;
+}
+
+weir_status weir_event_of_bookmark(struct weir_str source, struct weir_str position,
+                                   struct weir_event **ret_event, struct weir_error *err) {
+    const struct weir_event_fields fields = {
+        .specversion = WEIR_STR(WEIR_CLOUDEVENTS_VERSION),
+        .ty = WEIR_STR(WEIR_TYPE_BOOKMARK),
+        .source = source,
+        .id = WEIR_STR("bookmark"),
+    };
+    const struct weir_event_origin origin = {.position = position, .is_bookmark = true};
+    return weir_event_make(&fields, &origin, ret_event, err);
 }

@@ -190,8 +190,8 @@ static weir_status put(struct weir_subscription *subscription, struct arrival *a
 
 // ---- gaps ----
 
-// The gap is not for the handler; what comes behind it is. The cursor moves over it.
-static weir_status skip_gap(struct weir_delivery *delivery, struct weir_delivery **ret_over) {
+// The event is not for the handler; what comes behind it is. The cursor moves over it.
+static weir_status skip(struct weir_delivery *delivery, struct weir_delivery **ret_over) {
     weir_ledger_append(delivery);
     *ret_over = weir_ledger_settle(delivery);
     return WEIR_OK;
@@ -201,7 +201,7 @@ static weir_status take_gap(struct weir_subscription *subscription, const struct
                             struct weir_delivery **ret_over) {
     switch (subscription->on_gap) {
     case WEIR_GAP_SKIP:
-        return skip_gap(arrival->delivery, ret_over);
+        return skip(arrival->delivery, ret_over);
     case WEIR_GAP_STOP:
         subscription->is_stopped = true;
         weir_subscription_note_error(subscription,
@@ -240,6 +240,10 @@ static weir_status take(struct weir_subscription *subscription, struct arrival *
     if (subscription->is_ending || subscription->is_stopped) {
         return WEIR_STOPPED;
     }
+    // Also where there is no room: a source has one bookmark of a watch under way, and no more.
+    if (event->is_bookmark) {
+        return skip(arrival->delivery, ret_over);
+    }
     if (subscription->is_gap_open || weir_flow_is_clogged(subscription->flow)) {
         return refuse(subscription);
     }
@@ -265,7 +269,8 @@ weir_status weir_intake_offer(void *context, struct weir_event *event) {
     pthread_mutex_lock(&flow->lock);
     uint64_t received = subscription->counts.received;
     weir_status status = take(subscription, &arrival, &over);
-    bool is_taken = subscription->counts.received != received;
+    bool is_taken =
+        subscription->counts.received != received || (event->is_bookmark && status == WEIR_OK);
     struct weir_delivery *spare = weir_delivery_take_spare(subscription);
     weir_flow_unlock(flow);
     weir_delivery_offer_spare(subscription, spare);

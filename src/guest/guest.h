@@ -10,6 +10,7 @@
 #define WEIR_GUEST_GUEST_H
 
 #include "base/error.h"
+#include "base/sql.h"
 #include "base/str.h"
 #include "base/value.h"
 #include "event/event.h"
@@ -129,6 +130,12 @@ struct weir_guest_access {
     weir_status (*http_send)(void *context, const struct weir_guest_http_request *request,
                              struct weir_guest_http_response *ret_response, struct weir_error *err);
     void (*http_finish)(struct weir_guest_http_response *response);
+    // Runs a statement in the database of that name, for reading it or for changing it, as the
+    // statement says. As `open` besides, and as `get`. The caller finishes a result.
+    weir_status (*query)(void *context, struct weir_str database,
+                         const struct weir_sql_statement *statement,
+                         const struct weir_limits *limits, struct weir_sql_result *ret_result,
+                         struct weir_error *err);
     // level: 0 trace, 1 debug, 2 info, 3 warn, 4 error, 5 critical.
     void (*log)(void *context, uint8_t level, struct weir_str log_context, struct weir_str message);
     // A guest holds a reference of its own as long as it lives.

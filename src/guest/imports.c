@@ -22,6 +22,7 @@ const struct weir_import_interface *const weir_import_interfaces[] = {
     &weir_import_messaging_types,
     &weir_import_messaging_producer,
     &weir_import_http_client,
+    &weir_import_sql,
     &weir_import_config_store,
     &weir_import_logging,
     &weir_import_logging_unversioned,
@@ -32,7 +33,8 @@ const struct weir_import_interface *const weir_import_interfaces[] = {
 
 struct weir_import_block {
     struct weir_import_block *next;
-    void *adopted; // NULL: the bytes are what is meant
+    void (*free_held)(void *held); // NULL: the bytes are what is meant
+    void *held;
     _Alignas(16) unsigned char bytes[];
 };
 
@@ -43,7 +45,7 @@ static struct weir_import_block *add_block(struct weir_import_call *call, size_t
         weir_fail_no_memory(err, "an answer to a guest");
         return NULL;
     }
-    block->adopted = NULL;
+    block->free_held = NULL;
     block->next = call->blocks;
     call->blocks = block;
     return block;
@@ -55,21 +57,29 @@ void *weir_import_room(struct weir_import_call *call, size_t count, size_t size,
     return block ? memset(block->bytes, 0, count * size) : NULL;
 }
 
-weir_status weir_import_adopt(struct weir_import_call *call, void *memory, struct weir_error *err) {
+weir_status weir_import_defer(struct weir_import_call *call, void (*free_held)(void *held),
+                              void *held, struct weir_error *err) {
     struct weir_import_block *block = add_block(call, 0, err);
     if (!block) {
-        free(memory);
+        free_held(held);
         return WEIR_NO_MEMORY;
     }
-    block->adopted = memory;
+    block->free_held = free_held;
+    block->held = held;
     return WEIR_OK;
+}
+
+weir_status weir_import_adopt(struct weir_import_call *call, void *memory, struct weir_error *err) {
+    return weir_import_defer(call, free, memory, err);
 }
 
 static void finish_call(struct weir_import_call *call) {
     while (call->blocks) {
         struct weir_import_block *block = call->blocks;
         call->blocks = block->next;
-        free(block->adopted);
+        if (block->free_held) {
+            block->free_held(block->held);
+        }
         free(block);
     }
 }

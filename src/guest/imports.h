@@ -19,7 +19,10 @@ struct weir_import_call {
 // Memory that lives as long as the call, as many items of that size; NULL with err.
 void *weir_import_room(struct weir_import_call *call, size_t count, size_t size,
                        struct weir_error *err);
-// Has memory of malloc freed behind the call; frees it at once where that cannot be.
+// Has what the result points to freed behind the call; frees it at once where that cannot be.
+weir_status weir_import_defer(struct weir_import_call *call, void (*free_held)(void *held),
+                              void *held, struct weir_error *err);
+// The same of memory of malloc.
 weir_status weir_import_adopt(struct weir_import_call *call, void *memory, struct weir_error *err);
 
 // params and result are the host's structs; the result is all zero before. Any status but WEIR_OK
@@ -51,7 +54,7 @@ struct weir_import_interface {
 #define WEIR_IMPORTS_GIVEN                                                    \
     WEIR_WIT_RESOURCES ", " WEIR_WIT_EVENTS ", wasi:keyvalue@0.2.0-draft2, "  \
                        "wasi:messaging@0.2.0-draft, wasi:config@0.2.0-rc.1, " \
-                       "wasi:logging@0.1.0-draft, weir:http@0.1.0"
+                       "wasi:logging@0.1.0-draft, weir:http@0.1.0, weir:sql@0.1.0"
 
 // All of them, ended by NULL.
 extern const struct weir_import_interface *const weir_import_interfaces[];
@@ -59,7 +62,7 @@ extern const struct weir_import_interface *const weir_import_interfaces[];
 extern const struct weir_import_interface weir_import_resources, weir_import_events,
     weir_import_types, weir_import_keyvalue_store, weir_import_keyvalue_atomics,
     weir_import_keyvalue_batch, weir_import_messaging_types, weir_import_messaging_producer,
-    weir_import_http_client, weir_import_config_store, weir_import_logging,
+    weir_import_http_client, weir_import_sql, weir_import_config_store, weir_import_logging,
     weir_import_logging_unversioned;
 
 // For errors that the guest is told in words: whether it is one that it may be told, and not one

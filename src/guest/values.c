@@ -98,15 +98,15 @@ static weir_status spend_list(struct weir_values *values, uint64_t count,
 
 // What the engine calls them, as values.
 static const uint8_t kinds[] = {
-    [WEIR_WIT_BOOL] = WASMTIME_COMPONENT_BOOL,       [WEIR_WIT_U8] = WASMTIME_COMPONENT_U8,
-    [WEIR_WIT_U16] = WASMTIME_COMPONENT_U16,         [WEIR_WIT_U32] = WASMTIME_COMPONENT_U32,
-    [WEIR_WIT_U64] = WASMTIME_COMPONENT_U64,         [WEIR_WIT_S64] = WASMTIME_COMPONENT_S64,
-    [WEIR_WIT_ENUM] = WASMTIME_COMPONENT_ENUM,       [WEIR_WIT_STRING] = WASMTIME_COMPONENT_STRING,
-    [WEIR_WIT_BYTES] = WASMTIME_COMPONENT_LIST,      [WEIR_WIT_LIST] = WASMTIME_COMPONENT_LIST,
-    [WEIR_WIT_RECORD] = WASMTIME_COMPONENT_RECORD,   [WEIR_WIT_TUPLE] = WASMTIME_COMPONENT_TUPLE,
-    [WEIR_WIT_VARIANT] = WASMTIME_COMPONENT_VARIANT, [WEIR_WIT_OPTION] = WASMTIME_COMPONENT_OPTION,
-    [WEIR_WIT_RESULT] = WASMTIME_COMPONENT_RESULT,   [WEIR_WIT_OWN] = WASMTIME_COMPONENT_RESOURCE,
-    [WEIR_WIT_BORROW] = WASMTIME_COMPONENT_RESOURCE,
+    [WEIR_WIT_BOOL] = WASMTIME_COMPONENT_BOOL,     [WEIR_WIT_U8] = WASMTIME_COMPONENT_U8,
+    [WEIR_WIT_U16] = WASMTIME_COMPONENT_U16,       [WEIR_WIT_U32] = WASMTIME_COMPONENT_U32,
+    [WEIR_WIT_U64] = WASMTIME_COMPONENT_U64,       [WEIR_WIT_S64] = WASMTIME_COMPONENT_S64,
+    [WEIR_WIT_F64] = WASMTIME_COMPONENT_F64,       [WEIR_WIT_ENUM] = WASMTIME_COMPONENT_ENUM,
+    [WEIR_WIT_STRING] = WASMTIME_COMPONENT_STRING, [WEIR_WIT_BYTES] = WASMTIME_COMPONENT_LIST,
+    [WEIR_WIT_LIST] = WASMTIME_COMPONENT_LIST,     [WEIR_WIT_RECORD] = WASMTIME_COMPONENT_RECORD,
+    [WEIR_WIT_TUPLE] = WASMTIME_COMPONENT_TUPLE,   [WEIR_WIT_VARIANT] = WASMTIME_COMPONENT_VARIANT,
+    [WEIR_WIT_OPTION] = WASMTIME_COMPONENT_OPTION, [WEIR_WIT_RESULT] = WASMTIME_COMPONENT_RESULT,
+    [WEIR_WIT_OWN] = WASMTIME_COMPONENT_RESOURCE,  [WEIR_WIT_BORROW] = WASMTIME_COMPONENT_RESOURCE,
 };
 
 // As much of a text as is UTF-8. An event's texts are by their contract (event.h), which nobody
@@ -402,6 +402,9 @@ static void lower_scalar(const struct weir_wit_type *type, const unsigned char *
     case WEIR_WIT_S64:
         memcpy(&ret_value->of.s64, host, sizeof ret_value->of.s64);
         break;
+    case WEIR_WIT_F64:
+        memcpy(&ret_value->of.f64, host, sizeof ret_value->of.f64);
+        break;
     default:
         ret_value->of.u8 = *host;
     }
@@ -438,6 +441,7 @@ static weir_status lower(struct weir_values *values, const struct weir_wit_type 
     case WEIR_WIT_U32:
     case WEIR_WIT_U64:
     case WEIR_WIT_S64:
+    case WEIR_WIT_F64:
         lower_scalar(type, host, ret_value);
         return WEIR_OK;
     }
@@ -682,6 +686,9 @@ static weir_status lift(struct weir_values *values, const struct weir_wit_type *
     case WEIR_WIT_S64:
         memcpy(ret_host, &value->of.s64, sizeof value->of.s64);
         return WEIR_OK;
+    case WEIR_WIT_F64:
+        memcpy(ret_host, &value->of.f64, sizeof value->of.f64);
+        return WEIR_OK;
     }
     return refuse_kind(value, err);
 }
@@ -796,6 +803,7 @@ static const uint8_t type_kinds[] = {
     [WEIR_WIT_U16] = WASMTIME_COMPONENT_VALTYPE_U16,
     [WEIR_WIT_U32] = WASMTIME_COMPONENT_VALTYPE_U32,
     [WEIR_WIT_S64] = WASMTIME_COMPONENT_VALTYPE_S64,
+    [WEIR_WIT_F64] = WASMTIME_COMPONENT_VALTYPE_F64,
     [WEIR_WIT_ENUM] = WASMTIME_COMPONENT_VALTYPE_ENUM,
     [WEIR_WIT_U8] = WASMTIME_COMPONENT_VALTYPE_U8,
     [WEIR_WIT_U64] = WASMTIME_COMPONENT_VALTYPE_U64,

@@ -19,6 +19,7 @@ const struct weir_wit_type weir_wit_u16 = SCALAR(WEIR_WIT_U16, uint16_t);
 const struct weir_wit_type weir_wit_u32 = SCALAR(WEIR_WIT_U32, uint32_t);
 const struct weir_wit_type weir_wit_u64 = SCALAR(WEIR_WIT_U64, uint64_t);
 const struct weir_wit_type weir_wit_s64 = SCALAR(WEIR_WIT_S64, int64_t);
+const struct weir_wit_type weir_wit_f64 = SCALAR(WEIR_WIT_F64, double);
 const struct weir_wit_type weir_wit_string = {.kind = WEIR_WIT_STRING,
                                               .guest_size = 8,
                                               .guest_align = 4,

@@ -30,6 +30,7 @@ enum weir_wit_kind {
     WEIR_WIT_U32,
     WEIR_WIT_U64,
     WEIR_WIT_S64,
+    WEIR_WIT_F64,     // within lists only: no function takes or answers one as a core value
     WEIR_WIT_ENUM,    // host: uint8_t, the case's number
     WEIR_WIT_STRING,  // host: struct weir_str
     WEIR_WIT_BYTES,   // list<u8>; host: struct weir_str
@@ -138,7 +139,7 @@ extern const struct weir_wit_type weir_wit_ran;                 // host: struct 
 
 // What many interfaces have.
 extern const struct weir_wit_type weir_wit_bool, weir_wit_u8, weir_wit_u16, weir_wit_u32,
-    weir_wit_u64, weir_wit_s64, weir_wit_string, weir_wit_bytes;
+    weir_wit_u64, weir_wit_s64, weir_wit_f64, weir_wit_string, weir_wit_bytes;
 extern const struct weir_wit_type weir_wit_payload;          // host: struct weir_payload
 extern const struct weir_wit_type weir_wit_optional_payload; // host: struct weir_optional_payload
 extern const struct weir_wit_type weir_wit_optional_string;  // host: struct weir_optional_str

@@ -6,11 +6,17 @@
 
 #include "provider/file/file.h"
 #include "provider/sqlite/sqlite.h"
+#include "provider/redis/redis.h"
+#include "provider/nats/nats.h"
+#include "provider/postgres/postgres.h"
 #include "provider/topic/topic.h"
 
 const struct weir_provider *const weir_providers[] = {
     &weir_file_provider,
     &weir_sqlite_provider,
+    &weir_redis_provider,
+    &weir_nats_provider,
+    &weir_postgres_provider,
     &weir_topic_provider,
     NULL,
 };

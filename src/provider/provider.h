@@ -100,6 +100,10 @@ static inline bool weir_pattern_matches(const struct weir_pattern *pattern, stru
 //   with its other watches, and offers it again after `resume`. It must not ask again before.
 // - WEIR_NO_MEMORY: as WEIR_AGAIN, but nobody will call `resume`; offer it again after a while.
 // - WEIR_STOPPED: the watch is ending; drop it.
+//
+// A source that can replay, and does not keep a position for as long as it takes until the watch is
+// told something, offers bookmarks (weir_event_of_bookmark) to a watch that has a name: what moves
+// its position over what does not concern it. One at a time: the next when that is acknowledged.
 struct weir_sink {
     weir_status (*offer)(void *context, struct weir_event *event);
     // Notes the fingerprint of a key without an event, for a source that can compare: what is there
@@ -262,7 +266,8 @@ struct weir_provider {
     // The sink that answered WEIR_AGAIN has room; it may come before that `offer` has returned.
     // Never blocks.
     void (*resume)(struct weir_watch *watch);
-    // What came of an event that this watch offered is durable. In the order of the offers unless
+    // What came of an event that this watch offered is durable, of a bookmark that the position is.
+    // In the order of the offers unless
     // several are in flight; never blocks. NULL without WEIR_CAN_ACK.
     void (*acknowledge)(struct weir_watch *watch, struct weir_event *event);
 

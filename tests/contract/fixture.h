@@ -9,9 +9,13 @@
 #include "base/str.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct fixture {
     const char *kind; // of the provider
+    // Of a provider that has several modes: what this one is called, and what it can.
+    const char *name;      // NULL: as the kind
+    uint32_t capabilities; // 0: those of the provider
     // Makes an empty source, or returns NULL where this machine has none: the tests are skipped.
     void *(*setup)(void);
     void (*teardown)(void *source);
@@ -27,6 +31,8 @@ struct fixture {
     void (*forget)(void *source);
 };
 
-extern const struct fixture fixture_file, fixture_sqlite, fixture_topic;
+extern const struct fixture fixture_file, fixture_nats_bucket, fixture_nats_stream,
+    fixture_nats_subject, fixture_postgres, fixture_redis_keys, fixture_redis_log,
+    fixture_redis_streams, fixture_sqlite, fixture_topic;
 
 #endif

@@ -8,6 +8,13 @@
 static const struct fixture *const fixtures[] = {
     &fixture_file,
     &fixture_sqlite,
+    &fixture_redis_keys,
+    &fixture_redis_log,
+    &fixture_nats_bucket,
+    &fixture_nats_stream,
+    &fixture_nats_subject,
+    &fixture_postgres,
+    &fixture_redis_streams,
     &fixture_topic,
 };
 
@@ -148,10 +155,19 @@ void rig_reopen(struct rig *rig) {
     rig->resource = rig_open(rig, "store");
 }
 
-static bool has(const struct fixture *fixture, struct rig_needs needs) {
+static uint32_t capabilities_of(const struct fixture *fixture) {
     const struct weir_provider *provider = weir_provider_find(weir_str_of(fixture->kind));
     assert_non_null(provider);
-    return (provider->capabilities & needs.capabilities) == needs.capabilities &&
+    return fixture->capabilities ? fixture->capabilities : provider->capabilities;
+}
+
+bool rig_can(const struct rig *rig, uint32_t capabilities) {
+    return (capabilities_of(rig->fixture) & capabilities) == capabilities;
+}
+
+static bool has(const struct fixture *fixture, struct rig_needs needs) {
+    return (capabilities_of(fixture) & needs.capabilities) == needs.capabilities &&
+           (capabilities_of(fixture) & needs.without) == 0 &&
            (!needs.foreign_changes || fixture->foreign_set) &&
            (!needs.forgetting || fixture->forget);
 }
@@ -163,7 +179,8 @@ int rig_run(const char *name, struct rig_needs needs, const struct CMUnitTest *c
     for (size_t i = 0; i < COUNT_OF(fixtures); i++) {
         if (has(fixtures[i], needs)) {
             fixture_now = fixtures[i];
-            snprintf(title, sizeof title, "%s: %s", fixture_now->kind, name);
+            snprintf(title, sizeof title, "%s: %s",
+                     fixture_now->name ? fixture_now->name : fixture_now->kind, name);
             failed += _cmocka_run_group_tests(title, cases, count, NULL, NULL);
         }
     }

@@ -24,6 +24,9 @@ struct rig {
 // The rig of a case; skips the case where this machine has no such source.
 struct rig *rig_of(void **state);
 
+// Whether the fixture's mode of the provider can do all of this.
+bool rig_can(const struct rig *rig, uint32_t capabilities);
+
 // One more resource on the rig's source. The caller closes it.
 struct weir_resource *rig_open(const struct rig *rig, const char *name);
 // Closes the rig's resource and opens it again, as a stop and a start do.
@@ -46,6 +49,7 @@ extern const struct weir_str rig_odd_keys[RIG_ODD_KEYS];
 // What a group of cases needs of a provider.
 struct rig_needs {
     uint32_t capabilities;
+    uint32_t without;     // capabilities that it must not have
     bool foreign_changes; // of the fixture
     bool forgetting;      // of the fixture
 };

@@ -453,9 +453,25 @@ static void a_hundred_stops_lose_and_double_nothing(void **state) {
 
 // ---- sources that keep what was not acknowledged
 
+// A watch whose place the source is to keep; one that can replay is told it as well.
+static struct weir_watch *watch_named(struct rig *rig, const struct weir_event *last) {
+    struct weir_error err;
+    const struct weir_resume resume = {.position = last ? last->position : (struct weir_str){0}};
+    const struct weir_watch_args args = {
+        .pattern = weir_pattern_of(WEIR_STR("*")),
+        .sink = test_sink_of(&rig->sink),
+        .name = "guest/orders:*",
+        .event_bytes_max = RIG_EVENT_BYTES_MAX,
+        .resume = last ? &resume : NULL,
+    };
+    struct weir_watch *watch = NULL;
+    assert_ok(rig->provider->watch(rig->resource, &args, &watch, &err));
+    return watch;
+}
+
 static void what_was_not_acknowledged_is_told_again(void **state) {
     struct rig *rig = rig_of(state);
-    struct weir_watch *watch = rig_watch(rig, "*");
+    struct weir_watch *watch = watch_named(rig, NULL);
     rig_foreign_set(rig, "a", "1");
     rig_foreign_set(rig, "b", "1");
     test_sink_await_count(&rig->sink, 2);
@@ -464,16 +480,7 @@ static void what_was_not_acknowledged_is_told_again(void **state) {
     rig->provider->unwatch(watch);
     rig_reopen(rig);
     rig->sink.next = 2;
-    // A source that keeps the place by itself knows it; of another, what was acknowledged was kept.
-    struct weir_resume resume = {.position = rig->sink.events[0]->position};
-    struct weir_watch_args args = {
-        .pattern = weir_pattern_of(WEIR_STR("*")),
-        .sink = test_sink_of(&rig->sink),
-        .event_bytes_max = RIG_EVENT_BYTES_MAX,
-        .resume = rig->provider->capabilities & WEIR_CAN_REPLAY ? &resume : NULL,
-    };
-    struct weir_error err;
-    assert_ok(rig->provider->watch(rig->resource, &args, &watch, &err));
+    watch = watch_named(rig, rig->sink.events[0]);
     const struct weir_event *again = test_sink_next(&rig->sink);
     assert_true(weir_str_equal(again->fields.id, second->fields.id));
     assert_true(weir_str_equal(again->fields.data.value.bytes, second->fields.data.value.bytes));
@@ -534,10 +541,10 @@ int main(void) {
                          (struct rig_needs){.capabilities = WEIR_CAN_WATCH | WEIR_CAN_COMPARE,
                                             .foreign_changes = true},
                          compared, COUNT_OF(compared));
-    failed += rig_run(
-        "acknowledging",
-        (struct rig_needs){.capabilities = WEIR_CAN_WATCH | WEIR_CAN_ACK, .foreign_changes = true},
-        acknowledged, COUNT_OF(acknowledged));
+    failed += rig_run("acknowledging",
+                      (struct rig_needs){.capabilities = WEIR_CAN_WATCH | WEIR_CAN_ACK,
+                                         .foreign_changes = true},
+                      acknowledged, COUNT_OF(acknowledged));
     failed += rig_run("gaps",
                       (struct rig_needs){.capabilities = WEIR_CAN_WATCH | WEIR_CAN_REPLAY,
                                          .foreign_changes = true,

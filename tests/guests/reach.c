@@ -13,6 +13,9 @@
 //   hold BUCKET KEY NUMBER             so many handles of `cas` at a time, 512 at most
 //   send RESOURCE TOPIC HEX [NAME VALUE]...
 //   http METHOD URL HEX|none [timeout=MS] [NAME VALUE]...
+//   query|execute DATABASE HEX PARAMETER...     the statement in hex; a parameter is null, true,
+//                                      false, iNUMBER, rNUMBER, dDIGITS, or tHEX, bHEX, jHEX; and
+//                                      nulls=NUMBER are so many
 //   config NAME, configs, env NAME, log LEVEL TEXT
 //
 // Proves: what weir gives to guests, in both lanes.
@@ -22,7 +25,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WORDS_MAX = 64, ANSWER_BYTES = 256 * 1024, HELD_MAX = 512 };
+enum {
+    WORDS_MAX = 64,
+    ANSWER_BYTES = 256 * 1024,
+    HELD_MAX = 512,
+    PARAMETERS_MAX = 4096,
+    VALUES_SAID_MAX = 64,
+};
 
 static char answer[ANSWER_BYTES];
 static size_t answered;
@@ -346,6 +355,108 @@ static void http(const struct words *words) {
     }
 }
 
+// ---- weir:sql
+
+static reach_string_t text_of_hex(const char *hex) {
+    reach_list_u8_t bytes = bytes_of(hex);
+    return (reach_string_t){.ptr = bytes.ptr, .len = bytes.len};
+}
+
+static weir_sql_sql_value_t value_of(const char *word) {
+    weir_sql_sql_value_t value = {.tag = WEIR_SQL_SQL_VALUE_NULL};
+    if (strcmp(word, "true") == 0 || strcmp(word, "false") == 0) {
+        value.tag = WEIR_SQL_SQL_VALUE_BOOLEAN;
+        value.val.boolean = word[0] == 't';
+    } else if (word[0] == 'i') {
+        value.tag = WEIR_SQL_SQL_VALUE_INTEGER;
+        value.val.integer = atoll(word + 1);
+    } else if (word[0] == 'r') {
+        value.tag = WEIR_SQL_SQL_VALUE_REAL;
+        value.val.real = atof(word + 1);
+    } else if (word[0] == 't') {
+        value.tag = WEIR_SQL_SQL_VALUE_TEXT;
+        value.val.text = text_of_hex(word + 1);
+    } else if (word[0] == 'b') {
+        value.tag = WEIR_SQL_SQL_VALUE_BINARY;
+        value.val.binary = bytes_of(word + 1);
+    } else if (word[0] == 'd') {
+        value.tag = WEIR_SQL_SQL_VALUE_DECIMAL;
+        value.val.decimal = text(word + 1);
+    } else if (word[0] == 'j') {
+        value.tag = WEIR_SQL_SQL_VALUE_JSON;
+        value.val.json = text_of_hex(word + 1);
+    }
+    return value;
+}
+
+static void say_value(const weir_sql_sql_value_t *value) {
+    static const char kinds[] = "nxirtbdj";
+    switch (value->tag) {
+    case WEIR_SQL_SQL_VALUE_NULL:
+        SAY("null");
+        break;
+    case WEIR_SQL_SQL_VALUE_BOOLEAN:
+        SAY("%s", value->val.boolean ? "true" : "false");
+        break;
+    case WEIR_SQL_SQL_VALUE_INTEGER:
+        SAY("i%lld", (long long)value->val.integer);
+        break;
+    case WEIR_SQL_SQL_VALUE_REAL:
+        SAY("r%g", value->val.real);
+        break;
+    default: // every case that is left holds its bytes in the same place
+        SAY("%c", kinds[value->tag]);
+        if (value->tag == WEIR_SQL_SQL_VALUE_BINARY && value->val.binary.len < 1024) {
+            say_bytes(&value->val.binary);
+        } else if (value->val.text.len < 1024) {
+            say_text(&value->val.text);
+        } else {
+            SAY("(%zu bytes)", value->val.text.len);
+        }
+    }
+}
+
+static void say_rows(const weir_sql_sql_row_set_t *rows) {
+    size_t columns = rows->columns.len;
+    for (size_t i = 0; i < columns && i < VALUES_SAID_MAX; i++) {
+        SAY("%s", i > 0 ? "," : "");
+        say_text(&rows->columns.ptr[i]);
+    }
+    for (size_t i = 0; i < rows->values.len && i < VALUES_SAID_MAX; i++) {
+        SAY("%s", i % columns == 0 ? " | " : " ");
+        say_value(&rows->values.ptr[i]);
+    }
+    SAY(" (%zu of %zu)", rows->values.len, columns);
+}
+
+static void sql(const struct words *words) {
+    static const char *const kinds[] = {"not-found",   "denied", "invalid", "unsupported",
+                                        "unavailable", "limit",  "other"};
+    static weir_sql_sql_value_t values[PARAMETERS_MAX];
+    reach_string_t database = text(words->items[1]), statement = text_of_hex(words->items[2]);
+    weir_sql_sql_list_value_t params = {.ptr = values, .len = 0};
+    weir_sql_sql_row_set_t rows;
+    weir_sql_sql_error_t error;
+    uint64_t changed;
+    for (size_t i = 3; i < words->count; i++) {
+        bool are_many = strncmp(words->items[i], "nulls=", 6) == 0;
+        for (long left = are_many ? atol(words->items[i] + 6) : 1; left > 0; left--) {
+            values[params.len++] = value_of(are_many ? "null" : words->items[i]);
+        }
+    }
+    bool is_query = words->items[0][0] == 'q';
+    if (is_query ? !weir_sql_sql_query(&database, &statement, &params, &rows, &error)
+                 : !weir_sql_sql_execute(&database, &statement, &params, &changed, &error)) {
+        SAY("error %s: ", kinds[error.tag]);
+        say_text(&error.val.other); // every case holds its text in the same place
+    } else if (is_query) {
+        say_rows(&rows);
+        weir_sql_sql_row_set_free(&rows);
+    } else {
+        SAY("%llu changed", (unsigned long long)changed);
+    }
+}
+
 // ---- the rest
 
 static void config(const struct words *words) {
@@ -375,6 +486,8 @@ static void obey(const struct words *words) {
         send(words);
     } else if (strcmp(command, "http") == 0) {
         http(words);
+    } else if (strcmp(command, "query") == 0 || strcmp(command, "execute") == 0) {
+        sql(words);
     } else if (strncmp(command, "config", 6) == 0) {
         config(words);
     } else if (strcmp(command, "env") == 0) {

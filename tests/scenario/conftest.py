@@ -9,7 +9,8 @@ import tempfile
 
 import pytest
 
-from harness import WEIR_BIN, Site
+from harness import WEIR_BIN, Site, has_kind
+from places import PLACES
 from proxy import Proxy
 from servers import Nats, Postgres, Redis, Servers, find_program
 
@@ -61,6 +62,22 @@ def postgres_server(servers):
 @pytest.fixture
 def nats_server(servers):
     return server_or_skip(servers, Nats)
+
+
+def begin_place(place_class, folder, servers):
+    """A new place of that class, with a server of its own where it has one."""
+    if not has_kind(place_class.kind):
+        pytest.skip(f"this weir was built without {place_class.kind}")
+    server = None
+    if place_class.server_class:
+        server = server_or_skip(servers, place_class.server_class, **place_class.server_options)
+    return place_class(folder, server)
+
+
+@pytest.fixture(params=PLACES, ids=lambda each: each.name)
+def place(request, quick_path, servers):
+    """Each place in turn; `on(condition)` of places.py marks a test that is about some of them."""
+    return begin_place(request.param, quick_path, servers)
 
 
 @pytest.fixture

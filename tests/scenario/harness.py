@@ -9,6 +9,7 @@ said on the way fails it.
 """
 
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -57,6 +58,14 @@ def guest_path(name):
     path = GUESTS_DIR / f"{name}.wasm"
     assert path.exists(), f"{path} was not built: ./dev build builds the guests"
     return path
+
+
+@functools.cache
+def has_kind(kind):
+    """Whether this weir has resources of that kind."""
+    done = subprocess.run([str(WEIR_BIN), "help", kind], capture_output=True, timeout=DEADLINE_S,
+                          env=_environment(None), check=False)
+    return done.returncode == 0
 
 
 def _environment(env):
@@ -134,10 +143,10 @@ class Weir:
     def err(self):
         return self.stderr.decode("utf-8", "backslashreplace").splitlines()
 
-    def printed(self, guest):
-        """What the guest of that name has printed, a line each."""
+    def printed(self, guest, since=0):
+        """What the guest of that name has printed, a line each; from that line on."""
         with self._changed:
-            return list(self._printed.get(guest, ()))
+            return self._printed.get(guest, [])[since:]
 
     def events(self, guest="print"):
         """The events that the guest `print` has printed: a dict each, of attributes' values.
@@ -190,7 +199,8 @@ class Weir:
     # ---- waiting ----
 
     def wait_for(self, predicate, what, deadline_s=DEADLINE_S, even_if_ended=False):
-        """Waits until the predicate is true, and returns what it returned."""
+        """Waits until the predicate is true, and returns what it returned. `what` names it, or is
+        called to."""
         until_s = time.monotonic() + deadline_s
         while True:
             has_ended = self.has_ended()
@@ -198,8 +208,10 @@ class Weir:
             if result:
                 return result
             assert not has_ended or even_if_ended, (
-                f"weir has ended with {self.process.returncode} before there was {what}")
-            assert time.monotonic() < until_s, f"in {deadline_s} s there was not {what}"
+                f"weir has ended with {self.process.returncode} before there was "
+                f"{what() if callable(what) else what}")
+            assert time.monotonic() < until_s, (
+                f"in {deadline_s} s there was not {what() if callable(what) else what}")
             with self._changed:
                 self._changed.wait(POLL_S)
 
@@ -295,14 +307,14 @@ class Weir:
         """The names of its threads."""
         return sorted(name for name, _ in self._tasks())
 
-    def wait_provider_rests(self):
+    def wait_provider_rests(self, kind="file"):
         """Waits until the provider has taken in all that it can of what was written so far."""
         seen = []
 
         def rests():
             # The state, and the time used in user and in system mode.
             now = [(rest[0], rest[11], rest[12]) for name, rest in self._tasks()
-                   if name.startswith("weir:file")]
+                   if name.startswith(f"weir:{kind}")]
             assert now, "weir has no provider at work"
             seen.append(now)
             return all(state == "S" for state, _, _ in now) and \

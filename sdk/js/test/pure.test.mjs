@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { BodyError, Rejection, ServiceError, failureOf, reasonOf, reject, retry } from "../errors.js";
 import { Event, handler, main } from "../event.js";
+import { decimal, rowsOf, valueOf } from "../values.js";
 
 const record = (data, more = {}) => ({
   specversion: "1.0",
@@ -131,4 +132,39 @@ test("a main's error is a text", async () => {
   assert.equal(main(() => 7)(), undefined);
   assert.throws(main(() => { throw new Rejection("no"); }), (error) => error === "no");
   await assert.rejects(main(async () => { throw retry("later"); })(), (error) => error === "later");
+});
+
+test("parameters are values of SQL", () => {
+  const bytes = new Uint8Array([0, 255]);
+  for (const [parameter, tag, val] of [
+    [null, "null", undefined], [undefined, "null", undefined], [true, "boolean", true],
+    [7, "integer", 7n], [-(2 ** 53 - 1), "integer", -(2n ** 53n) + 1n], [2 ** 53, "real", 2 ** 53],
+    [0.5, "real", 0.5], [-0, "real", -0], [2n ** 63n - 1n, "integer", 2n ** 63n - 1n],
+    ["grüße", "text", "grüße"], [bytes, "binary", bytes], [bytes.buffer, "binary", bytes],
+    [decimal("0.10"), "decimal", "0.10"], [[1], "json", "[1]"], [{ a: null }, "json", '{"a":null}'],
+    [new Date(0), "text", "1970-01-01T00:00:00.000Z"],
+  ]) {
+    const value = valueOf(parameter);
+    assert.equal(value.tag, tag);
+    assert.deepEqual(value.val, val);
+  }
+  assert.throws(() => valueOf(2n ** 63n), RangeError);
+  assert.throws(() => valueOf(() => 1), TypeError);
+});
+
+test("rows are objects with the columns' names", () => {
+  const value = (tag, val) => ({ tag, val });
+  const rows = rowsOf({
+    columns: ["a", "b", "c", "__proto__"],
+    values: [
+      value("integer", 7n), value("integer", 2n ** 53n), value("json", '{"x":1}'), value("text", "p"),
+      value("null"), value("real", 0.5), value("decimal", "0.10"), value("binary", new Uint8Array([1])),
+    ],
+  });
+  assert.equal(rows.length, 2);
+  assert.deepEqual(Object.entries(rows[0]),
+    [["a", 7], ["b", 2n ** 53n], ["c", { x: 1 }], ["__proto__", "p"]]);
+  assert.deepEqual(Object.values(rows[1]), [null, 0.5, "0.10", new Uint8Array([1])]);
+  assert.deepEqual(rowsOf({ columns: ["a"], values: [] }), []);
+  assert.deepEqual(rowsOf({ columns: [], values: [] }), []);
 });

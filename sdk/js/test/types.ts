@@ -3,8 +3,8 @@
 // A guest in TypeScript. Proves: index.d.ts says what a guest may write, and refuses the rest. It is
 // compiled, never run.
 import {
-  type Event, Events, StoreError, config, handler, log, main, open, producer, reject, request, retry,
-  store, watch,
+  type Event, Events, StoreError, config, database, decimal, handler, log, main, open, producer, reject,
+  request, retry, store, watch,
 } from "../index.js";
 
 export const eventHandler = handler((event: Event) => {
@@ -41,6 +41,15 @@ export const onStore = handler((event) => {
   producer("out").send("topic", response.bytes(), { contentType: "text/plain", type: "t", metadata: { a: 1 } });
   const error: Error & { kind: string } = new StoreError("other");
   return error.kind === "" ? undefined : null;
+});
+
+export const onSql = handler((event) => {
+  const shop = database("shop");
+  const [first] = shop.query("select ?1, ?2", [event.id, decimal("0.10")]);
+  const changed: number = shop.execute("delete from t where a = ?1", [first?.a ?? null, [1], { b: 2 }]);
+  // @ts-expect-error a symbol is no value
+  shop.query("select ?1", [Symbol("a")]);
+  return changed > 0 ? event.follow({ type: "t", json: first }) : undefined;
 });
 
 export const run = main(() => {

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What of the SDK needs no host: bodies, events that follow, errors, and what build.py reads."""
 
+import datetime
+import decimal
 import importlib.util
 import pathlib
 import sys
+import types
 
 import pytest
 
@@ -11,7 +14,7 @@ SDK = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(SDK))
 
 import weir  # noqa: E402
-from weir import BodyError, Event, Reject, Retry  # noqa: E402
+from weir import BodyError, Event, Reject, Retry, _host  # noqa: E402
 
 spec = importlib.util.spec_from_file_location("weir_build", SDK / "build.py")
 build = importlib.util.module_from_spec(spec)
@@ -111,6 +114,72 @@ def test_what_needs_a_host_says_so():
         weir.store("copy")
 
 
+class Failure(Exception):
+    def __init__(self, value):
+        self.value = value
+
+
+class FakeBase:
+    """Bindings of weir:sql that answer with the parameters, as two columns."""
+
+    def __init__(self):
+        self.asked = []
+        for case in "Null", "Boolean", "Integer", "Real", "Text", "Binary", "Decimal", "Json":
+            setattr(self, f"Value_{case}", type(f"Value_{case}", (types.SimpleNamespace,), {
+                "__init__": (lambda self, *value: self.__dict__.update(zip(["value"], value)))}))
+
+    def query(self, name, statement, values):
+        self.asked.append((name, statement))
+        if statement == "fail":
+            raise Failure(type("Error_NotFound", (), {"value": "there is no resource"})())
+        return types.SimpleNamespace(columns=["a", "b"] if values else [], values=values)
+
+    def execute(self, name, statement, values):
+        self.query(name, statement, values)
+        return len(values)
+
+
+@pytest.fixture
+def base(monkeypatch):
+    fake = FakeBase()
+    monkeypatch.setattr(_host, "sql", fake)
+    monkeypatch.setattr(_host, "HostErr", Failure)
+    return fake
+
+
+def test_values_of_a_database_are_pythons(base):
+    shop = weir.database("shop")
+    day = datetime.datetime(2026, 1, 2, tzinfo=datetime.timezone.utc)
+    given = [None, True, -7, 0.5, "grüße", b"\xff", bytearray(b"x"), decimal.Decimal("0.10"),
+             {"a": [None]}, [1], day, day.date()]
+    rows = shop.query("s", given)
+    values = [value for row in rows for value in row.values()]
+    assert [list(row) for row in rows] == [["a", "b"]] * 6
+    assert values == [None, True, -7, 0.5, "grüße", b"\xff", b"x", decimal.Decimal("0.10"),
+                      {"a": [None]}, [1], "2026-01-02T00:00:00+00:00", "2026-01-02"]
+    assert values[1] is True and isinstance(values[7], decimal.Decimal)
+    assert str(values[7]) == "0.10"
+    assert shop.query("none") == []
+    assert shop.execute("t", (each for each in range(3))) == 3
+    assert base.asked == [("shop", "s"), ("shop", "none"), ("shop", "t")]
+
+
+def test_what_is_no_value_of_a_database_is_an_error(base):
+    shop = weir.database("shop")
+    for parameter, error in (2**63, OverflowError), (-2**63 - 1, OverflowError), (object(), TypeError):
+        with pytest.raises(error):
+            shop.query("s", [parameter])
+    assert base.asked == []
+    with pytest.raises(weir.SqlError) as told:
+        shop.query("fail")
+    assert told.value.kind == "not-found"
+    assert str(told.value) == "query shop: there is no resource"
+    base.query = lambda *_: types.SimpleNamespace(columns=["a"], values=[base.Value_Json("{")])
+    with pytest.raises(weir.SqlError) as told:
+        shop.query("s")
+    assert told.value.kind == "bad-value"
+
+
 @pytest.fixture
 def world(tmp_path):
     """Makes the world of a guest of these files; the first is the main module."""
@@ -126,10 +195,11 @@ def world(tmp_path):
 def test_a_world_has_what_the_source_uses(world):
     wit = world("import weir as w\nfrom weir import handler as h, log\n"
                 "@h\ndef a(event): w.store('x')\n"
-                "@w.handler('on-order')\ndef b(event): log.info('x')\n")
+                "@w.handler('on-order')\ndef b(event): log.info(w.database('x'))\n")
     assert "export weir:reactive/event-handler-or-reject@0.1.0;" in wit
     assert "export on-order: func(ev: event) -> result<option<event>, failure>;" in wit
     assert "wasi:keyvalue/store" in wit and "wasi:logging/logging" in wit
+    assert "import weir:sql/sql@0.1.0;" in wit
     for word in "wasi:config", "weir:http", "wasi:messaging", "weir:reactive/events", "run":
         assert word not in wit
 
@@ -140,7 +210,7 @@ def test_a_world_has_what_the_sources_modules_use(world):
                 stray="from weir import request\n")
     assert "export run: func() -> result<_, string>;" in wit
     assert "wasi:config/store" in wit and "weir:reactive/resources" in wit
-    assert "weir:http" not in wit and "handler" not in wit
+    assert "weir:http" not in wit and "weir:sql" not in wit and "handler" not in wit
 
 
 @pytest.mark.parametrize("text, told", [

@@ -17,11 +17,12 @@ from ._event import Event, handler, main
 from ._http import HttpError, Response, request
 from ._main import Events, Observable, ResourceError, open, watch
 from ._messaging import MessagingError, Producer, producer
+from ._sql import Database, SqlError, database
 from ._store import Store, StoreError, store
 
 __all__ = [
-    "BodyError", "Event", "Events", "HttpError", "MessagingError", "Observable", "Producer",
-    "Reject", "ResourceError", "Response", "Retry", "ServiceError", "Store", "StoreError",
-    "config", "handler", "log", "main", "open", "producer", "reason_of", "request", "store",
+    "BodyError", "Database", "Event", "Events", "HttpError", "MessagingError", "Observable",
+    "Producer", "Reject", "ResourceError", "Response", "Retry", "ServiceError", "SqlError", "Store",
+    "StoreError", "config", "database", "handler", "log", "main", "open", "producer", "reason_of", "request", "store",
     "watch",
 ]  # fmt: skip

@@ -43,6 +43,7 @@ logging = _load(_IMPORTS + "logging")
 messaging = _load(_IMPORTS + "messaging_types")
 producer = _load(_IMPORTS + "messaging_producer")
 http = _load(_IMPORTS + "http_client")
+sql = _load(_IMPORTS + "weir_sql")
 
 _componentize = _load("componentize_py_types")
 #: The exception by which bindings return a WIT's err, in both directions.

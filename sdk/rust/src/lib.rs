@@ -32,6 +32,7 @@ pub mod config;
 pub mod http;
 pub mod log;
 pub mod messaging;
+pub mod sql;
 pub mod store;
 
 #[allow(missing_docs)]

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What of the crate needs no host: bodies, events that follow, errors.
 use serde::Deserialize;
+use weir::sql::{Rows, SqlErrorKind, Value};
 use weir::{BodyError, Error, Event, OrReject, Payload, reject, retry};
 
 fn event(data: Option<Payload>) -> Event {
@@ -144,4 +145,94 @@ fn what_stays_wrong_is_a_rejection() {
         reason.starts_with("the body is not the JSON that is wanted: "),
         "{reason}"
     );
+}
+
+fn rows() -> Rows {
+    Rows::new(
+        vec!["id".into(), "text".into(), "id".into()],
+        vec![
+            Value::Integer(1),
+            Value::Text("grüße".into()),
+            Value::Null,
+            Value::Integer(2),
+            Value::Null,
+            Value::Null,
+        ],
+    )
+}
+
+#[test]
+fn rows_are_read_by_their_columns_names() {
+    let rows = rows();
+    assert_eq!((rows.len(), rows.is_empty()), (2, false));
+    assert_eq!(rows.columns()[1], "text");
+    let ids: Vec<i64> = rows.iter().map(|row| row.get("id").unwrap()).collect();
+    assert_eq!(ids, [1, 2]); // the first column of that name
+    let texts: Vec<Option<&str>> = (&rows)
+        .into_iter()
+        .map(|row| row.get("text").unwrap())
+        .collect();
+    assert_eq!(texts, [Some("grüße"), None]);
+    let first = rows.first().unwrap();
+    assert_eq!(first.values().len(), 3);
+    assert!(matches!(first.value("text"), Some(Value::Text(_))));
+    assert!(first.value("none").is_none());
+    let none = Rows::new(vec!["id".into()], vec![]);
+    assert!(none.is_empty() && none.first().is_none());
+    assert!(Rows::new(vec![], vec![]).iter().next().is_none());
+}
+
+#[test]
+fn a_value_of_another_kind_is_an_error() {
+    let rows = rows();
+    let second = rows.iter().nth(1).unwrap();
+    for (error, told) in [
+        (second.get::<i64>("text").unwrap_err(), "it is NULL"),
+        (second.get::<&str>("id").unwrap_err(), "it is an integer"),
+        (second.get::<bool>("id").unwrap_err(), "it is an integer"),
+        (second.get::<i64>("none").unwrap_err(), "of that name"),
+    ] {
+        assert_eq!(error.kind(), SqlErrorKind::BadValue);
+        assert!(error.to_string().ends_with(told), "{error}");
+    }
+}
+
+fn one(value: impl Into<Value>) -> Rows {
+    Rows::new(vec!["c".into()], vec![value.into()])
+}
+
+fn read<T: for<'a> weir::sql::FromValue<'a>>(value: impl Into<Value>) -> Option<T> {
+    one(value).first().unwrap().get("c").ok()
+}
+
+#[test]
+fn values_are_made_of_what_is_like_them_and_read_again() {
+    assert_eq!(read::<bool>(true), Some(true));
+    assert_eq!(read::<bool>(1), Some(true));
+    assert_eq!(read::<i64>(-7), Some(-7));
+    assert_eq!(read::<i64>(u32::MAX), Some(i64::from(u32::MAX)));
+    assert_eq!(read::<i64>(2.0), None);
+    assert_eq!(read::<f64>(0.5), Some(0.5));
+    assert_eq!(read::<f64>(1_i64 << 53), Some(9_007_199_254_740_992.0));
+    assert_eq!(read::<f64>((1_i64 << 53) + 1), None);
+    assert_eq!(read::<String>("text").as_deref(), Some("text"));
+    assert_eq!(
+        read::<String>(Value::Decimal("0.10".into())).as_deref(),
+        Some("0.10")
+    );
+    assert_eq!(read::<Vec<u8>>(b"\xff".as_slice()), Some(vec![255]));
+    assert_eq!(read::<Vec<u8>>("a"), Some(vec![97]));
+    assert_eq!(read::<String>(vec![97]), None);
+    assert_eq!(read::<Option<i64>>(None::<i64>), Some(None));
+    assert_eq!(read::<Option<i64>>(Some(7)), Some(Some(7)));
+    assert!(
+        matches!(Value::from(serde_json::json!({"a": 1})), Value::Json(text) if text == r#"{"a":1}"#)
+    );
+    let json: Vec<i32> = one(serde_json::json!([1, 2]))
+        .first()
+        .unwrap()
+        .json("c")
+        .unwrap();
+    assert_eq!(json, [1, 2]);
+    assert!(one("{").first().unwrap().json::<i32>("c").is_err());
 }

@@ -3,7 +3,7 @@
 // Does what the event's subject says with what weir gives beside events, by sdk/js, and returns what
 // came of it. Proves: the SDK's calls reach the interfaces that they are for. services-rust and
 // services.py do the same, and return the same bytes.
-import { config, handler, log, producer, reject, request, store } from "weir";
+import { SqlError, config, database, handler, log, producer, reject, request, store } from "weir";
 
 function useStore() {
   const copy = store("copy");
@@ -29,8 +29,23 @@ function useStore() {
   };
 }
 
+function useSql() {
+  const shop = database("shop");
+  const changed = shop.execute("insert into t values (?1, ?2, ?3, ?4, ?5)",
+    [1, "größe", 0.5, null, new Uint8Array([0, 255])]);
+  const rows = shop.query("select * from t where id = ?1", [1]);
+  let kind = "";
+  try {
+    shop.query("select nothing from");
+  } catch (error) {
+    kind = error instanceof SqlError ? error.kind : "none";
+  }
+  return { changed, kind, rows: rows.map((row) => ({ ...row, bytes: [...row.bytes] })) };
+}
+
 const deeds = {
   store: useStore,
+  sql: useSql,
   config: () => ({ greeting: config.get("greeting"), none: config.get("none") ?? null }),
   log: (body) => {
     log.info(`logged ${body}`);

@@ -44,6 +44,21 @@ def do_http(url: str) -> dict:
     return {"body": response.text(), "status": response.status}
 
 
+def do_sql(_: str) -> dict:
+    shop = weir.database("shop")
+    changed = shop.execute(
+        "insert into t values (?1, ?2, ?3, ?4, ?5)", [1, "größe", 0.5, None, b"\x00\xff"])
+    rows = shop.query("select * from t where id = ?1", [1])
+    for row in rows:
+        row["bytes"] = list(row["bytes"])
+    try:
+        shop.query("select nothing from")
+        kind = ""
+    except weir.SqlError as error:
+        kind = error.kind
+    return {"changed": changed, "kind": kind, "rows": rows}
+
+
 @weir.handler
 def on_event(event: weir.Event) -> weir.Event:
     deed = globals().get(f"do_{event.subject}")

@@ -146,13 +146,15 @@ static void grants_at_length_are_read(void **state) {
                   "      - a\n"
                   "      - {resource: b, verbs: [get, list], keys: \"orders/*\"}\n"
                   "      - {resource: b, verbs: [publish, publish], keys: one}\n"
+                  "      - {resource: b, keys: \"held/*\"}\n"
                   "      - {resource: b}\n"
+                  "      - {resource: a, keys: k, verbs: [get]}\n"
                   "    env: [HOME, LANG]\n"
                   "    config: {greeting: hi, empty: \"\"}\n"
                   "  h: {wasm: x}\n"
                   "subscriptions: [{watch: a, key: k, guest: h}]\n");
     const struct weir_guest_config *guest = &reading->config.guests[0];
-    assert_int_equal(guest->grant_count, 4);
+    assert_int_equal(guest->grant_count, 6);
     assert_string_equal(guest->grants[0].resource, "a");
     assert_int_equal(guest->grants[0].verbs, WEIR_VERBS_ALL);
     assert_null(guest->grants[0].keys);
@@ -160,7 +162,10 @@ static void grants_at_length_are_read(void **state) {
     assert_string_equal(guest->grants[1].keys, "orders/*");
     assert_int_equal(guest->grants[2].verbs, WEIR_VERB_PUBLISH);
     assert_string_equal(guest->grants[2].keys, "one");
-    assert_int_equal(guest->grants[3].verbs, WEIR_VERBS_ALL);
+    // Of some keys: a statement of SQL reaches every table.
+    assert_int_equal(guest->grants[3].verbs, WEIR_VERBS_ALL & ~WEIR_VERBS_SQL);
+    assert_int_equal(guest->grants[4].verbs, WEIR_VERBS_ALL);
+    assert_int_equal(guest->grants[5].verbs, WEIR_VERB_GET);
     assert_int_equal(guest->env.count, 2);
     assert_string_equal(guest->env.items[1], "LANG");
     assert_int_equal(guest->config.count, 2);
@@ -353,6 +358,12 @@ static void mistakes_of_shape_are_told_with_their_key(void **state) {
          "guests.g.grants[0].verbs", "no verbs grant nothing"},
         {RESOURCES "guests: {g: {wasm: x, grants: [{resource: r, verbs: [get, read]}]}}\n", 2,
          "guests.g.grants[0].verbs[1]", "\"read\" is no verb; write get, set, delete"},
+        {RESOURCES
+         "guests: {g: {wasm: x, grants: [{resource: r, keys: a, verbs: [get, query]}]}}\n",
+         2, "guests.g.grants[0].verbs", "query is of a whole resource, since a statement reaches"},
+        {RESOURCES
+         "guests: {g: {wasm: x, grants: [{resource: r, verbs: [execute], keys: \"*\"}]}}\n",
+         2, "guests.g.grants[0].verbs", "execute is of a whole resource"},
         {RESOURCES "guests: {g: {wasm: x, grants: [{resource: r, key: a}]}}\n", 2,
          "guests.g.grants[0].key", "no such key; did you mean \"keys\"?"},
         {RESOURCES "guests: {g: {wasm: x, grants: [{keys: a}]}}\n", 2, "guests.g.grants[0]",

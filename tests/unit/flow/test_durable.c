@@ -318,6 +318,46 @@ static void a_log_goes_on_behind_what_is_settled_or_written(void **state) {
     end(&kept);
 }
 
+static void offer_bookmark(struct kept *kept, const char *position) {
+    struct weir_event *event;
+    assert_int_equal(weir_event_of_bookmark(WEIR_STR("/log"), weir_str_of(position), &event, NULL),
+                     WEIR_OK);
+    assert_int_equal(fake_source_offer_event(&kept->source, event), WEIR_OK);
+    weir_event_unref(event);
+}
+
+static void a_bookmark_moves_the_position_and_is_handled_by_nobody(void **state) {
+    (void)state;
+    struct kept kept;
+    const struct wanted wanted = {.capabilities = REPLAY | WEIR_CAN_ACK};
+    begin(&kept, &wanted);
+    execute(&kept);
+    assert_int_equal(offer(&kept, "a", 1, ""), WEIR_OK);
+    offer_bookmark(&kept, "5");
+    WAIT_UNTIL(counts(&kept).handled == 1);
+    flush(&kept);
+    assert_string_equal(kept.source.acknowledged, "a1 bookmark ");
+    assert_int_equal(counts(&kept).received, 1);
+    stop(&kept);
+    start(&kept, &wanted);
+    assert_string_equal(kept.source.resumed, "5 ");
+    execute(&kept);
+    // Behind one that is not settled it waits for that, or for its row.
+    struct weir_event *slow = fake_event(&kept.source, "slow", "hold6", "", "6");
+    assert_int_equal(fake_source_offer_event(&kept.source, slow), WEIR_OK);
+    weir_event_unref(slow);
+    WAIT_UNTIL(record_held(&kept.stage->record) == 1);
+    offer_bookmark(&kept, "7");
+    flush(&kept);
+    record_permit(&kept.stage->record, 1);
+    WAIT_UNTIL(counts(&kept).handled == 1);
+    stop(&kept);
+    start(&kept, &wanted);
+    assert_string_equal(kept.source.resumed, "7 ");
+    assert_int_equal(counts(&kept).queued + counts(&kept).behind, 0);
+    end(&kept);
+}
+
 static void an_event_that_holds_others_up_is_parked(void **state) {
     (void)state;
     struct kept kept;
@@ -717,6 +757,7 @@ int main(void) {
         CASE(a_dead_letter_is_given_back_once),
         CASE(a_log_goes_on_behind_what_is_settled_or_written),
         CASE(an_event_that_holds_others_up_is_parked),
+        CASE(a_bookmark_moves_the_position_and_is_handled_by_nobody),
         CASE(a_store_goes_on_with_what_was_told_of_each_key),
         CASE(a_source_is_acknowledged_behind_the_commit),
         CASE(what_finds_no_room_waits_in_the_journal_and_memory_is_bounded),

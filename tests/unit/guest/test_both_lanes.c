@@ -8,6 +8,7 @@
 // built, the test fails.
 #include "guest/guest.h"
 
+#include "base/clock.h"
 #include "event/json.h"
 #include "unit/guest/small_guest.h"
 #include "unit/test.h"
@@ -15,6 +16,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 enum {
     PRINTED_BYTES_MAX = 256 * 1024,
@@ -62,7 +64,9 @@ static struct lane lanes[] = {
 
 static const struct weir_guest_host recording_host;
 
-static uint64_t args_event_bytes; // of the next guest that is loaded; 0: as small_guest_args says
+// Of the next guest that is loaded.
+static uint64_t args_event_bytes; // 0: as small_guest_args says
+static const struct weir_guest_access *args_access;
 
 static void load(const char *name, enum weir_guest_instances instances) {
     char path[4096];
@@ -77,6 +81,8 @@ static void load(const char *name, enum weir_guest_instances instances) {
         args.instances = instances;
         args.output = (struct weir_guest_output){.line = take_line, .context = &lanes[i].printed};
         args.host = &recording_host;
+        args.access = args_access;
+        args.access_context = &lanes[i];
         args.time_ns = 300 * WEIR_NS_PER_MS;
         if (args_event_bytes > 0) {
             args.event_bytes = args_event_bytes;
@@ -534,6 +540,233 @@ static void a_main_asks_the_same_of_its_host(void **state) {
     }
 }
 
+// ---- databases
+
+enum {
+    COLUMNS_MAX = WEIR_SQL_COLUMNS_MAX + 1,
+    VALUES_MAX = WEIR_SQL_VALUES_MAX + WEIR_SQL_ROWS_MAX,
+    TEXT_BYTES = 1024 * 1024,
+};
+
+// What the database answers lies here.
+static struct {
+    struct weir_str columns[COLUMNS_MAX];
+    struct weir_sql_value values[VALUES_MAX];
+    char text[TEXT_BYTES];
+    int held; // answers that were not given back
+} base;
+
+static void give_back(void *held) {
+    (void)held;
+    base.held--;
+}
+
+static struct weir_sql_result answer_of(size_t columns, size_t rows) {
+    REQUIRE(columns <= COLUMNS_MAX && columns * rows <= VALUES_MAX);
+    for (size_t i = 0; i < columns; i++) {
+        base.columns[i] = WEIR_STR("c");
+    }
+    memset(base.values, 0, sizeof base.values);
+    base.held++;
+    return (struct weir_sql_result){.columns = base.columns,
+                                    .column_count = columns,
+                                    .values = base.values,
+                                    .row_count = rows,
+                                    .changed = 7,
+                                    .held = &base,
+                                    .free_held = give_back};
+}
+
+static struct weir_sql_result every_kind(void) {
+    static const struct weir_sql_value kinds[] = {
+        {.kind = WEIR_SQL_NULL},
+        {.kind = WEIR_SQL_BOOLEAN, .boolean = true},
+        {.kind = WEIR_SQL_INTEGER, .integer = INT64_MIN},
+        {.kind = WEIR_SQL_REAL, .real = -0.5},
+        {.kind = WEIR_SQL_TEXT, .bytes = {"gr\xc3\xbc\xc3\x9f", 6}},
+        {.kind = WEIR_SQL_BINARY, .bytes = {"\0\xff", 2}},
+        {.kind = WEIR_SQL_DECIMAL, .bytes = {"0.10", 4}},
+        {.kind = WEIR_SQL_JSON, .bytes = {"[1]", 3}},
+        {.kind = WEIR_SQL_TEXT, .bytes = {"a\xff", 2}}, // which is no text
+        {.kind = WEIR_SQL_TEXT},
+    };
+    struct weir_sql_result result = answer_of(COUNT_OF(kinds) / 2, 2);
+    memcpy(base.values, kinds, sizeof kinds);
+    base.columns[1] = WEIR_STR("second");
+    return result;
+}
+
+static struct weir_sql_result echo(const struct weir_sql_statement *statement) {
+    struct weir_sql_result result = answer_of(statement->parameter_count, 1);
+    memcpy(base.values, statement->parameters, statement->parameter_count * sizeof *base.values);
+    return result;
+}
+
+static struct weir_sql_result one_text(size_t size) {
+    struct weir_sql_result result = answer_of(1, 1);
+    memset(base.text, 'x', sizeof base.text);
+    base.values[0] =
+        (struct weir_sql_value){.kind = WEIR_SQL_TEXT, .bytes = {.data = base.text, .size = size}};
+    return result;
+}
+
+static struct weir_sql_result texts(size_t columns, size_t rows) {
+    struct weir_sql_result result = answer_of(columns, rows);
+    for (size_t i = 0; i < columns * rows; i++) {
+        base.values[i] = (struct weir_sql_value){.kind = WEIR_SQL_TEXT, .bytes = WEIR_STR("t")};
+    }
+    return result;
+}
+
+// Does what the statement says, and notes in the lane's output what it was asked.
+static weir_status base_query(void *context, struct weir_str database,
+                              const struct weir_sql_statement *statement,
+                              const struct weir_limits *limits, struct weir_sql_result *ret_result,
+                              struct weir_error *err) {
+    char text[64], noted[128];
+    size_t a = 0, b = 0;
+    int64_t now_ns = weir_clock_monotonic_ns();
+    struct lane *lane = context;
+    int status = 0;
+    assert_true(limits->until_ns > now_ns && limits->until_ns < now_ns + 60 * WEIR_NS_PER_S);
+    snprintf(text, sizeof text, "%.*s", WEIR_STR_ARG(statement->text));
+    int size = snprintf(noted, sizeof noted, "-- %.*s %s %s %zu %llu %llu", WEIR_STR_ARG(database),
+                        statement->is_reading ? "reads" : "changes", text,
+                        statement->parameter_count, (unsigned long long)statement->rows_max,
+                        (unsigned long long)limits->value_bytes_max);
+    take_line(&lane->printed, "", (struct weir_str){noted, (size_t)size});
+    if (sscanf(text, "status %d", &status) == 1) {
+        return weir_fail(err, (weir_status)status, "it says so");
+    }
+    if (strcmp(text, "late") == 0) {
+        struct timespec until = weir_clock_timespec(limits->until_ns);
+        clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
+        return weir_fail(err, WEIR_UNAVAILABLE, "it did not answer in time");
+    }
+    *ret_result = sscanf(text, "nulls %zu %zu", &a, &b) == 2   ? answer_of(a, b)
+                  : sscanf(text, "texts %zu %zu", &a, &b) == 2 ? texts(a, b)
+                  : sscanf(text, "text %zu", &a) == 1          ? one_text(a)
+                  : strcmp(text, "echo") == 0                  ? echo(statement)
+                                                               : every_kind();
+    if (strcmp(text, "bad name") == 0) {
+        base.columns[1] = WEIR_STR("\xff");
+    } else if (strcmp(text, "unchanged") == 0) {
+        base.values[3].kind = WEIR_SQL_UNCHANGED;
+    }
+    return WEIR_OK;
+}
+
+static struct weir_attributes no_environment(void *context) {
+    (void)context;
+    return (struct weir_attributes){0};
+}
+
+static void no_reference(void *context) {
+    (void)context;
+}
+
+static const struct weir_guest_access base_access = {
+    .query = base_query,
+    .environment = no_environment,
+    .ref = no_reference,
+    .unref = no_reference,
+};
+
+// "query db HEX PARAMETERS" for reach.c.
+static void ask_base(const char *command, struct weir_str statement, const char *parameters,
+                     const char *expected) {
+    size_t room = 2 * statement.size + 256;
+    char *body = malloc(room), *next = body;
+    REQUIRE(body);
+    next += snprintf(next, room, "%s db ", command);
+    for (size_t i = 0; i < statement.size; i++) {
+        next += snprintf(next, 3, "%02x", (unsigned char)statement.data[i]);
+    }
+    snprintf(next, 128, "%s %s", statement.size > 0 ? "" : "-", parameters);
+    struct weir_event_fields event = event_of(body);
+    handle(0, &event, body);
+    const char *answer = lanes[0].derived ? lanes[0].derived : lanes[0].verdict.error.message;
+    if (!strstr(answer, expected)) {
+        fail_msg("%s \"%.*s\" answered %.600s, not %s", command, WEIR_STR_ARG(statement), answer,
+                 expected);
+    }
+    assert_int_equal(base.held, 0);
+    forget();
+    free(body);
+}
+
+static void begin_base(uint64_t event_bytes) {
+    args_access = &base_access;
+    args_event_bytes = event_bytes;
+    load("reach", WEIR_INSTANCES_FRESH);
+    args_access = NULL;
+    args_event_bytes = 0;
+}
+
+static void values_of_a_database_go_there_and_back(void **state) {
+    (void)state;
+    begin_base(1024 * 1024);
+    ask_base("query", WEIR_STR("values"), "",
+             "c,second,c,c,c | null true i-9223372036854775808 r-0.5 tgr\xc3\xbc\xc3\x9f"
+             " | b00ff d0.10 j[1] b61ff t (10 of 5)");
+    ask_base("query", WEIR_STR("echo"), "null true false i-7 r2.5 t6162 bff00 d1.20 j7b7d t- b-",
+             " | null true false i-7 r2.5 tab bff00 d1.20 j{} t b- (11 of 11)");
+    assert_non_null(strstr(lanes[0].printed.bytes, "-- db reads echo 11 10000 1048576"));
+    ask_base("query", WEIR_STR("nulls 0 3"), "", " (0 of 0)");
+    ask_base("query", WEIR_STR("nulls 3 0"), "", "c,c,c (0 of 3)");
+    ask_base("execute", WEIR_STR("echo"), "i1", "7 changed");
+    assert_non_null(strstr(lanes[0].printed.bytes, "-- db changes echo 1 10000 1048576"));
+    unload();
+}
+
+static void an_error_of_a_database_is_told(void **state) {
+    (void)state;
+    begin_base(1024 * 1024);
+    static const char *const kinds[] = {"not-found",   "denied", "invalid", "unsupported",
+                                        "unavailable", "limit",  "other"};
+    for (size_t i = 0; i < COUNT_OF(kinds); i++) {
+        char statement[32], expected[64];
+        snprintf(statement, sizeof statement, "status %zu", i + 1);
+        snprintf(expected, sizeof expected, "error %s: it says so", kinds[i]);
+        ask_base("query", weir_str_of(statement), "", expected);
+        ask_base("execute", weir_str_of(statement), "", expected);
+    }
+    ask_base("query", WEIR_STR("status 8"), "",
+             "weir:sql/sql@0.1.0 query: it says so"); // no memory
+    ask_base("query", WEIR_STR("bad name"), "", "error other: the name of column 2 is not UTF-8");
+    ask_base("query", WEIR_STR("unchanged"), "",
+             "error other: the database answered a value of no");
+    ask_base("query", WEIR_STR("a\0b"), "", "error invalid: the statement has a NUL in it");
+    unload();
+    begin_base(0); // 300 ms
+    ask_base("query", WEIR_STR("late"), "", "error unavailable: it did not answer in time");
+    unload();
+}
+
+static void an_answer_beyond_a_bound_is_an_error_and_no_trap(void **state) {
+    (void)state;
+    static char statement[WEIR_SQL_STATEMENT_BYTES_MAX + 1];
+    memset(statement, ' ', sizeof statement);
+    begin_base(1024 * 1024);
+    ask_base("query", WEIR_STR("nulls 6 10000"), "", "(60000 of 6)");
+    ask_base("query", WEIR_STR("texts 6 10000"), "", "(60000 of 6)");
+    ask_base("query", WEIR_STR("nulls 7 10000"), "", "error limit: the answer has 10000 rows of 7");
+    ask_base("query", WEIR_STR("nulls 2000 1"), "", "(2000 of 2000)");
+    ask_base("query", WEIR_STR("nulls 2001 1"), "", "error limit: the answer has 1 rows of 2001");
+    // Its own bytes, 8 for the text of the column and 1 of it, and 16 for the value.
+    ask_base("query", WEIR_STR("text 1048551"), "", "(1048551 bytes) (1 of 1)");
+    ask_base("query", WEIR_STR("text 1048552"), "", "error limit: the answer of 1048577 bytes");
+    // Whose rows nobody has asked for.
+    ask_base("execute", WEIR_STR("text 1048576"), "", "7 changed");
+    ask_base("query", (struct weir_str){statement, WEIR_SQL_STATEMENT_BYTES_MAX}, "", "c,second");
+    ask_base("query", (struct weir_str){statement, sizeof statement}, "",
+             "error limit: the statement has 65537 bytes, the most is 65536");
+    ask_base("query", WEIR_STR("echo"), "nulls=1024", "(1024 of 1024)");
+    ask_base("query", WEIR_STR("echo"), "nulls=1025",
+             "params: the list has 1025 items, the most is 1024");
+    unload();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_event_goes_through_as_it_is),
@@ -544,6 +777,9 @@ int main(void) {
         cmocka_unit_test(a_handler_rejects),
         cmocka_unit_test(an_instance_is_kept_until_it_traps),
         cmocka_unit_test(a_main_asks_the_same_of_its_host),
+        cmocka_unit_test(values_of_a_database_go_there_and_back),
+        cmocka_unit_test(an_error_of_a_database_is_told),
+        cmocka_unit_test(an_answer_beyond_a_bound_is_an_error_and_no_trap),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     small_guest_engine_end();

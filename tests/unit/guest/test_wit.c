@@ -27,6 +27,7 @@ static const char *const wit_files[] = {
     "deps/wasi-logging/logging.wit",
     "deps/wasi-messaging/messaging.wit",
     "deps/weir-http/http.wit",
+    "deps/weir-sql/sql.wit",
 };
 
 // ---- the files, as far as they go: no flags
@@ -159,9 +160,9 @@ static const struct {
     enum weir_wit_kind kind;
     uint32_t size, align;
 } primitives[] = {
-    {"bool", WEIR_WIT_BOOL, 1, 1},     {"u8", WEIR_WIT_U8, 1, 1},   {"u16", WEIR_WIT_U16, 2, 2},
-    {"u32", WEIR_WIT_U32, 4, 4},       {"u64", WEIR_WIT_U64, 8, 8}, {"s64", WEIR_WIT_S64, 8, 8},
-    {"string", WEIR_WIT_STRING, 8, 4},
+    {"bool", WEIR_WIT_BOOL, 1, 1}, {"u8", WEIR_WIT_U8, 1, 1},         {"u16", WEIR_WIT_U16, 2, 2},
+    {"u32", WEIR_WIT_U32, 4, 4},   {"u64", WEIR_WIT_U64, 8, 8},       {"s64", WEIR_WIT_S64, 8, 8},
+    {"f64", WEIR_WIT_F64, 8, 8},   {"string", WEIR_WIT_STRING, 8, 4},
 };
 
 // Its number, from 1; 0: there is none.
@@ -505,6 +506,7 @@ static uint32_t host_align(const struct weir_wit_type *type) {
         return _Alignof(uint16_t);
     case WEIR_WIT_U64:
     case WEIR_WIT_S64:
+    case WEIR_WIT_F64:
         return _Alignof(uint64_t);
     case WEIR_WIT_U32:
     case WEIR_WIT_OWN:

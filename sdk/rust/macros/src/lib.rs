@@ -24,6 +24,7 @@ const IMPORTS: &str = "
         import wasi:logging/logging@0.1.0-draft;
         import wasi:messaging/producer@0.2.0-draft;
         import weir:http/client@0.1.0;
+        import weir:sql/sql@0.1.0;
     }";
 
 /// The bindings of all imports; for the crate `weir` only.

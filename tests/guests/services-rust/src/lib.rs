@@ -3,6 +3,7 @@
 //! what came of it. Proves: the SDK's calls reach the interfaces that they are for. services.js and
 //! services.py do the same, and return the same bytes.
 use serde_json::json;
+use weir::sql::{Database, SqlErrorKind, Value};
 use weir::{Event, Result, Store, config, http, log, messaging, reject};
 
 #[weir::handler]
@@ -10,6 +11,7 @@ fn on_event(event: Event) -> Result<Event> {
     let body = event.text()?;
     let answer = match event.subject.as_deref().unwrap_or_default() {
         "store" => use_store()?,
+        "sql" => use_sql()?,
         "config" => json!({"greeting": config::get("greeting")?, "none": config::get("none")?}),
         "log" => {
             log::info(format!("logged {body}"));
@@ -52,4 +54,33 @@ fn use_store() -> Result<serde_json::Value> {
         "none": copy.get("none")?,
         "count": copy.increment("count", 2)?,
     }))
+}
+
+fn use_sql() -> Result<serde_json::Value> {
+    let shop = Database::new("shop");
+    let changed = shop.execute(
+        "insert into t values (?1, ?2, ?3, ?4, ?5)",
+        &[
+            1.into(),
+            "größe".into(),
+            0.5.into(),
+            Value::Null,
+            vec![0, 255].into(),
+        ],
+    )?;
+    let mut rows = Vec::new();
+    for row in &shop.query("select * from t where id = ?1", &[1.into()])? {
+        rows.push(json!({
+            "id": row.get::<i64>("id")?,
+            "name": row.get::<&str>("name")?,
+            "size": row.get::<f64>("size")?,
+            "gone": row.get::<Option<i64>>("gone")?,
+            "bytes": row.get::<&[u8]>("bytes")?,
+        }));
+    }
+    let kind = match shop.query("select nothing from", &[]) {
+        Err(error) if error.kind() == SqlErrorKind::Invalid => "invalid",
+        _ => "",
+    };
+    Ok(json!({"changed": changed, "kind": kind, "rows": rows}))
 }

@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a message is as an event.
+//
+// - Of a bucket: a key was set, deleted or purged; the revision is the stream's number.
+// - A CloudEvent in headers (binary mode, as weir publishes): that event, as it was published.
+// - Anything else: an event of type dev.weir.message, whose headers are its extensions where their
+//   names may be those of extensions.
+//
+// The position is the stream's number, by which an event is found again when it is acknowledged.
+#include "provider/nats/resource.h"
+
+#include "base/clock.h"
+#include "provider/keyvalue.h"
+#include "provider/subject.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    CHAIN_MAX = 3,
+    NUMBER_BYTES = 24,
+    FOREIGN_NAME_BYTES_MAX = 20, // of a header that becomes an extension
+    FOREIGN_EXTENSIONS_MAX = 32,
+};
+
+// Texts that are made for one event.
+struct texts {
+    char number[NUMBER_BYTES], size[NUMBER_BYTES], time[WEIR_TIME_BYTES];
+    char *decoded; // values of headers, one behind the other
+    size_t decoded_size;
+};
+
+static weir_status texts_init(struct texts *texts, const struct weir_nats_message *message,
+                              struct weir_error *err) {
+    uint64_t number = message->delivery.sequence > 0 ? message->delivery.sequence : message->number;
+    snprintf(texts->number, sizeof texts->number, "%" PRIu64, number);
+    // Names and values are parts of the headers, and no longer when they are decoded.
+    texts->decoded = malloc(message->frame->headers.size + 1);
+    texts->decoded_size = 0;
+    return texts->decoded ? WEIR_OK : weir_fail_no_memory(err, "an event");
+}
+
+static struct weir_str decode(struct texts *texts, struct weir_str value) {
+    char *at = texts->decoded + texts->decoded_size;
+    size_t size = weir_nats_headers_decode(value, at);
+    texts->decoded_size += size;
+    return (struct weir_str){at, size};
+}
+
+static struct weir_str position_of(const struct weir_nats_message *message,
+                                   const struct texts *texts) {
+    return message->delivery.sequence > 0 ? weir_str_of(texts->number) : (struct weir_str){0};
+}
+
+// ---- buckets ----
+
+static size_t put_chain(struct weir_str headers, struct texts *texts,
+                        struct weir_attribute ret_extensions[static CHAIN_MAX]) {
+    static const char *const names[] = {WEIR_EXTENSION_CAUSATION, WEIR_EXTENSION_CORRELATION,
+                                        WEIR_EXTENSION_HOPS};
+    size_t count = 0;
+    for (size_t i = 0; i < CHAIN_MAX; i++) {
+        char header[64];
+        snprintf(header, sizeof header, WEIR_NATS_HEADER_EVENT "%s", names[i]);
+        struct weir_str value = weir_nats_headers_find(headers, header);
+        value = value.size > 0 ? decode(texts, value) : value;
+        if (value.size > 0 && weir_utf8_valid(value)) {
+            ret_extensions[count++] = (struct weir_attribute){weir_str_of(names[i]), value};
+        }
+    }
+    return count;
+}
+
+static weir_status bucket_event(const struct weir_nats_resource *resource,
+                                const struct weir_hub_watch *watch, struct weir_str key,
+                                const struct weir_nats_message *message, struct texts *texts,
+                                struct weir_event **ret_event, struct weir_error *err) {
+    const struct weir_nats_frame *frame = message->frame;
+    struct weir_attribute extensions[CHAIN_MAX + 1];
+    struct weir_str operation = weir_nats_headers_find(frame->headers, WEIR_NATS_HEADER_OPERATION);
+    bool is_purged = weir_str_equal(operation, WEIR_STR("PURGE"));
+    bool is_deleted = is_purged || weir_str_equal(operation, WEIR_STR("DEL"));
+    size_t count = put_chain(frame->headers, texts, extensions);
+    if (is_purged) {
+        extensions[count++] = (struct weir_attribute){WEIR_STR("operation"), WEIR_STR("purge")};
+    }
+    const struct weir_keyvalue_change change = {
+        .source = weir_str_of(resource->source),
+        .key = key,
+        .revision = weir_str_of(texts->number),
+        .position = position_of(message, texts),
+        .wall_ns = message->delivery.wall_ns,
+        .is_deleted = is_deleted,
+        .is_snapshot = message->is_snapshot,
+        .data = frame->data.size <= watch->event_bytes_max ? &frame->data : NULL,
+        .size_bytes = frame->data.size,
+        .extensions = extensions,
+        .extension_count = count,
+    };
+    return weir_keyvalue_event(&change, ret_event, err);
+}
+
+// ---- fields that are filled in from both sides ----
+
+// What stays of an event while its fields are gathered.
+struct draft {
+    struct weir_event_fields fields;
+    struct weir_attribute extensions[WEIR_EXTENSIONS_MAX];
+    size_t count;
+    bool is_full; // there were more
+};
+
+static void put_extension(struct draft *draft, struct weir_str name, struct weir_str value) {
+    if (draft->count == WEIR_EXTENSIONS_MAX) {
+        draft->is_full = true;
+        return;
+    }
+    draft->extensions[draft->count++] = (struct weir_attribute){name, value};
+}
+
+static void put_data(struct draft *draft, const struct weir_hub_watch *watch,
+                     const struct weir_nats_frame *frame, struct texts *texts, bool is_given) {
+    if (frame->data.size > watch->event_bytes_max) {
+        snprintf(texts->size, sizeof texts->size, "%zu", frame->data.size);
+        put_extension(draft, WEIR_STR("dataomitted"), WEIR_STR("size"));
+        put_extension(draft, WEIR_STR("datasize"), weir_str_of(texts->size));
+        draft->fields.datacontenttype = (struct weir_optional_str){0};
+    } else if (is_given) {
+        draft->fields.data = (struct weir_optional_payload){true, weir_payload_of(frame->data)};
+    }
+}
+
+// Makes the event where the draft is a valid one.
+static weir_status finish(struct draft *draft, struct weir_str key, struct weir_str position,
+                          struct weir_event **ret_event, struct weir_error *err) {
+    struct weir_event_fields *fields = &draft->fields;
+    fields->extensions =
+        (struct weir_attributes){.items = draft->extensions, .count = draft->count};
+    weir_status status = draft->is_full ? WEIR_INVALID : weir_event_fields_check_utf8(fields, err);
+    status = status == WEIR_OK ? weir_event_fields_check(fields, err) : status;
+    const struct weir_event_origin origin = {.key = key, .position = position};
+    return status == WEIR_OK ? weir_event_make(fields, &origin, ret_event, err) : status;
+}
+
+// ---- CloudEvents in headers ----
+
+// Puts an attribute. `name` is without its prefix, in any case of its letters.
+static void put_attribute(struct draft *draft, struct weir_str name, struct weir_str value,
+                          struct texts *texts) {
+    struct weir_event_fields *fields = &draft->fields;
+    char lower[WEIR_EXTENSION_NAME_BYTES_MAX];
+    if (name.size == 0 || name.size > sizeof lower) {
+        draft->is_full = true;
+        return;
+    }
+    for (size_t i = 0; i < name.size; i++) {
+        char byte = name.data[i];
+        lower[i] = (char)(byte >= 'A' && byte <= 'Z' ? byte | 0x20 : byte);
+    }
+    struct weir_str small = {lower, name.size};
+    const struct {
+        const char *name;
+        struct weir_str *required;
+        struct weir_optional_str *optional;
+    } known[] = {
+        {"specversion", &fields->specversion, NULL}, {"type", &fields->ty, NULL},
+        {"source", &fields->source, NULL},           {"id", &fields->id, NULL},
+        {"subject", NULL, &fields->subject},         {"time", NULL, &fields->time},
+        {"dataschema", NULL, &fields->dataschema},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (weir_str_equal(small, weir_str_of(known[i].name))) {
+            if (known[i].required) {
+                *known[i].required = value;
+            } else {
+                *known[i].optional = (struct weir_optional_str){true, value};
+            }
+            return;
+        }
+    }
+    put_extension(draft, decode(texts, small), value);
+}
+
+// WEIR_INVALID: it is no CloudEvent, or none that is valid.
+static weir_status cloud_event(const struct weir_hub_watch *watch,
+                               const struct weir_nats_message *message, struct weir_str key,
+                               struct texts *texts, struct weir_event **ret_event,
+                               struct weir_error *err) {
+    const struct weir_nats_frame *frame = message->frame;
+    const struct weir_str prefix = WEIR_STR(WEIR_NATS_HEADER_EVENT);
+    struct draft *draft = calloc(1, sizeof *draft);
+    struct weir_nats_header header;
+    struct weir_str headers = frame->headers;
+    if (!draft) {
+        return weir_fail_no_memory(err, "an event");
+    }
+    while (weir_nats_headers_next(&headers, &header)) {
+        if (header.name.size > prefix.size && (header.name.data[0] | 0x20) == 'c' &&
+            (header.name.data[1] | 0x20) == 'e' && header.name.data[2] == '-') {
+            struct weir_str name = {header.name.data + prefix.size, header.name.size - prefix.size};
+            put_attribute(draft, name, decode(texts, header.value), texts);
+        }
+    }
+    struct weir_str type = weir_nats_headers_find(frame->headers, WEIR_NATS_HEADER_CONTENT_TYPE);
+    if (type.size > 0) {
+        draft->fields.datacontenttype = (struct weir_optional_str){true, decode(texts, type)};
+    }
+    put_data(draft, watch, frame, texts, frame->data.size > 0 || type.size > 0);
+    // The key is what the event itself says, as where it is published.
+    struct weir_subject_buffer buffer;
+    weir_status status = WEIR_OK;
+    if (draft->fields.specversion.size == 0) {
+        status = WEIR_INVALID;
+    } else {
+        draft->fields.extensions =
+            (struct weir_attributes){.items = draft->extensions, .count = draft->count};
+        status = weir_subject_key(&draft->fields, &buffer, &key, err);
+    }
+    status = status == WEIR_OK ? finish(draft, key, position_of(message, texts), ret_event, err)
+                               : status;
+    free(draft);
+    return status;
+}
+
+// ---- everything else ----
+
+static bool is_extension(struct weir_str name) {
+    if (name.size == 0 || name.size > FOREIGN_NAME_BYTES_MAX) {
+        return false;
+    }
+    for (size_t i = 0; i < name.size; i++) {
+        char byte = (char)(name.data[i] | 0x20);
+        if (!(byte >= 'a' && byte <= 'z') && !(name.data[i] >= '0' && name.data[i] <= '9')) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool is_taken(const struct draft *draft, struct weir_str name) {
+    static const char *const own[] = {
+        "specversion",     "type",       "source",      "id",       "subject",  "time",   "data",
+        "datacontenttype", "dataschema", "dataomitted", "datasize", "snapshot", "attempt"};
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
+        if (weir_str_equal(name, weir_str_of(own[i]))) {
+            return true;
+        }
+    }
+    for (size_t i = 0; i < draft->count; i++) {
+        if (weir_str_equal(name, draft->extensions[i].name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// Headers that may be extensions.
+static void put_foreign(struct draft *draft, struct weir_str headers, struct texts *texts) {
+    struct weir_nats_header header;
+    while (draft->count < FOREIGN_EXTENSIONS_MAX && weir_nats_headers_next(&headers, &header)) {
+        if (!is_extension(header.name) || !weir_utf8_valid(header.value)) {
+            continue;
+        }
+        struct weir_str name = {texts->decoded + texts->decoded_size, header.name.size};
+        for (size_t i = 0; i < name.size; i++) {
+            char byte = header.name.data[i];
+            texts->decoded[texts->decoded_size + i] =
+                (char)(byte >= 'A' && byte <= 'Z' ? byte | 0x20 : byte);
+        }
+        if (!is_taken(draft, name)) {
+            texts->decoded_size += name.size;
+            put_extension(draft, name, header.value);
+        }
+    }
+}
+
+// The subject as a text, which a foreign one need not be: as keys of stores are coded.
+static size_t code_subject(struct weir_str key, bool is_coded,
+                           char ret_text[static 3 * WEIR_KEY_BYTES_MAX]) {
+    static const char hex[] = "0123456789ABCDEF";
+    size_t size = 0;
+    for (size_t i = 0; i < key.size; i++) {
+        unsigned char byte = (unsigned char)key.data[i];
+        if (is_coded && (byte >= 0x80 || byte == '%')) {
+            ret_text[size++] = '%';
+            ret_text[size++] = hex[byte >> 4];
+            ret_text[size++] = hex[byte & 15];
+        } else {
+            ret_text[size++] = (char)byte;
+        }
+    }
+    return size;
+}
+
+static weir_status foreign_event(const struct weir_nats_resource *resource,
+                                 const struct weir_hub_watch *watch, struct weir_str key,
+                                 const struct weir_nats_message *message, struct texts *texts,
+                                 struct weir_event **ret_event, struct weir_error *err) {
+    const struct weir_nats_frame *frame = message->frame;
+    char id[3 * WEIR_KEY_BYTES_MAX + WEIR_TIME_BYTES + NUMBER_BYTES + 2];
+    bool is_coded = !weir_utf8_valid(key);
+    size_t subject_size = code_subject(key, is_coded, id);
+    bool is_kept = message->delivery.sequence > 0;
+    weir_time_format(is_kept ? message->delivery.wall_ns : weir_clock_wall_ns(), texts->time);
+    // Of a plain subject nothing tells one message from another but when it came.
+    int id_size = snprintf(id + subject_size, sizeof id - subject_size, "@%s%s%s", texts->number,
+                           is_kept ? "" : ":", is_kept ? "" : texts->time);
+    struct weir_str type = weir_nats_headers_find(frame->headers, WEIR_NATS_HEADER_CONTENT_TYPE);
+    bool is_text = weir_utf8_valid(frame->data);
+    struct draft *draft = calloc(1, sizeof *draft);
+    if (!draft) {
+        return weir_fail_no_memory(err, "an event");
+    }
+    draft->fields = (struct weir_event_fields){
+        .specversion = WEIR_STR(WEIR_CLOUDEVENTS_VERSION),
+        .ty = WEIR_STR(WEIR_TYPE_MESSAGE),
+        .source = weir_str_of(resource->source),
+        .id = {id, subject_size + (size_t)id_size},
+        .subject = {true, {id, subject_size}},
+        .time = {true, weir_str_of(texts->time)},
+        .datacontenttype = {true, type.size > 0 && weir_utf8_valid(type) ? type
+                                  : is_text                              ? WEIR_STR("text/plain")
+                                            : WEIR_STR("application/octet-stream")},
+    };
+    if (is_kept) {
+        put_extension(draft, WEIR_STR(WEIR_EXTENSION_REVISION), weir_str_of(texts->number));
+    }
+    if (is_coded) {
+        put_extension(draft, WEIR_STR(WEIR_EXTENSION_SUBJECT_ENCODING), WEIR_STR("percent"));
+    }
+    put_data(draft, watch, frame, texts, true);
+    put_foreign(draft, frame->headers, texts);
+    weir_status status = finish(draft, key, position_of(message, texts), ret_event, err);
+    free(draft);
+    return status;
+}
+
+weir_status weir_nats_event_of(const struct weir_nats_resource *resource,
+                               const struct weir_hub_watch *watch,
+                               const struct weir_nats_message *message,
+                               struct weir_event **ret_event, struct weir_error *err) {
+    char buffer[WEIR_KEY_BYTES_MAX];
+    struct weir_str key;
+    struct texts texts;
+    *ret_event = NULL;
+    if (!weir_nats_key_of(&resource->naming, message->frame->subject, buffer, &key)) {
+        return WEIR_OK;
+    }
+    bool is_bucket = resource->naming.is_bucket;
+    if (is_bucket && !weir_pattern_matches(&watch->pattern, key)) {
+        return WEIR_OK; // before anything is made of it: a filter may be wide
+    }
+    weir_status status = texts_init(&texts, message, err);
+    if (status == WEIR_OK && is_bucket) {
+        status = bucket_event(resource, watch, key, message, &texts, ret_event, err);
+    } else if (status == WEIR_OK) {
+        status = cloud_event(watch, message, key, &texts, ret_event, err);
+        if (status == WEIR_INVALID || status == WEIR_LIMIT) {
+            texts.decoded_size = 0;
+            status = foreign_event(resource, watch, key, message, &texts, ret_event, err);
+        }
+    }
+    free(texts.decoded);
+    if (status == WEIR_OK && !is_bucket &&
+        !weir_pattern_matches(&watch->pattern, (*ret_event)->key)) {
+        weir_event_unref(*ret_event);
+        *ret_event = NULL;
+    }
+    return status;
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the files of this room share: an opened resource, and the operations that it consists of.
+#ifndef WEIR_PROVIDER_POSTGRES_RESOURCE_H
+#define WEIR_PROVIDER_POSTGRES_RESOURCE_H
+
+#include "provider/hub.h"
+#include "provider/link.h"
+#include "provider/pool.h"
+#include "provider/postgres/connect.h"
+#include "provider/postgres/table.h"
+#include "provider/provider.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum weir_pg_snapshot {
+    WEIR_PG_SNAPSHOT_AFTER_GAP,
+    WEIR_PG_SNAPSHOT_ALWAYS,
+    WEIR_PG_SNAPSHOT_NEVER
+};
+
+// As the option table describes it.
+struct weir_pg_options {
+    char *address, *database, *user, *password;
+    int tls;
+    char *tls_ca;
+    char *kv;
+    bool create;
+    char *slot, *publication;
+    int snapshot;
+    int64_t linger_ns, heartbeat_ns, timeout_ns;
+    uint64_t connections;
+};
+
+// The type of a store's column `key`.
+enum weir_pg_key_kind { WEIR_PG_KEY_UNKNOWN, WEIR_PG_KEY_BYTES, WEIR_PG_KEY_TEXT };
+
+struct weir_pg_source;
+
+struct weir_pg_resource {
+    struct weir_resource base;
+    // Constant.
+    struct weir_log *log;
+    struct weir_pg_target target;
+    struct weir_pg_table_name kv; // of a store
+    bool is_store;
+    bool creates; // the store's table
+    char slot[WEIR_PG_NAME_BYTES], publication[WEIR_PG_NAME_BYTES];
+    bool is_publication_given; // by the configuration, and so its owner's
+    enum weir_pg_snapshot snapshot;
+    int64_t linger_ns, heartbeat_ns;
+
+    struct weir_link link;  // of the replication connections; the hub's thread's
+    struct weir_pool *pool; // of the calls
+    atomic_int key_kind;    // enum weir_pg_key_kind, as it was found last
+    struct weir_hub *hub;
+    struct weir_pg_source *source; // the hub's thread's
+};
+
+// ---- store.c: keys and values; any thread ----
+
+weir_status weir_pg_get(struct weir_resource *base, struct weir_str key,
+                        const struct weir_limits *limits, struct weir_value *ret_value,
+                        struct weir_error *err);
+weir_status weir_pg_set(struct weir_resource *base, struct weir_str key, struct weir_str value,
+                        const struct weir_limits *limits, struct weir_error *err);
+weir_status weir_pg_remove(struct weir_resource *base, struct weir_str key,
+                           const struct weir_limits *limits, struct weir_error *err);
+weir_status weir_pg_list(struct weir_resource *base, const struct weir_pattern *pattern,
+                         const struct weir_limits *limits, const struct weir_listing *listing,
+                         struct weir_error *err);
+weir_status weir_pg_update(struct weir_resource *base, struct weir_str key,
+                           const struct weir_limits *limits, const struct weir_change *change,
+                           struct weir_error *err);
+weir_status weir_pg_publish(struct weir_resource *base, struct weir_event *event,
+                            struct weir_error *err);
+// Makes the store's table, unless it is there.
+weir_status weir_pg_store_create(const struct weir_pg_resource *resource, PGconn *connection,
+                                 const struct weir_pg_waiter *waiter, struct weir_error *err);
+
+// ---- query.c; any thread ----
+
+weir_status weir_pg_query(struct weir_resource *base, const struct weir_sql_statement *statement,
+                          const struct weir_limits *limits, struct weir_sql_result *ret_result,
+                          struct weir_error *err);
+
+// ---- examine.c; any thread ----
+
+weir_status weir_pg_examine(struct weir_resource *base, const struct weir_pattern *patterns,
+                            size_t count, const struct weir_findings *findings,
+                            struct weir_error *err);
+weir_status weir_pg_withdraw(struct weir_resource *base, const struct weir_findings *findings,
+                             struct weir_error *err);
+
+// ---- calls ----
+
+// A connection of the pool, and how long there is for what is done on it.
+struct weir_pg_call {
+    struct weir_pg_resource *resource;
+    PGconn *connection;
+    struct weir_pg_waiter waiter;
+};
+
+// Takes a connection that is not known to be closed.
+weir_status weir_pg_call_begin(struct weir_pg_resource *resource, int64_t until_ns,
+                               struct weir_pg_call *ret_call, struct weir_error *err);
+void weir_pg_call_end(struct weir_pg_call *call);
+// Runs statements that have neither parameters nor a result.
+weir_status weir_pg_call_text(const struct weir_pg_call *call, const char *text,
+                              struct weir_error *err);
+
+#endif

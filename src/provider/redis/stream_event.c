@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// See stream_event.h. The names of a CloudEvent's fields are those of its Kafka binding, for lack
+// of one for Redis: "ce_" before the attribute's name, "content-type", and the data as `data`.
+// Fields that claim to be an event and are none are told as an entry.
+#include "provider/redis/stream_event.h"
+
+#include "base/base64.h"
+#include "base/clock.h"
+#include "provider/provider.h"
+#include "provider/subject.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    OWN_EXTENSIONS_MAX = 4,
+    HEX_ESCAPE_BYTES = 3,
+    NUMBER_BYTES = 24,
+};
+
+// The texts that are made for an event. Owned.
+struct texts {
+    char time[WEIR_TIME_BYTES];
+    char size[NUMBER_BYTES];
+    char *subject; // and behind it "@" and the id, which is the event's id
+    size_t subject_size, id_size;
+    bool is_coded;
+    char *json; // the data, if it had to be made
+};
+
+static void texts_finish(struct texts *texts) {
+    free(texts->subject);
+    free(texts->json);
+}
+
+// Writes the stream's name as a text: see WEIR_EXTENSION_SUBJECT_ENCODING.
+static size_t put_subject(char *at, struct weir_str name, bool is_coded) {
+    static const char hex[] = "0123456789ABCDEF";
+    char *start = at;
+    for (size_t i = 0; i < name.size; i++) {
+        unsigned char byte = (unsigned char)name.data[i];
+        if (is_coded && (byte >= 0x80 || byte == '%')) {
+            *at++ = '%';
+            *at++ = hex[byte >> 4];
+            *at++ = hex[byte & 15];
+        } else {
+            *at++ = (char)byte;
+        }
+    }
+    return (size_t)(at - start);
+}
+
+static weir_status make_texts(const struct weir_redis_stream_entry *entry, struct texts *texts,
+                              struct weir_error *err) {
+    struct weir_str name = entry->stream, id = entry->entry->id_text;
+    texts->is_coded = !weir_utf8_valid(name);
+    texts->subject = malloc(HEX_ESCAPE_BYTES * name.size + 1 + id.size);
+    if (!texts->subject) {
+        return weir_fail_no_memory(err, "an event");
+    }
+    texts->subject_size = put_subject(texts->subject, name, texts->is_coded);
+    texts->subject[texts->subject_size] = '@';
+    memcpy(texts->subject + texts->subject_size + 1, id.data, id.size);
+    texts->id_size = texts->subject_size + 1 + id.size;
+    uint64_t ms = entry->entry->id.ms;
+    texts->time[0] = '\0';
+    if (ms > 0 && ms < INT64_MAX / WEIR_NS_PER_MS) {
+        weir_time_format((int64_t)ms * WEIR_NS_PER_MS, texts->time);
+    }
+    return WEIR_OK;
+}
+
+// ---- data ----
+
+// A value that is no text is written as MongoDB's Extended JSON v2 has it.
+static json_t *json_of(struct weir_str value) {
+    if (weir_utf8_valid(value)) {
+        return json_stringn_nocheck(value.data, value.size);
+    }
+    size_t size = weir_base64_size(value.size);
+    char *text = malloc(size + 1);
+    if (!text) {
+        return NULL;
+    }
+    weir_base64_encode(value, text);
+    json_t *json = json_pack("{s:{s:s%, s:s}}", "$binary", "base64", text, size, "subType", "00");
+    free(text);
+    return json;
+}
+
+static bool put_field(json_t *object, struct weir_str name, struct weir_str value) {
+    bool is_coded = !weir_utf8_valid(name) || memchr(name.data, '\0', name.size);
+    char *key = malloc(HEX_ESCAPE_BYTES * name.size + 1);
+    json_t *json = json_of(value);
+    bool is_put = false;
+    if (key && json) {
+        size_t size = put_subject(key, name, is_coded);
+        key[size] = '\0'; // what stands behind a NUL in a name is lost
+        is_put = json_object_set_nocheck(object, key, json) == 0;
+    }
+    json_decref(json);
+    free(key);
+    return is_put;
+}
+
+// The fields as a JSON object, in their order; of fields of one name the last.
+static char *fields_to_json(const struct weir_redis_reply *fields) {
+    json_t *object = json_object();
+    bool is_made = object != NULL;
+    for (size_t i = 0; is_made && i + 1 < fields->count; i += 2) {
+        is_made = put_field(object, fields->items[i].bytes, fields->items[i + 1].bytes);
+    }
+    char *text = is_made ? json_dumps(object, JSON_COMPACT) : NULL;
+    json_decref(object);
+    return text;
+}
+
+// What is told of the data.
+struct data {
+    bool is_some;
+    struct weir_str bytes;
+    struct weir_str type; // its media type; empty: as its bytes say
+};
+
+static weir_status entry_data(const struct weir_redis_entry *entry, struct texts *texts,
+                              struct data *ret_data, struct weir_error *err) {
+    struct weir_str only =
+        entry->fields->count == 2 ? weir_redis_entry_field(entry, "data") : (struct weir_str){0};
+    *ret_data = (struct data){.is_some = true, .bytes = only};
+    if (only.data) {
+        return WEIR_OK;
+    }
+    texts->json = fields_to_json(entry->fields);
+    ret_data->bytes = weir_str_of(texts->json);
+    ret_data->type = WEIR_STR("application/json");
+    return texts->json ? WEIR_OK : weir_fail_no_memory(err, "an event");
+}
+
+// Puts the data into the fields, or says that it is too large. Returns how many extensions that is.
+static size_t put_data(const struct data *data, uint64_t bytes_max, struct texts *texts,
+                       struct weir_event_fields *fields, struct weir_attribute *extensions) {
+    if (!data->is_some) {
+        return 0;
+    }
+    if (data->bytes.size > bytes_max) {
+        snprintf(texts->size, sizeof texts->size, "%zu", data->bytes.size);
+        extensions[0] = (struct weir_attribute){WEIR_STR("dataomitted"), WEIR_STR("size")};
+        extensions[1] = (struct weir_attribute){WEIR_STR("datasize"), weir_str_of(texts->size)};
+        return 2;
+    }
+    struct weir_payload payload = weir_payload_of(data->bytes);
+    struct weir_str type = payload.kind == WEIR_PAYLOAD_TEXT ? WEIR_STR("text/plain")
+                                                             : WEIR_STR("application/octet-stream");
+    fields->data = (struct weir_optional_payload){.is_some = true, .value = payload};
+    fields->datacontenttype = (struct weir_optional_str){
+        .is_some = true, .value = data->type.size > 0 ? data->type : type};
+    return 0;
+}
+
+// ---- events ----
+
+static weir_status make(const struct weir_redis_stream_entry *entry,
+                        const struct weir_event_fields *fields, struct weir_event **ret_event,
+                        struct weir_error *err) {
+    const struct weir_event_origin origin = {.key = entry->stream,
+                                             .position = entry->entry->id_text};
+    return weir_event_make(fields, &origin, ret_event, err);
+}
+
+static weir_status make_entry(const struct weir_redis_stream_entry *entry, struct texts *texts,
+                              struct weir_event **ret_event, struct weir_error *err) {
+    struct weir_attribute extensions[OWN_EXTENSIONS_MAX];
+    struct data data;
+    weir_status status = entry_data(entry->entry, texts, &data, err);
+    if (status != WEIR_OK) {
+        return status;
+    }
+    struct weir_event_fields fields = {
+        .specversion = WEIR_STR(WEIR_CLOUDEVENTS_VERSION),
+        .ty = WEIR_STR(WEIR_REDIS_TYPE_ENTRY),
+        .source = entry->source,
+        .id = {texts->subject, texts->id_size},
+        .subject = {.is_some = true, .value = {texts->subject, texts->subject_size}},
+    };
+    if (texts->time[0]) {
+        fields.time =
+            (struct weir_optional_str){.is_some = true, .value = weir_str_of(texts->time)};
+    }
+    size_t count = 0;
+    extensions[count++] =
+        (struct weir_attribute){WEIR_STR(WEIR_EXTENSION_REVISION), entry->entry->id_text};
+    if (texts->is_coded) {
+        extensions[count++] =
+            (struct weir_attribute){WEIR_STR(WEIR_EXTENSION_SUBJECT_ENCODING), WEIR_STR("percent")};
+    }
+    count += put_data(&data, entry->event_bytes_max, texts, &fields, extensions + count);
+    fields.extensions = (struct weir_attributes){.items = extensions, .count = count};
+    return make(entry, &fields, ret_event, err);
+}
+
+static struct weir_optional_str optional(struct weir_str text) {
+    return (struct weir_optional_str){.is_some = text.size > 0, .value = text};
+}
+
+static bool is_attribute(struct weir_str name) {
+    static const char *const names[] = {"specversion", "id",   "source",    "type",
+                                        "subject",     "time", "dataschema"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (weir_str_equal(name, weir_str_of(names[i]))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_among(struct weir_str name, const struct weir_attribute *extensions, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        if (weir_str_equal(name, extensions[i].name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// The extensions among the fields. Returns their number; more than WEIR_EXTENSIONS_MAX: too many.
+static size_t read_extensions(const struct weir_redis_reply *fields,
+                              struct weir_attribute extensions[static WEIR_EXTENSIONS_MAX]) {
+    size_t count = 0;
+    for (size_t i = 0; i + 1 < fields->count && count <= WEIR_EXTENSIONS_MAX; i += 2) {
+        struct weir_str name = fields->items[i].bytes;
+        if (!weir_str_has_prefix(name, WEIR_STR("ce_"))) {
+            continue;
+        }
+        name = (struct weir_str){name.data + 3, name.size - 3};
+        if (!is_attribute(name) &&
+            !is_among(name, extensions,
+                      count < WEIR_EXTENSIONS_MAX ? count : WEIR_EXTENSIONS_MAX)) {
+            if (count < WEIR_EXTENSIONS_MAX) {
+                extensions[count] = (struct weir_attribute){name, fields->items[i + 1].bytes};
+            }
+            count++;
+        }
+    }
+    return count;
+}
+
+// The event that was published. False: the fields are none.
+static bool
+read_published(const struct weir_redis_stream_entry *entry, struct texts *texts,
+               struct weir_event_fields *ret_fields,
+               struct weir_attribute extensions[static WEIR_EXTENSIONS_MAX + OWN_EXTENSIONS_MAX]) {
+    const struct weir_redis_entry *from = entry->entry;
+    struct weir_str value = weir_redis_entry_field(from, "data");
+    *ret_fields = (struct weir_event_fields){
+        .specversion = weir_redis_entry_field(from, "ce_specversion"),
+        .ty = weir_redis_entry_field(from, "ce_type"),
+        .source = weir_redis_entry_field(from, "ce_source"),
+        .id = weir_redis_entry_field(from, "ce_id"),
+        .subject = optional(weir_redis_entry_field(from, "ce_subject")),
+        .time = optional(weir_redis_entry_field(from, "ce_time")),
+        .dataschema = optional(weir_redis_entry_field(from, "ce_dataschema")),
+    };
+    if (ret_fields->id.size == 0 || ret_fields->source.size == 0 || ret_fields->ty.size == 0) {
+        return false;
+    }
+    size_t count = read_extensions(from->fields, extensions);
+    if (count > WEIR_EXTENSIONS_MAX - OWN_EXTENSIONS_MAX) {
+        return false;
+    }
+    struct data data = {.is_some = value.data != NULL,
+                        .bytes = value,
+                        .type = weir_redis_entry_field(from, "content-type")};
+    count += put_data(&data, entry->event_bytes_max, texts, ret_fields, extensions + count);
+    ret_fields->extensions = (struct weir_attributes){.items = extensions, .count = count};
+    return weir_event_fields_check_utf8(ret_fields, NULL) == WEIR_OK &&
+           weir_event_fields_check(ret_fields, NULL) == WEIR_OK;
+}
+
+weir_status weir_redis_stream_event(const struct weir_redis_stream_entry *entry,
+                                    struct weir_event **ret_event, struct weir_error *err) {
+    struct weir_attribute extensions[WEIR_EXTENSIONS_MAX + OWN_EXTENSIONS_MAX];
+    struct weir_event_fields published;
+    struct texts texts = {.json = NULL};
+    *ret_event = NULL;
+    if (read_published(entry, &texts, &published, extensions)) {
+        return make(entry, &published, ret_event, err);
+    }
+    weir_status status = make_texts(entry, &texts, err);
+    if (status == WEIR_OK) {
+        status = make_entry(entry, &texts, ret_event, err);
+    }
+    texts_finish(&texts);
+    return status;
+}
