@@ -33,6 +33,8 @@ SLACK_S = 4
 POLL_S = 0.02
 # A thread that sleeps and uses no time over so many looks has nothing to do.
 RESTING_LOOKS = 10
+# Of a resource's kind, in the name of its thread.
+KIND_LETTERS = 6
 # A process that should be gone is killed after that long.
 EXIT_S = 20
 # Of a failed test's processes so many of the last lines are shown.
@@ -314,7 +316,7 @@ class Weir:
         def rests():
             # The state, and the time used in user and in system mode.
             now = [(rest[0], rest[11], rest[12]) for name, rest in self._tasks()
-                   if name.startswith(f"weir:{kind}")]
+                   if name.startswith(f"weir:{kind[:KIND_LETTERS]}:")]
             assert now, "weir has no provider at work"
             seen.append(now)
             return all(state == "S" for state, _, _ in now) and \

@@ -4,6 +4,7 @@ nothing behind."""
 
 import collections
 import re
+import shlex
 
 import pytest
 
@@ -17,9 +18,10 @@ from told import Told, do, watching
 MENDING_ROUNDS_MAX = 6
 
 
-def check(site, config, status=0):
+def check(site, config, status=0, env=None):
     site.write_config(config)
-    return site.command("check", "--connect", "weir.yaml", status=status).stdout.decode()
+    done = site.command("check", "--connect", "weir.yaml", status=status, env=env)
+    return done.stdout.decode()
 
 
 def remedies(text):
@@ -27,10 +29,10 @@ def remedies(text):
     return re.findall(r"^ +missing: .*\n +mend it: (.*)$", text, re.MULTILINE)
 
 
-def works(site, place, config, value="1"):
+def works(site, place, config, value="1", env=None):
     """A watch of it, with that configuration, is told what changes."""
     told, done = Told(), collections.defaultdict(list)
-    weir = told.follow(site.run(config))
+    weir = told.follow(site.run(config, env=env))
     weir.wait_listening()
     do(place, done, (f"key-{value}", value), (f"other/key-{value}", value))
     told.check(place, done)
@@ -96,6 +98,29 @@ def test_rights_that_are_missing_in_postgres(site, quick_path, servers):
     check(site, config)
     assert any("REPLICATION" in statement for statement in run), run
     works(site, place, config)
+
+
+@on(lambda place: place.kind == "redis")
+def test_rights_that_are_missing_in_redis(site, place):
+    """The same, by the commands for redis-cli."""
+    env = {"PASSWORD": "secret"}
+    with place.server.client() as client:
+        client.execute_command("ACL", "SETUSER", "plain", "on", ">secret")
+    config = watching(place, resource={"user": "plain", "password": "env:PASSWORD"})
+    run = []
+    for _ in range(MENDING_ROUNDS_MAX):
+        commands = remedies(check(site, config, status=(0, 1), env=env))
+        if not commands:
+            break
+        with place.server.client() as client:
+            for command in commands:
+                words = shlex.split(re.split(" or |, and | \\(or ", command)[0])
+                assert words[:4] == ["redis-cli", "ACL", "SETUSER", "plain"], command
+                client.execute_command(*words[1:])
+                run.append(command)
+    text = check(site, config, env=env)
+    assert run and "secret" not in text
+    works(site, place, config, env=env)
 
 
 def test_a_database_in_which_weir_may_put_nothing(site, quick_path, servers):
