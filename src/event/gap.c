@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Events that a watch tells of itself: of a gap, and of where it has got to. The same gap has the same id, however often it is told: the id is
-// made of what the gap is between. Gaps are rare, so nothing here is tuned. Any thread.
+// Events that a watch tells of itself: of a gap, and of where it has got to. The same gap has the
+// same id, however often it is told: the id is made of what the gap is between. Gaps are rare, so
+// nothing here is tuned. Any thread.
 #include "event/event.h"
 
 #include "base/clock.h"

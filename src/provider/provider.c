@@ -5,10 +5,10 @@
 #include "provider/provider.h"
 
 #include "provider/file/file.h"
-#include "provider/sqlite/sqlite.h"
-#include "provider/redis/redis.h"
 #include "provider/nats/nats.h"
 #include "provider/postgres/postgres.h"
+#include "provider/redis/redis.h"
+#include "provider/sqlite/sqlite.h"
 #include "provider/topic/topic.h"
 
 const struct weir_provider *const weir_providers[] = {

@@ -541,10 +541,10 @@ int main(void) {
                          (struct rig_needs){.capabilities = WEIR_CAN_WATCH | WEIR_CAN_COMPARE,
                                             .foreign_changes = true},
                          compared, COUNT_OF(compared));
-    failed += rig_run("acknowledging",
-                      (struct rig_needs){.capabilities = WEIR_CAN_WATCH | WEIR_CAN_ACK,
-                                         .foreign_changes = true},
-                      acknowledged, COUNT_OF(acknowledged));
+    failed += rig_run(
+        "acknowledging",
+        (struct rig_needs){.capabilities = WEIR_CAN_WATCH | WEIR_CAN_ACK, .foreign_changes = true},
+        acknowledged, COUNT_OF(acknowledged));
     failed += rig_run("gaps",
                       (struct rig_needs){.capabilities = WEIR_CAN_WATCH | WEIR_CAN_REPLAY,
                                          .foreign_changes = true,
