@@ -85,7 +85,7 @@ struct postgres_rig *postgres_rig_create(const struct test_server_args *args) {
     postgres_rig_set(&rig->options.address, address);
     postgres_rig_set(&rig->options.user, TEST_POSTGRES_USER);
     rig->options.heartbeat_ns = 100 * WEIR_NS_PER_MS;
-    rig->options.linger_ns = 0;
+    rig->options.linger_ns = 2 * WEIR_NS_PER_S;
     rig->log_fd = memfd_create("log", MFD_CLOEXEC);
     assert_true(rig->log_fd >= 0);
     struct weir_log_config config = {.fd = rig->log_fd, .level = WEIR_LOG_DEBUG};

@@ -210,12 +210,17 @@ weir_status weir_pg_table_prepare(struct weir_pg_source *source, struct weir_pg_
     return status;
 }
 
-// The tables that are in the publication now.
-static void note_published(struct weir_pg_source *source, const PGresult *result) {
+void weir_pg_tables_doubt(struct weir_pg_source *source) {
     struct weir_pg_table *table, *next;
     HASH_ITER (hh, source->tables, table, next) {
         table->is_ready = false;
     }
+}
+
+// The tables that are in the publication now.
+static void note_published(struct weir_pg_source *source, const PGresult *result) {
+    struct weir_pg_table *table;
+    weir_pg_tables_doubt(source);
     for (int i = 0; i < PQntuples(result); i++) {
         struct weir_pg_table_name name;
         if (weir_pg_table_of(weir_str_of(PQgetvalue(result, i, 0)),

@@ -19,6 +19,10 @@ enum {
     LIST_BYTES = WEIR_PG_ADDRESSES_MAX * (WEIR_PG_HOST_BYTES + 1),
     MESSAGE_SHOWN_BYTES = 600, // of what the server says
     UNASKED_READS_MAX = 4,
+    QUIET_READS = 3,
+    TLS_READS_MAX = 64,   // at once
+    LOCK_WAIT_MS = 24000, // of a replication connection: for transactions that are open
+    IDLE_TRANSACTION_MS = 60000,
     STATEMENT_GRACE_MS = 1000, // a statement's time at the server beyond that of who waits for it
 };
 
@@ -148,7 +152,7 @@ static void set_tls(struct settings *settings, const struct weir_pg_target *targ
 // Texts that the settings point to.
 struct texts {
     char hosts[LIST_BYTES], addresses[LIST_BYTES];
-    char options[256];
+    char options[320];
 };
 
 static void put_hosts(const struct weir_pg_address *address,
@@ -170,14 +174,13 @@ static void put_hosts(const struct weir_pg_address *address,
 // works on a statement.
 static void put_options(const struct weir_pg_target *target, enum weir_pg_session session,
                         struct texts *texts) {
-    int64_t ms = session == WEIR_PG_REPLICATION
-                     ? 0
-                     : target->timeout_ns / WEIR_NS_PER_MS + STATEMENT_GRACE_MS;
+    bool is_replication = session == WEIR_PG_REPLICATION;
+    int64_t ms = target->timeout_ns / WEIR_NS_PER_MS + STATEMENT_GRACE_MS;
     snprintf(texts->options, sizeof texts->options,
              "-c datestyle=ISO -c intervalstyle=iso_8601 -c timezone=UTC -c extra_float_digits=1 "
              "-c bytea_output=hex -c statement_timeout=%" PRId64
-             " -c idle_in_transaction_session_timeout=0",
-             ms);
+             " -c lock_timeout=%d -c idle_in_transaction_session_timeout=%d",
+             is_replication ? 0 : ms, is_replication ? LOCK_WAIT_MS : 0, IDLE_TRANSACTION_MS);
 }
 
 static weir_status start(const struct weir_pg_target *target, enum weir_pg_session session,
@@ -286,6 +289,25 @@ weir_status weir_pg_connect(const struct weir_pg_target *target, enum weir_pg_se
 
 // ---- statements ----
 
+static bool is_readable(PGconn *connection) {
+    struct pollfd ready = {.fd = PQsocket(connection), .events = POLLIN};
+    return poll(&ready, 1, 0) > 0;
+}
+
+bool weir_pg_consume(PGconn *connection) {
+    bool is_good = PQconsumeInput(connection);
+    if (!is_good || !PQsslInUse(connection)) {
+        return is_good;
+    }
+    // When nothing comes any more there is at most one record left, of 16 KiB, and each call takes
+    // 8 KiB of it or more.
+    for (int i = 0, quiet = 0; is_good && quiet < QUIET_READS && i < TLS_READS_MAX; i++) {
+        quiet = is_readable(connection) ? 0 : quiet + 1;
+        is_good = PQconsumeInput(connection);
+    }
+    return is_good;
+}
+
 weir_status weir_pg_flush(PGconn *connection, const struct weir_pg_waiter *waiter,
                           struct weir_error *err) {
     for (;;) { // ends: the waiter's moment
@@ -298,7 +320,7 @@ weir_status weir_pg_flush(PGconn *connection, const struct weir_pg_waiter *waite
         if (status != WEIR_OK) {
             return fail_wait(status, "the server did not take the statement in time", err);
         }
-        if (!PQconsumeInput(connection)) {
+        if (!weir_pg_consume(connection)) {
             return weir_pg_fail_connection(connection, err);
         }
     }
@@ -328,7 +350,7 @@ weir_status weir_pg_next(PGconn *connection, const struct weir_pg_waiter *waiter
         if (status != WEIR_OK) {
             return fail_wait(status, "the server did not answer in time", err);
         }
-        if (!PQconsumeInput(connection)) {
+        if (!weir_pg_consume(connection)) {
             return weir_pg_fail_connection(connection, err);
         }
     }
@@ -394,12 +416,11 @@ bool weir_pg_is_usable(PGconn *connection) {
 }
 
 bool weir_pg_is_fresh(PGconn *connection) {
-    struct pollfd ready = {.fd = PQsocket(connection), .events = POLLIN};
     if (!weir_pg_is_usable(connection)) {
         return false;
     }
     // A server that closes a connection says why, and then ends it: two reads.
-    for (int reads = 0; reads < UNASKED_READS_MAX && poll(&ready, 1, 0) > 0; reads++) {
+    for (int reads = 0; reads < UNASKED_READS_MAX && is_readable(connection); reads++) {
         if (!PQconsumeInput(connection)) {
             return false;
         }

@@ -75,6 +75,11 @@ weir_status weir_pg_next(PGconn *connection, const struct weir_pg_waiter *waiter
 weir_status weir_pg_flush(PGconn *connection, const struct weir_pg_waiter *waiter,
                           struct weir_error *err);
 
+// Reads what has come. False: the connection is lost. With TLS all that has come must be read
+// before the socket is waited for, since what lies in the library's buffer makes no socket
+// readable; libpq reads a part of it alone.
+bool weir_pg_consume(PGconn *connection);
+
 // The error of a result, with a status that fits its SQLSTATE.
 weir_status weir_pg_fail(const PGresult *result, struct weir_error *err);
 // The error of the connection.

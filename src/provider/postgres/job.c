@@ -294,7 +294,7 @@ static weir_status end_rows(struct weir_pg_job *job, const PGresult *result,
 // Takes one result. Returns WEIR_AGAIN where there is none yet.
 static weir_status take_result(struct weir_pg_job *job, struct weir_error *err) {
     if (PQisBusy(job->connection)) {
-        if (!PQconsumeInput(job->connection)) {
+        if (!weir_pg_consume(job->connection)) {
             return weir_pg_fail_connection(job->connection, err);
         }
         if (PQisBusy(job->connection)) {

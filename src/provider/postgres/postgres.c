@@ -121,7 +121,8 @@ static const struct weir_option option_rows[] = {
         .type = WEIR_OPTION_DURATION,
         .offset = offsetof(struct weir_pg_options, linger_ns),
         .fallback = "5m",
-        .min = 0,
+        // Of several that begin one after another, or end so, none is to miss anything.
+        .min = 2 * WEIR_NS_PER_S,
         .max = 7 * 24 * 3600 * WEIR_NS_PER_S,
         .help = "how long the server keeps changes for a subscription that weir runs without",
     },

@@ -64,7 +64,7 @@ void weir_pg_watch_go_live(struct weir_pg_watch *watch) {
         weir_pg_rewind(watch->stream, watch->told.commit_lsn) ? WEIR_PG_JOINING : WEIR_PG_LIVE;
 }
 
-static void want_snapshot(struct weir_pg_watch *watch) {
+void weir_pg_watch_read(struct weir_pg_watch *watch) {
     watch->state = WEIR_PG_SNAPSHOT;
     watch->job = 0;
     watch->stream->source->job_retry_ns = 0;
@@ -204,7 +204,7 @@ static weir_status begin_new(struct weir_pg_source *source, struct weir_pg_watch
     watch->state = WEIR_PG_LIVE;
     watch->durable_lsn = watch->told.commit_lsn;
     if (source->resource->snapshot == WEIR_PG_SNAPSHOT_ALWAYS) {
-        want_snapshot(watch);
+        weir_pg_watch_read(watch);
     }
     status = remember(watch, err);
     if (status != WEIR_OK) {
@@ -445,7 +445,7 @@ static int64_t tell_gaps(struct weir_pg_source *source, int64_t now_ns) {
                 if (source->resource->snapshot == WEIR_PG_SNAPSHOT_NEVER) {
                     weir_pg_watch_go_live(watch);
                 } else {
-                    want_snapshot(watch);
+                    weir_pg_watch_read(watch);
                 }
             } else if (!weir_hub_is_paused(&watch->base)) { // no memory for the event
                 source->are_gaps_due = true;

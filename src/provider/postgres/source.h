@@ -111,6 +111,7 @@ struct weir_pg_stream {
     uint64_t passed_lsn;        // transactions whose commit is before this were told
     uint64_t passed_before_lsn; // the same, at the last beat
     bool has_slot;              // it is known to be there
+    bool is_unreadable;         // there is a place in it that cannot be passed
 
     // The transaction that is being told, and the change in it.
     bool is_in_transaction;
@@ -172,6 +173,8 @@ static inline struct weir_pg_waiter weir_pg_source_waiter(const struct weir_pg_s
 bool weir_pg_rewind(struct weir_pg_stream *stream, uint64_t lsn);
 // The watch has missed something: it goes on from where the stream is when it was told so.
 void weir_pg_watch_lose(struct weir_pg_watch *watch, const char *reason);
+// What is there is to be told to it.
+void weir_pg_watch_read(struct weir_pg_watch *watch);
 // Its gap was told, or its table read: what comes next for it.
 void weir_pg_watch_go_live(struct weir_pg_watch *watch);
 
@@ -234,6 +237,8 @@ weir_status weir_pg_ask(struct weir_pg_source *source, const struct weir_pg_wait
 weir_status weir_pg_table_prepare(struct weir_pg_source *source, struct weir_pg_table *table,
                                   const struct weir_pg_waiter *waiter, bool *ret_is_added,
                                   struct weir_error *err);
+// Nothing is known of tables any more.
+void weir_pg_tables_doubt(struct weir_pg_source *source);
 // What a transaction that begins now sees, and where the log ends by then.
 weir_status weir_pg_visible_now(struct weir_pg_source *source, const struct weir_pg_waiter *waiter,
                                 struct weir_pg_visible **ret_visible, uint64_t *ret_lsn,

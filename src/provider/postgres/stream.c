@@ -24,8 +24,6 @@
 
 enum {
     READ_AT_ONCE_MAX = 1024, // messages
-    TLS_READS_MAX = 4,       // so often there may be something left in libpq's TLS
-    TLS_AGAIN_MS = 50,
     STATUS_MS = 5000,
     ASK_MS = 15000,  // of silence, before the server is asked whether it is there
     DEAD_MS = 60000, // of silence, after which it is not
@@ -34,6 +32,10 @@ enum {
     SLOT_CREATE_MS = 25000, // while other transactions end
     TEXT_BYTES = 512,
 };
+
+// The server's answer where, at the place in the log that it is at, there was no such publication.
+// It is the same each time: that place cannot be passed.
+#define UNDEFINED_OBJECT "42704"
 
 // ---- statements on the replication connection ----
 
@@ -47,6 +49,15 @@ static weir_status run(struct weir_pg_stream *stream, const struct weir_pg_waite
 static weir_status fail_answer(const char *what, struct weir_error *err) {
     return weir_fail(err, WEIR_OTHER, "the server's answer to %s is not of the form that it has",
                      what);
+}
+
+// Transactions that are not in the server's log, because it was restored, or is another's.
+static void forget_recent(struct weir_pg_stream *stream, uint64_t above_lsn) {
+    for (size_t i = 0; i < WEIR_PG_RECENT; i++) {
+        if (stream->recent[i].commit_lsn > above_lsn) {
+            stream->recent[i] = (struct weir_pg_recent){.commit_lsn = 0};
+        }
+    }
 }
 
 static weir_status identify(struct weir_pg_stream *stream, const struct weir_pg_waiter *waiter,
@@ -64,6 +75,7 @@ static weir_status identify(struct weir_pg_stream *stream, const struct weir_pg_
         stream->system = strtoull(PQgetvalue(answer.result, 0, 0), NULL, 10);
         stream->timeline = (uint32_t)strtoul(PQgetvalue(answer.result, 0, 1), NULL, 10);
         stream->server_lsn = lsn;
+        forget_recent(stream, lsn);
     }
     PQclear(answer.result);
     return status;
@@ -147,6 +159,8 @@ static weir_status create_slot(struct weir_pg_stream *stream, const struct weir_
     }
     stream->confirmed_lsn = stream->passed_lsn = lsn;
     stream->has_slot = true;
+    stream->is_unreadable = false;
+    forget_recent(stream, 0); // those before are visible by now, or were of another server
     return WEIR_OK;
 }
 
@@ -245,7 +259,7 @@ weir_status weir_pg_stream_join(struct weir_pg_stream *stream, struct weir_pg_wa
         weir_pg_watch_lose(watch, loss);
     } else if (watch->told.is_snapshot) {
         watch->told.is_snapshot = false;
-        watch->state = WEIR_PG_SNAPSHOT;
+        weir_pg_watch_read(watch);
     } else {
         watch->state =
             weir_pg_rewind(stream, watch->told.commit_lsn) ? WEIR_PG_JOINING : WEIR_PG_LIVE;
@@ -313,7 +327,8 @@ static weir_status start(struct weir_pg_stream *stream, uint64_t lsn,
     stream->rewind_lsn = UINT64_MAX;
     stream->state = WEIR_PG_STREAMING;
     stream->pid = PQbackendPID(stream->connection);
-    stream->source->job_retry_ns = 0; // somebody may wait for it
+    stream->source->job_retry_ns = 0;    // somebody may wait for it, ...
+    stream->source->are_gaps_due = true; // ... or for this
     int64_t now_ns = weir_clock_monotonic_ns();
     stream->heard_ns = stream->status_ns = now_ns;
     stream->is_status_due = true;
@@ -321,22 +336,24 @@ static weir_status start(struct weir_pg_stream *stream, uint64_t lsn,
     return WEIR_OK;
 }
 
-// The tables of the stream's watches, in the publication before there is a slot: a slot that is
-// older than its publication cannot be read.
+// The tables of the stream's watches, in the publication before there is a slot: one that is older
+// than its publication cannot be read. A watch of a table that is gone must not hold up the others;
+// but where no table can be published there is no publication either.
 static weir_status prepare_tables(struct weir_pg_stream *stream,
                                   const struct weir_pg_waiter *waiter, struct weir_error *err) {
     weir_status status = WEIR_OK;
-    struct weir_pg_watch *watch = stream->watches;
-    for (; watch && status == WEIR_OK; watch = watch->stream_next) {
+    bool is_any_ready = !stream->watches;
+    for (struct weir_pg_watch *watch = stream->watches; watch; watch = watch->stream_next) {
         bool is_added;
-        // A watch of a table that is gone must not hold up the others.
-        if (weir_pg_table_prepare(stream->source, watch->table, waiter, &is_added, err) !=
-            WEIR_OK) {
-            status = err->status == WEIR_UNAVAILABLE || err->status == WEIR_STOPPED ? err->status
-                                                                                    : WEIR_OK;
+        weir_status one =
+            weir_pg_table_prepare(stream->source, watch->table, waiter, &is_added, err);
+        if (one == WEIR_UNAVAILABLE || one == WEIR_STOPPED) {
+            return one;
         }
+        status = one == WEIR_OK ? status : one;
+        is_any_ready = is_any_ready || one == WEIR_OK;
     }
-    return status;
+    return is_any_ready ? WEIR_OK : status;
 }
 
 static weir_status make_slot(struct weir_pg_stream *stream, const struct weir_pg_waiter *waiter,
@@ -364,6 +381,12 @@ static weir_status await_release(struct weir_pg_stream *stream, const struct wei
     return status;
 }
 
+static weir_status replace_slot(struct weir_pg_stream *stream, const struct weir_pg_waiter *waiter,
+                                const char *loss, struct weir_error *err) {
+    weir_status status = drop_slot(stream, waiter, err);
+    return status == WEIR_OK ? make_slot(stream, waiter, loss, err) : status;
+}
+
 static weir_status find_slot(struct weir_pg_stream *stream, const struct weir_pg_waiter *waiter,
                              struct weir_error *err) {
     struct slot slot;
@@ -382,13 +405,13 @@ static weir_status find_slot(struct weir_pg_stream *stream, const struct weir_pg
         return fail_slot(stream, &slot, err);
     }
     if (slot.is_lost) {
-        status = drop_slot(stream, waiter, err);
-        return status == WEIR_OK
-                   ? make_slot(stream, waiter,
-                               "the server has removed what the replication slot kept (see "
-                               "max_slot_wal_keep_size)",
-                               err)
-                   : status;
+        return replace_slot(stream, waiter,
+                            "the server has removed what the replication slot kept (see "
+                            "max_slot_wal_keep_size)",
+                            err);
+    }
+    if (slot.is_there && stream->is_unreadable) {
+        return replace_slot(stream, waiter, "the publication was gone for a while", err);
     }
     if (!slot.is_there) {
         return make_slot(stream, waiter, "the replication slot is gone", err);
@@ -425,6 +448,7 @@ static weir_status connect_all(struct weir_pg_stream *stream, const struct weir_
 weir_status weir_pg_stream_connect(struct weir_pg_stream *stream,
                                    const struct weir_pg_waiter *waiter, struct weir_error *err) {
     weir_pg_stream_close(stream);
+    weir_pg_tables_doubt(stream->source);
     weir_status status = connect_all(stream, waiter, err);
     if (status != WEIR_OK) {
         weir_pg_stream_close(stream);
@@ -508,6 +532,8 @@ static void read_end(struct weir_pg_stream *stream) {
     PGresult *result = NULL;
     weir_status status = weir_pg_next(stream->connection, &waiter, &result, &err);
     if (status == WEIR_OK && result && PQresultStatus(result) == PGRES_FATAL_ERROR) {
+        const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+        stream->is_unreadable |= state && strcmp(state, UNDEFINED_OBJECT) == 0;
         weir_pg_fail(result, &err);
     } else if (status == WEIR_OK) {
         weir_pg_fail_connection(stream->connection, &err);
@@ -520,8 +546,8 @@ static void read_end(struct weir_pg_stream *stream) {
 static int receive(struct weir_pg_stream *stream) {
     char *bytes = NULL;
     int size = PQgetCopyData(stream->connection, &bytes, 1);
-    for (int i = 0; size == 0 && i < (PQsslInUse(stream->connection) ? TLS_READS_MAX : 1); i++) {
-        if (!PQconsumeInput(stream->connection)) {
+    if (size == 0) {
+        if (!weir_pg_consume(stream->connection)) {
             return -1;
         }
         size = PQgetCopyData(stream->connection, &bytes, 1);
@@ -662,9 +688,6 @@ int64_t weir_pg_stream_tend(struct weir_pg_stream *stream, int64_t now_ns) {
     int64_t due_ns = earlier(stream->beat_ns, stream->status_ns + STATUS_MS * WEIR_NS_PER_MS);
     if (stream->rewind_lsn != UINT64_MAX) {
         due_ns = earlier(due_ns, stream->rewind_ns);
-    }
-    if (PQsslInUse(stream->connection) && now_ns - stream->heard_ns < WEIR_NS_PER_S) {
-        due_ns = earlier(due_ns, now_ns + TLS_AGAIN_MS * WEIR_NS_PER_MS);
     }
     return stream->again_ns != 0 ? earlier(due_ns, stream->again_ns) : due_ns;
 }

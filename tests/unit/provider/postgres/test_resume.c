@@ -231,6 +231,42 @@ static void a_server_that_was_killed_is_gone_on_with(void **state) {
     postgres_sub_finish(&free_one);
 }
 
+static void a_server_that_was_wiped_is_a_gap(void **state) {
+    struct postgres_rig *rig = postgres_rig_of(state);
+    static struct postgres_sub kept, free_one, fresh;
+    const struct weir_limits limits = {.until_ns = INT64_MAX};
+    struct weir_error err;
+    postgres_rig_set(&rig->options.kv, "kv");
+    postgres_rig_open(rig);
+    postgres_sub_init(&kept, rig, "sub", "*");
+    postgres_sub_begin(&kept);
+    postgres_sub_init(&free_one, rig, NULL, "*");
+    postgres_sub_begin(&free_one);
+    for (int i = 0; i < 200; i++) { // so that its transactions have larger numbers
+        assert_ok(rig->resource->provider->set(rig->resource, WEIR_STR("k"), WEIR_STR("before"),
+                                               &limits, &err));
+    }
+    test_sink_await_count(&kept.sink, 200);
+    test_sink_await_count(&free_one.sink, 200);
+    kept.sink.next = free_one.sink.next = 200;
+    test_server_wipe(rig->server);
+    struct postgres_sub *subs[] = {&kept, &free_one};
+    for (size_t i = 0; i < COUNT_OF(subs); i++) {
+        expect_gap(subs[i], "");
+    }
+    postgres_sub_init(&fresh, rig, NULL, "*");
+    postgres_sub_begin(&fresh);
+    WAIT_UNTIL(rig->resource->provider->set(rig->resource, WEIR_STR("k"), WEIR_STR("after"),
+                                            &limits, &err) == WEIR_OK);
+    for (size_t i = 0; i < COUNT_OF(subs); i++) {
+        test_sink_expect_set(&subs[i]->sink, "k", "after");
+    }
+    test_sink_expect_set(&fresh.sink, "k", "after");
+    postgres_sub_finish(&kept);
+    postgres_sub_finish(&free_one);
+    postgres_sub_finish(&fresh);
+}
+
 static void a_subscription_begins_again_without_its_server(void **state) {
     struct postgres_rig *rig = postgres_rig_of(state);
     static struct postgres_sub sub, fresh;
@@ -432,7 +468,7 @@ static void one_that_was_away_too_long_is_told_a_gap(void **state) {
     insert(rig, "(1)");
     expect_key(&away, "t/1");
     expect_key(&here, "t/1");
-    postgres_sub_end(&away); // linger is 0
+    postgres_sub_end(&away);
     insert(rig, "(2)");
     expect_key(&here, "t/2");
     char *lsn = postgres_rig_ask(rig, "SELECT pg_current_wal_insert_lsn()::text");
@@ -617,6 +653,53 @@ static void a_table_that_is_made_anew_is_noticed(void **state) {
     postgres_sub_finish(&sub);
 }
 
+static void a_publication_that_was_dropped_is_a_gap(void **state) {
+    struct postgres_rig *rig = postgres_rig_of(state);
+    static struct postgres_sub kept, free_one;
+    open_with_table(rig);
+    postgres_sub_init(&kept, rig, "sub", "t");
+    postgres_sub_begin(&kept);
+    postgres_sub_init(&free_one, rig, NULL, "t");
+    postgres_sub_begin(&free_one);
+    insert(rig, "(1)");
+    expect_key(&kept, "t/1");
+    expect_key(&free_one, "t/1");
+    // Its changes, from here on until there is a publication again, cannot be read by any slot.
+    postgres_rig_sql(rig, "DROP PUBLICATION weir_db");
+    insert(rig, "(2)");
+    struct postgres_sub *subs[] = {&kept, &free_one};
+    for (size_t i = 0; i < COUNT_OF(subs); i++) {
+        expect_gap(subs[i], "");
+        expect_key(subs[i], "t/1");
+        expect_key(subs[i], "t/2");
+    }
+    insert(rig, "(3)");
+    for (size_t i = 0; i < COUNT_OF(subs); i++) {
+        expect_key(subs[i], "t/3");
+        postgres_sub_finish(subs[i]);
+    }
+}
+
+static void a_table_that_comes_late_is_noticed(void **state) {
+    struct postgres_rig *rig = postgres_rig_of(state);
+    static struct postgres_sub sub;
+    open_with_table(rig);
+    postgres_sub_init(&sub, rig, "sub", "t");
+    postgres_sub_begin(&sub);
+    restart_weir(rig, &sub);
+    // It is gone when weir starts, and there is nothing else to watch.
+    postgres_rig_sql(rig, "DROP TABLE t");
+    postgres_rig_sql(rig, "DROP PUBLICATION weir_db");
+    postgres_rig_drop_slots(rig);
+    postgres_sub_begin(&sub);
+    WAIT_UNTIL(postgres_rig_has_logged(rig, "no table t"));
+    postgres_rig_sql(rig, "CREATE TABLE t (id int PRIMARY KEY, v text)");
+    insert(rig, "(1)");
+    expect_gap(&sub, "gone");
+    expect_key(&sub, "t/1");
+    postgres_sub_finish(&sub);
+}
+
 static void a_publication_that_is_given_is_left_alone(void **state) {
     struct postgres_rig *rig = postgres_rig_of(state);
     static struct postgres_sub sub;
@@ -643,6 +726,7 @@ int main(void) {
         CASE(one_that_comes_later_is_told_what_the_others_were),
         CASE(a_position_that_is_not_understood_is_a_gap),
         CASE(a_server_that_was_killed_is_gone_on_with),
+        CASE(a_server_that_was_wiped_is_a_gap),
         CASE(a_subscription_begins_again_without_its_server),
         CASE(a_slot_that_is_gone_is_a_gap),
         CASE(a_slot_that_the_server_gave_up_is_a_gap),
@@ -656,6 +740,8 @@ int main(void) {
         CASE(a_snapshot_that_was_not_finished_begins_again),
         CASE(writes_during_a_snapshot_are_neither_lost_nor_doubled),
         CASE(a_table_that_is_made_anew_is_noticed),
+        CASE(a_publication_that_was_dropped_is_a_gap),
+        CASE(a_table_that_comes_late_is_noticed),
         CASE(a_publication_that_is_given_is_left_alone),
     };
     return cmocka_run_group_tests_name("PostgreSQL, going on", cases, NULL, NULL);
