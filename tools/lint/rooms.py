@@ -53,7 +53,6 @@ FOREIGN = {
     r"libpq.*\.h|postgresql/.*": ["src/provider/postgres", "tests/unit/provider/postgres",
                                   "tests/support", "bench"],
     r"curl/.*": ["src/http"],
-    r"libpq-fe\.h": ["src/provider/postgres", "tests/unit/provider/postgres"],
     r"yaml\.h": ["src/config"],
     r"sqlite3\.h": ["src/state", "src/provider/sqlite", "tests/unit/state",
                    "tests/unit/provider/sqlite", "bench"],
