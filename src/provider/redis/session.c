@@ -351,6 +351,9 @@ static bool note_prefix(struct weir_redis_session *session, struct weir_str pref
 weir_status weir_redis_session_want(struct weir_redis_session *session, struct weir_str prefix,
                                     int64_t until_ns, struct weir_error *err) {
     enum change change;
+    if (!session->line) {
+        return fail_lost(session, err);
+    }
     if (!note_prefix(session, prefix, &change)) {
         return weir_fail_no_memory(err, "what is listened for");
     }
@@ -486,6 +489,9 @@ weir_status weir_redis_session_ensure(struct weir_redis_session *session, int64_
         session->args.functions->connected(session->args.context);
         session->is_connecting = false;
         status = track_all(session, until_ns, &error);
+        if (status == WEIR_OK && !session->line) { // lost behind the answer
+            return fail_lost(session, err);
+        }
         if (status != WEIR_OK) {
             disconnect(session);
             session->args.functions->lost(session->args.context);
