@@ -294,7 +294,8 @@ static void what_was_trimmed_is_a_gap_and_what_there_is_follows(void **state) {
             last[key] = value;
             snapshots += is_snapshot && !is_snapshot_told[key];
             is_snapshot_told[key] |= is_snapshot;
-            assert_int_equal(event->position.data[event->position.size - 1], '*'); // not done yet
+            bool owes = event->position.data[event->position.size - 1] == '*';
+            assert_true(owes || !is_snapshot); // a stop begins it anew
         } while (rig.sink.next < test_sink_count(&rig.sink));
     }
     test_sink_set_room(&rig.sink, SIZE_MAX, WEIR_AGAIN);
