@@ -24,6 +24,7 @@ enum {
     MESSAGES_AT_ONCE_MAX = 256, // of the bell, before something else is done
     ANSWERS_AT_ONCE_MAX = 1024,
     UNSENT_BYTES_MAX = 4 << 20, // of the line, before more is asked
+    END_WAIT_MS = 500,          // for the last answers
     TRACKING_WORDS_MAX = 6 + 2 * WEIR_REDIS_PREFIXES_MAX,
 };
 
@@ -97,8 +98,21 @@ static void disconnect(struct weir_redis_session *session) {
     forget_prefixes(session);
 }
 
+// Waits for the answers to what was asked last: a connection that is closed before it has read them
+// may take with it what the server has not read.
+static void await_last_answers(struct weir_redis_session *session) {
+    int64_t until_ns = weir_clock_monotonic_ns() + END_WAIT_MS * WEIR_NS_PER_MS;
+    weir_status status = WEIR_OK;
+    for (; session->line && status == WEIR_OK && session->asked_count > 0; session->asked_count--) {
+        struct weir_redis_reply *reply;
+        status = weir_redis_await(session->line, &weir_redis_poll_waiter, until_ns, &reply, NULL);
+        weir_redis_reply_free(reply);
+    }
+}
+
 void weir_redis_session_destroy(struct weir_redis_session *session) {
     if (session) {
+        await_last_answers(session);
         disconnect(session);
         free(session);
     }
@@ -351,6 +365,9 @@ static bool note_prefix(struct weir_redis_session *session, struct weir_str pref
 weir_status weir_redis_session_want(struct weir_redis_session *session, struct weir_str prefix,
                                     int64_t until_ns, struct weir_error *err) {
     enum change change;
+    if (!session->line) {
+        return fail_lost(session, err);
+    }
     if (!note_prefix(session, prefix, &change)) {
         return weir_fail_no_memory(err, "what is listened for");
     }
@@ -486,6 +503,9 @@ weir_status weir_redis_session_ensure(struct weir_redis_session *session, int64_
         session->args.functions->connected(session->args.context);
         session->is_connecting = false;
         status = track_all(session, until_ns, &error);
+        if (status == WEIR_OK && !session->line) { // lost behind the answer
+            return fail_lost(session, err);
+        }
         if (status != WEIR_OK) {
             disconnect(session);
             session->args.functions->lost(session->args.context);

@@ -280,9 +280,6 @@ static void reset_tails(struct weir_redis_streams *streams) {
         struct tail *tail, *next;
         HASH_ITER (hh, watch->tails, tail, next) {
             weir_redis_tail_reset(streams, tail);
-            if (watch->group) {
-                weir_redis_tail_send_acks(streams, tail);
-            }
         }
     }
 }
@@ -370,6 +367,7 @@ static int64_t pump(void *context) {
         return INT64_MAX;
     }
     int64_t due_ns = look_at_clock(streams);
+    weir_redis_tails_send_acks(streams);
     scan(streams);
     for (int i = 0; i < ACTS_AT_ONCE_MAX && streams->ready &&
                     weir_redis_session_has_room(streams->session, COMMANDS_OF_AN_ACT);
@@ -504,12 +502,7 @@ static void acknowledge(void *context, struct weir_hub_watch *hub, struct weir_e
 
 static void acknowledged(void *context) {
     struct weir_redis_streams *streams = context;
-    for (struct weir_redis_stream_watch *watch = streams->watches; watch; watch = watch->next) {
-        struct tail *tail, *next;
-        HASH_ITER (hh, watch->tails, tail, next) {
-            weir_redis_tail_send_acks(streams, tail);
-        }
-    }
+    weir_redis_tails_send_acks(streams);
     if (weir_redis_session_is_up(streams->session)) {
         weir_redis_session_flush(streams->session);
     }

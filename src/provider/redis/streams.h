@@ -38,19 +38,21 @@ struct tail {
     struct tail *prev, *next;              // in streams->ready if is_ready, or in streams->over
     bool is_ready;
     enum tail_phase phase;
-    bool was_made;                 // the group has been there
-    bool has_news;                 // there may be something to read
-    bool is_at_end;                // all there was had been read when it was read last
-    bool may_be_missing;           // TAIL_PLAIN: the entry at the cursor need not be there
-    bool wants_claim, wants_check; // see claim.c
-    unsigned unanswered;           // commands
-    uint64_t asked_for;            // entries
-    struct claimed *claimed;       // ids that were asked for, see claim.c; owned, or NULL
-    struct weir_redis_id cursor;   // TAIL_PENDING, TAIL_PLAIN: behind which to go on
-    struct flight *flights;        // table
-    struct flight *acks;           // list: those that are to be acknowledged ...
-    size_t acking;                 // ... and how many of them, from the first on, are being
-    bool has_gap;                  // a part of the stream is gone, and that is not told yet
+    bool was_made;                      // the group has been there
+    bool has_news;                      // there may be something to read
+    bool is_at_end;                     // all there was had been read when it was read last
+    bool may_be_missing;                // TAIL_PLAIN: the entry at the cursor need not be there
+    bool wants_claim, wants_check;      // see claim.c
+    unsigned unanswered;                // commands
+    uint64_t asked_for;                 // entries
+    struct claimed *claimed;            // ids that were asked for, see claim.c; owned, or NULL
+    struct weir_redis_id cursor;        // TAIL_PENDING, TAIL_PLAIN: behind which to go on
+    struct flight *flights;             // table
+    struct flight *acks;                // list: those that are to be acknowledged ...
+    size_t acking;                      // ... and how many of them, from the first on, are being
+    struct tail *acks_prev, *acks_next; // in streams->acks, if wants_acks
+    bool wants_acks;                    // some are to be, and none are being
+    bool has_gap;                       // a part of the stream is gone, and that is not told yet
     struct weir_redis_id gap_from, gap_to;
     const char *gap_reason;
     size_t key_size;
@@ -73,7 +75,7 @@ struct weir_redis_streams {
     struct weir_redis_session *session;
     struct weir_routes *routes;
     struct weir_redis_stream_watch *watches;
-    struct tail *ready, *over;
+    struct tail *ready, *over, *acks;
     char *consumer; // owned
     uint64_t entries_at_once;
     int64_t memory_ns; // when those that lacked memory are tried again; INT64_MAX: there are none
@@ -108,8 +110,9 @@ void weir_redis_tail_gap(struct weir_redis_streams *streams, struct tail *tail,
                          struct weir_redis_id from, struct weir_redis_id to, const char *reason);
 void weir_redis_tail_acknowledge(struct weir_redis_streams *streams, struct tail *tail,
                                  struct weir_redis_id id);
-// Sends what is to be acknowledged.
+// Sends what is to be acknowledged, of this tail, or of all that want to.
 void weir_redis_tail_send_acks(struct weir_redis_streams *streams, struct tail *tail);
+void weir_redis_tails_send_acks(struct weir_redis_streams *streams);
 // An answer has come, and was counted. False: the tail is over, and may be gone.
 bool weir_redis_tail_is_over(struct weir_redis_streams *streams, struct tail *tail);
 // A reply that shows that something is wrong with the connection, or not with this stream alone:

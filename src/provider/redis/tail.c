@@ -54,6 +54,17 @@ void weir_redis_tail_update(struct weir_redis_streams *streams, struct tail *tai
     tail->is_ready = is_ready;
 }
 
+// Sets it into or takes it out of the list of those that have something to acknowledge.
+static void update_acks(struct weir_redis_streams *streams, struct tail *tail) {
+    bool wants_acks = tail->watch && tail->acks && tail->acking == 0;
+    if (wants_acks && !tail->wants_acks) {
+        DL_APPEND2(streams->acks, tail, acks_prev, acks_next);
+    } else if (!wants_acks && tail->wants_acks) {
+        DL_DELETE2(streams->acks, tail, acks_prev, acks_next);
+    }
+    tail->wants_acks = wants_acks;
+}
+
 struct tail *weir_redis_tail_for(struct weir_redis_streams *streams,
                                  struct weir_redis_stream_watch *watch, struct weir_str key) {
     struct tail *tail;
@@ -88,6 +99,8 @@ struct tail *weir_redis_tail_for(struct weir_redis_streams *streams,
     return tail;
 }
 
+static void send_last_acks(struct weir_redis_streams *streams, struct tail *tail);
+
 static void tail_free(struct tail *tail) {
     struct flight *flight, *next;
     HASH_ITER (hh, tail->flights, flight, next) {
@@ -100,7 +113,7 @@ static void tail_free(struct tail *tail) {
 
 void weir_redis_tail_end(struct weir_redis_streams *streams, struct tail *tail) {
     struct weir_redis_stream_watch *watch = tail->watch;
-    weir_redis_tail_send_acks(streams, tail);
+    send_last_acks(streams, tail);
     HASH_DEL(watch->tails, tail);
     if (watch->is_over) {
         watch->is_over = false;
@@ -108,6 +121,7 @@ void weir_redis_tail_end(struct weir_redis_streams *streams, struct tail *tail) 
     }
     tail->watch = NULL;
     weir_redis_tail_update(streams, tail);
+    update_acks(streams, tail);
     if (tail->unanswered > 0 || tail->acking > 0) {
         DL_APPEND(streams->over, tail);
     } else {
@@ -139,6 +153,7 @@ void weir_redis_tail_reset(struct weir_redis_streams *streams, struct tail *tail
     tail->acking = 0;
     free(tail->claimed);
     tail->claimed = NULL;
+    update_acks(streams, tail);
     tail->has_news = true;
     tail->is_at_end = false;
     tail->wants_check = tail->watch->group != NULL;
@@ -149,10 +164,11 @@ void weir_redis_tail_reset(struct weir_redis_streams *streams, struct tail *tail
     weir_redis_tail_update(streams, tail);
 }
 
-// Removes one whose stream is gone, unless there is something left to say of it.
+// Removes one whose stream is gone, unless it has been rung for since, or there is something left
+// to say of it.
 static void remove_if_gone(struct weir_redis_streams *streams, struct tail *tail) {
-    bool is_needed = !tail->watch->hub.pattern.is_prefix || tail->has_gap || tail->flights;
-    tail->has_news = false;
+    bool is_needed =
+        !tail->watch->hub.pattern.is_prefix || tail->has_news || tail->has_gap || tail->flights;
     if (is_needed) {
         weir_redis_tail_update(streams, tail);
     } else {
@@ -268,6 +284,7 @@ static void lose(struct weir_redis_streams *streams, struct tail *tail, struct w
         flight = add_flight(tail, id);
         if (flight) {
             DL_APPEND(tail->acks, flight);
+            update_acks(streams, tail);
         }
     }
 }
@@ -326,26 +343,61 @@ static void take_acks(void *context, void *token, struct weir_redis_reply **give
         remove_flight(tail, flight);
     }
     if (!weir_redis_tail_is_over(streams, tail)) {
+        update_acks(streams, tail);
         weir_redis_tail_send_acks(streams, tail);
         weir_redis_tail_update(streams, tail);
     }
 }
 
-void weir_redis_tail_send_acks(struct weir_redis_streams *streams, struct tail *tail) {
-    if (!tail->acks || tail->acking > 0 || !weir_redis_session_has_room(streams->session, 1)) {
-        return;
-    }
+// Sends one command for those from this one on, as many as it takes. Returns how many; 0: there is
+// no room, or no memory.
+static size_t ask_for_acks(struct weir_redis_streams *streams, struct tail *tail,
+                           const struct flight *from, weir_redis_answer *answer) {
     struct weir_str words[3 + ACKS_AT_ONCE_MAX] = {WEIR_STR("XACK"), key_of(tail),
                                                    weir_str_of(tail->watch->group)};
     char ids[ACKS_AT_ONCE_MAX][WEIR_REDIS_ID_BYTES];
     size_t count = 0;
-    for (const struct flight *flight = tail->acks; flight && count < ACKS_AT_ONCE_MAX;
-         flight = flight->next) {
-        words[3 + count] = weir_redis_id_format(flight->id, ids[count]);
+    for (; from && count < ACKS_AT_ONCE_MAX; from = from->next) {
+        words[3 + count] = weir_redis_id_format(from->id, ids[count]);
         count++;
     }
-    if (weir_redis_session_ask(streams->session, words, 3 + count, take_acks, tail) == WEIR_OK) {
-        tail->acking = count;
+    bool is_asked = weir_redis_session_ask(streams->session, words, 3 + count, answer,
+                                           answer ? tail : NULL) == WEIR_OK;
+    return is_asked ? count : 0;
+}
+
+void weir_redis_tail_send_acks(struct weir_redis_streams *streams, struct tail *tail) {
+    if (tail->acks && tail->acking == 0 && weir_redis_session_has_room(streams->session, 1)) {
+        tail->acking = ask_for_acks(streams, tail, tail->acks, take_acks);
+        update_acks(streams, tail);
+    }
+}
+
+// All that are not being acknowledged, of a tail that comes to its end: nobody waits for the
+// answers.
+static void send_last_acks(struct weir_redis_streams *streams, struct tail *tail) {
+    const struct flight *from = tail->acks;
+    for (size_t i = 0; from && i < tail->acking; i++) {
+        from = from->next;
+    }
+    while (from) {
+        size_t sent = ask_for_acks(streams, tail, from, NULL);
+        if (sent == 0) {
+            return; // these will be told again
+        }
+        for (; sent > 0; sent--) {
+            from = from->next;
+        }
+    }
+}
+
+void weir_redis_tails_send_acks(struct weir_redis_streams *streams) {
+    while (streams->acks && weir_redis_session_has_room(streams->session, 1)) {
+        struct tail *tail = streams->acks;
+        weir_redis_tail_send_acks(streams, tail);
+        if (streams->acks == tail) {
+            return; // no memory: with the next turn
+        }
     }
 }
 
@@ -354,8 +406,8 @@ void weir_redis_tail_acknowledge(struct weir_redis_streams *streams, struct tail
     struct flight *flight = find_flight(tail, id);
     if (flight && !flight->prev) { // not in the list yet
         DL_APPEND(tail->acks, flight);
+        update_acks(streams, tail);
     }
-    (void)streams;
 }
 
 // ---- asking ----
@@ -374,6 +426,8 @@ static void ask(struct weir_redis_streams *streams, struct tail *tail, const str
                 size_t count, weir_redis_answer *answer) {
     if (weir_redis_session_ask(streams->session, words, count, answer, tail) == WEIR_OK) {
         tail->unanswered++;
+    } else {
+        tail->has_news = true; // as before
     }
     weir_redis_tail_update(streams, tail);
 }
@@ -404,6 +458,7 @@ static void take_group(void *context, void *token, struct weir_redis_reply **giv
     if (is_there) {
         tail->phase = TAIL_PENDING;
         tail->cursor = zero;
+        tail->has_news = true;
         weir_redis_tail_update(streams, tail);
     } else {
         remove_if_gone(streams, tail);
@@ -414,6 +469,7 @@ static void take_group(void *context, void *token, struct weir_redis_reply **giv
 static void ask_for_group(struct weir_redis_streams *streams, struct tail *tail) {
     const struct weir_str words[] = {WEIR_STR("XGROUP"), WEIR_STR("CREATE"), key_of(tail),
                                      weir_str_of(tail->watch->group), WEIR_STR("0")};
+    tail->has_news = false; // what rings from now on is behind this
     ask(streams, tail, words, sizeof words / sizeof words[0], take_group);
 }
 

@@ -146,8 +146,8 @@ static void large_values_are_told(void **state) {
     char *value = large_value(SIZE);
     struct test_sink small;
     test_sink_init(&small);
-    struct weir_watch *one = redis_rig_watch(
-        &rig, &(struct redis_rig_watch){.key = "k", .event_bytes_max = 16 << 20});
+    struct weir_watch *one =
+        redis_rig_watch(&rig, &(struct redis_rig_watch){.key = "k", .event_bytes_max = 16 << 20});
     struct weir_watch *other = redis_rig_watch(
         &rig, &(struct redis_rig_watch){.key = "*", .sink = &small, .event_bytes_max = 100});
     for (int i = 0; i < 3; i++) {
@@ -164,8 +164,8 @@ static void large_values_are_told(void **state) {
     weir_redis_provider.unwatch(other);
     // Where nobody wants the value, it is read in pieces, and known for what it is.
     value[0] = '!';
-    other = redis_rig_watch(&rig, &(struct redis_rig_watch){
-                                      .key = "*", .sink = &small, .event_bytes_max = 100});
+    other = redis_rig_watch(
+        &rig, &(struct redis_rig_watch){.key = "*", .sink = &small, .event_bytes_max = 100});
     weir_redis_provider.unwatch(one);
     redis_rig_do(&rig, "SET", "k", value);
     const struct weir_event *without = test_sink_next(&small);
@@ -208,7 +208,8 @@ static void a_server_that_dies_and_comes_back_loses_nothing(void **state) {
     assert_ok(weir_redis_provider.get(rig.resource, WEIR_STR("same"), &limits, &got, &err));
     free(got.data);
     test_server_restart(rig.server);
-    assert_ok(weir_redis_provider.set(rig.resource, WEIR_STR("same"), WEIR_STR("2"), &limits, &err));
+    assert_ok(
+        weir_redis_provider.set(rig.resource, WEIR_STR("same"), WEIR_STR("2"), &limits, &err));
     test_sink_expect_set(&rig.sink, "same", "2");
     end(one);
 }
@@ -247,9 +248,8 @@ static void a_server_that_stands_still_is_noticed(void **state) {
         weir_redis_provider.set(rig.resource, WEIR_STR("k"), WEIR_STR("2"), &limits, &err),
         WEIR_UNAVAILABLE);
     struct weir_watch *none;
-    assert_int_equal(
-        redis_rig_try_watch(&rig, &(struct redis_rig_watch){.key = "k"}, &none, &err),
-        WEIR_UNAVAILABLE);
+    assert_int_equal(redis_rig_try_watch(&rig, &(struct redis_rig_watch){.key = "k"}, &none, &err),
+                     WEIR_UNAVAILABLE);
     assert_in_range(weir_clock_monotonic_ns() - began_ns, 0, 20 * WEIR_NS_PER_S);
     test_server_continue(rig.server);
     redis_rig_await_health(&rig, true);
@@ -378,8 +378,8 @@ static void more_keys_than_are_followed(void **state) {
     redis_rig_do(&rig, "SET", "a", "2");
     rig.sink.next = 3;
     test_sink_expect_set(&rig.sink, "a", "2");
-    assert_int_equal(
-        redis_rig_try_watch(&rig, &(struct redis_rig_watch){.key = "*"}, &none, &err), WEIR_LIMIT);
+    assert_int_equal(redis_rig_try_watch(&rig, &(struct redis_rig_watch){.key = "*"}, &none, &err),
+                     WEIR_LIMIT);
     assert_message_has(&err, "keys_max");
     redis_rig_do(&rig, "DEL", "b"); // and there is room
     test_sink_expect_deleted(&rig.sink, "b");
@@ -391,13 +391,13 @@ static void others_write_while_a_watch_begins(void **state) {
     (void)state;
     enum { KEYS = 5000 };
     begin("rescan=0");
-    redis_rig_do(&rig, "EVAL",
-                 "for i = 1, 5000 do redis.call('SET', 'k:' .. i, 'old') end", "0");
+    redis_rig_do(&rig, "EVAL", "for i = 1, 5000 do redis.call('SET', 'k:' .. i, 'old') end", "0");
     static struct test_notes notes;
     test_notes_init(&notes, &rig.sink);
     static struct test_sink other;
     test_sink_init(&other);
-    struct weir_watch *busy = redis_rig_watch(&rig, &(struct redis_rig_watch){.key = "n", .sink = &other});
+    struct weir_watch *busy =
+        redis_rig_watch(&rig, &(struct redis_rig_watch){.key = "n", .sink = &other});
     for (int round = 0; round < 5; round++) {
         struct weir_watch *one = watch("k:*");
         redis_rig_do(&rig, "SET", "n", round % 2 ? "odd" : "even");

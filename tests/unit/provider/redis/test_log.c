@@ -30,8 +30,8 @@ static void end(struct weir_watch *one) {
 
 static void set(const char *key, const char *value) {
     struct weir_error err;
-    assert_ok(weir_redis_provider.set(rig.resource, weir_str_of(key), weir_str_of(value), &limits,
-                                      &err));
+    assert_ok(
+        weir_redis_provider.set(rig.resource, weir_str_of(key), weir_str_of(value), &limits, &err));
 }
 
 // Many changes by somebody else, of so many keys in turn: "KEY=N".
@@ -166,7 +166,8 @@ static void watches_at_different_places_share_the_reading(void **state) {
     begin("mode=log");
     for (int i = 0; i < WATCHES; i++) {
         test_sink_init(&sinks[i]);
-        watches[i] = redis_rig_watch(&rig, &(struct redis_rig_watch){.key = "*", .sink = &sinks[i]});
+        watches[i] =
+            redis_rig_watch(&rig, &(struct redis_rig_watch){.key = "*", .sink = &sinks[i]});
         test_sink_set_room(&sinks[i], (size_t)i * 37, WEIR_AGAIN);
     }
     write_many("5", "1", "3000");
@@ -287,12 +288,14 @@ static void what_was_trimmed_is_a_gap_and_what_there_is_follows(void **state) {
                 snapshots += is_snapshot;
                 continue;
             }
-            int key = number_of(event->key, 2), value = number_of(event->fields.data.value.bytes, 0);
+            int key = number_of(event->key, 2),
+                value = number_of(event->fields.data.value.bytes, 0);
             assert_true(value >= last[key]); // nothing goes backwards
             last[key] = value;
             snapshots += is_snapshot && !is_snapshot_told[key];
             is_snapshot_told[key] |= is_snapshot;
-            assert_int_equal(event->position.data[event->position.size - 1], '*'); // not done yet
+            bool owes = event->position.data[event->position.size - 1] == '*';
+            assert_true(owes || !is_snapshot); // a stop begins it anew
         } while (rig.sink.next < test_sink_count(&rig.sink));
     }
     test_sink_set_room(&rig.sink, SIZE_MAX, WEIR_AGAIN);
@@ -366,8 +369,8 @@ static void a_position_that_is_none_is_a_gap(void **state) {
     (void)state;
     begin("mode=log");
     set("a", "1");
-    const struct weir_str positions[] = {WEIR_STR(""), WEIR_STR("x"), WEIR_STR("1-2-3"),
-                                         WEIR_STR("+*"), {"\xff\0", 2}};
+    const struct weir_str positions[] = {
+        WEIR_STR(""), WEIR_STR("x"), WEIR_STR("1-2-3"), WEIR_STR("+*"), {"\xff\0", 2}};
     for (size_t i = 0; i < COUNT_OF(positions); i++) {
         struct weir_watch *one = go_on(positions[i]);
         assert_true(test_sink_next(&rig.sink)->is_gap);

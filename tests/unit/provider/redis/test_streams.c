@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The mode `streams` of the Redis provider on a real server: what was acknowledged is not told again
-// and everything else is, by this weir or by another one; streams that come and go; what was trimmed
-// before anybody had read it.
+// The mode `streams` of the Redis provider on a real server: what was acknowledged is not told
+// again and everything else is, by this weir or by another one; streams that come and go; what was
+// trimmed before anybody had read it.
 #include "unit/test.h"
 
 #include "provider/redis/redis.h"
