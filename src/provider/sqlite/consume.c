@@ -282,6 +282,10 @@ int64_t weir_sqlite_consume(struct weir_sqlite_watcher *watcher, int64_t now_ns)
         weir_status status = flush(watcher, &has_more, NULL);
         watcher->has_dirty = status != WEIR_OK || has_more;
         watcher->flush_ns = next_ns(status, has_more, now_ns, FLUSH_MS);
+        // What was written now may have held the log: it is not looked at as rarely as where
+        // nothing comes.
+        int64_t soon_ns = now_ns + PRUNE_MS * WEIR_NS_PER_MS;
+        watcher->prune_ns = soon_ns < watcher->prune_ns ? soon_ns : watcher->prune_ns;
     }
     int64_t flush_ns = watcher->has_dirty ? watcher->flush_ns : INT64_MAX;
     return flush_ns < watcher->prune_ns ? flush_ns : watcher->prune_ns;
