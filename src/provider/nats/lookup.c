@@ -14,6 +14,7 @@
 
 struct search {
     atomic_int owners;
+    atomic_bool is_done; // hands over what the thread has written, as done_fd wakes
     int done_fd; // eventfd: it is over
     int code;    // of getaddrinfo
     struct addrinfo *addresses;
@@ -41,6 +42,7 @@ static void *search_main(void *argument) {
     struct search *search = argument;
     const uint64_t one = 1;
     search->code = getaddrinfo(search->host, search->port, &hints, &search->addresses);
+    atomic_store(&search->is_done, true);
     ssize_t written = write(search->done_fd, &one, sizeof one);
     (void)written;
     leave(search);
@@ -98,6 +100,9 @@ weir_status weir_nats_lookup(const char *host, const char *port, const struct we
         return weir_fail_no_memory(err, "the look-up of a host");
     }
     weir_status status = wait->wait(wait->context, search->done_fd, POLLIN, until_ns);
+    if (status == WEIR_OK && !atomic_load(&search->is_done)) {
+        status = WEIR_UNAVAILABLE;
+    }
     if (status != WEIR_OK) {
         weir_fail(err, status, "the address of %s was not found in time", host);
     } else if (search->code != 0) {

@@ -262,7 +262,7 @@ static size_t list_reading(struct weir_str key, enum weir_redis_mode mode, struc
                            .count = 6,
                            .is_needed = true,
                            .purpose = "it does not let weir read the log",
-                           .rights = "+xrange +xrevrange +xinfo, and its key"};
+                           .rights = "+xrange +xrevrange +xinfo +exists, and its key"};
     }
     return count;
 }

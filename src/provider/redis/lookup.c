@@ -23,6 +23,7 @@ struct weir_redis_lookups {
 
 struct lookup {
     atomic_uint holders; // who waits, and the thread
+    atomic_bool is_done; // hands over what the thread has written, as done_fd wakes
     struct weir_redis_lookups *lookups;
     int done_fd; // eventfd
     struct addrinfo *addresses;
@@ -68,6 +69,7 @@ static void *look_up(void *argument) {
     struct lookup *lookup = argument;
     const uint64_t one = 1;
     lookup->code = getaddrinfo(lookup->host, lookup->port, &hints, &lookup->addresses);
+    atomic_store(&lookup->is_done, true);
     ssize_t written = write(lookup->done_fd, &one, sizeof one);
     (void)written;
     let_go(lookup);
@@ -133,7 +135,8 @@ static weir_status await(struct lookup *lookup, const struct weir_redis_waiter *
                          int64_t until_ns) {
     uint64_t done = 0;
     weir_status status = waiter->wait(waiter->context, lookup->done_fd, POLLIN, until_ns);
-    if (status == WEIR_OK && read(lookup->done_fd, &done, sizeof done) < 0) {
+    if (status == WEIR_OK && (read(lookup->done_fd, &done, sizeof done) < 0 ||
+                              !atomic_load(&lookup->is_done))) {
         return WEIR_UNAVAILABLE; // woken for nothing
     }
     return status;

@@ -103,7 +103,9 @@ static void end(void *context, struct weir_hub_watch *watch) {
     struct source *source = context;
     tell(source, "end");
     offer_one(source, watch);
+    pthread_mutex_lock(&source->lock);
     source->watch = NULL;
+    pthread_mutex_unlock(&source->lock);
     atomic_store(&source->has_ended, true);
 }
 
@@ -127,7 +129,10 @@ static void acknowledge(void *context, struct weir_hub_watch *watch, struct weir
 
 static void acknowledged(void *context) {
     struct source *source = context;
-    if (source->waits_in_acknowledged) {
+    pthread_mutex_lock(&source->lock);
+    bool waits = source->waits_in_acknowledged;
+    pthread_mutex_unlock(&source->lock);
+    if (waits) {
         source->waited = weir_hub_wait(source->hub, -1, 0, INT64_MAX);
     }
     tell(source, "sent");
@@ -338,11 +343,15 @@ static void a_sink_without_memory_is_asked_again(void **state) {
 static void a_wait_is_over_when_the_hub_ends(void **state) {
     struct rig *rig = *state;
     struct weir_watch *one = watch(rig);
+    pthread_mutex_lock(&rig->source.lock);
     rig->source.waits_in_work = true;
+    pthread_mutex_unlock(&rig->source.lock);
     offer(rig, 1);
     WAIT_UNTIL(was_told(&rig->source, "waiting"));
     // What is asked while it waits is served after all, with some time for it.
+    pthread_mutex_lock(&rig->source.lock);
     rig->source.waits_in_acknowledged = true;
+    pthread_mutex_unlock(&rig->source.lock);
     test_sink_await_count(&rig->sink, 1);
     weir_hub_acknowledge(one, rig->sink.events[0]);
     weir_hub_unwatch(one);
