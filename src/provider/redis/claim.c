@@ -169,23 +169,6 @@ void weir_redis_tail_claim(struct weir_redis_streams *streams, struct tail *tail
 
 // ---- what was trimmed unread ----
 
-static int64_t number_of(const struct weir_redis_reply *info, const char *name) {
-    const struct weir_redis_reply *value = weir_redis_reply_named(info, name);
-    return weir_redis_reply_is(value, WEIR_REDIS_INTEGER) ? value->integer : -1;
-}
-
-static struct weir_redis_id id_of(const struct weir_redis_reply *info, const char *name) {
-    struct weir_redis_entry entry;
-    struct weir_redis_id id = {0};
-    const struct weir_redis_reply *value = weir_redis_reply_named(info, name);
-    if (weir_redis_reply_is(value, WEIR_REDIS_BULK)) {
-        weir_redis_id_parse(value->bytes, &id);
-    } else if (weir_redis_entry_read(value, &entry)) {
-        id = entry.id;
-    }
-    return id;
-}
-
 static const struct weir_redis_reply *group_of(const struct weir_redis_reply *groups,
                                                const char *name) {
     const struct weir_redis_reply *group;
@@ -201,16 +184,17 @@ static const struct weir_redis_reply *group_of(const struct weir_redis_reply *gr
 static int64_t count_lost(const struct weir_redis_reply *stream,
                           const struct weir_redis_reply *group, struct weir_redis_id *ret_on,
                           int64_t *ret_read) {
-    struct weir_redis_id given = id_of(group, "last-delivered-id");
-    struct weir_redis_id added = id_of(stream, "last-generated-id");
-    int64_t length = number_of(stream, "length"), total = number_of(stream, "entries-added");
-    int64_t lag = number_of(group, "lag");
+    struct weir_redis_id given = weir_redis_info_id(group, "last-delivered-id");
+    struct weir_redis_id added = weir_redis_info_id(stream, "last-generated-id");
+    int64_t length = weir_redis_info_number(stream, "length"),
+            total = weir_redis_info_number(stream, "entries-added");
+    int64_t lag = weir_redis_info_number(group, "lag");
     if (weir_redis_id_compare(given, added) >= 0) { // at the end
         *ret_on = given;
         *ret_read = total;
         return lag;
     }
-    struct weir_redis_id first = length > 0 ? id_of(stream, "first-entry") : added;
+    struct weir_redis_id first = length > 0 ? weir_redis_info_id(stream, "first-entry") : added;
     *ret_on = length > 0 ? weir_redis_id_before(first) : added;
     *ret_read = total - length;
     if (weir_redis_id_compare(given, *ret_on) >= 0) {
@@ -242,7 +226,7 @@ static void compare(struct weir_redis_streams *streams, struct tail *tail,
     struct weir_redis_id on;
     int64_t read;
     if (group && count_lost(stream, group, &on, &read) > 0) {
-        weir_redis_tail_gap(streams, tail, id_of(group, "last-delivered-id"), on,
+        weir_redis_tail_gap(streams, tail, weir_redis_info_id(group, "last-delivered-id"), on,
                             "the stream was trimmed before all of it was read");
         set_right(streams, tail, on, read);
     }

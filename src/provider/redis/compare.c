@@ -29,14 +29,13 @@
 #include <utlist.h>
 
 enum {
-    FETCHES_MAX = 64,            // keys that are fetched at a time
-    COMMANDS_OF_A_FETCH = 2,     // that it begins with
-    PIECE_BYTES = 1 << 20,       // of a value that is too large
-    VALUE_BYTES_MAX = 512 << 20, // what a server takes, if nobody has told it otherwise
-    NUMBER_BYTES = 24,           // of a number as text
-    NO_MEMORY_WAIT_MS = 10,      // before it is tried again
-    NO_MEMORY_PASS_MS = 100,     // when a key could not even be noted
-    ROOM_PASS_MS = 1000,         // when there may be room for keys that were left out
+    FETCHES_MAX = 64,        // keys that are fetched at a time
+    COMMANDS_OF_A_FETCH = 2, // that it begins with
+    PIECE_BYTES = 1 << 20,   // of a value that is too large
+    NUMBER_BYTES = 24,       // of a number as text
+    NO_MEMORY_WAIT_MS = 10,  // before it is tried again
+    NO_MEMORY_PASS_MS = 100, // when a key could not even be noted
+    ROOM_PASS_MS = 1000,     // when there may be room for keys that were left out
     CHAIN_WORDS = 3 + WEIR_REDIS_CHAIN_FIELDS,
 };
 
@@ -588,7 +587,7 @@ static bool ask_for_start(struct weir_redis_keys *keys, struct fetch *fetch) {
 static void begin_waiting(struct weir_redis_keys *keys, struct weir_redis_key_watch *watch,
                           struct entry *entry, struct fetch *fetch) {
     uint64_t bytes_max = watch->hub.event_bytes_max;
-    bytes_max = bytes_max < VALUE_BYTES_MAX ? bytes_max : VALUE_BYTES_MAX;
+    bytes_max = bytes_max < WEIR_REDIS_VALUE_BYTES_MAX ? bytes_max : WEIR_REDIS_VALUE_BYTES_MAX;
     if (bytes_max > fetch->value_bytes_max) {
         fetch->value_bytes_max = bytes_max;
     }

@@ -83,6 +83,23 @@ struct weir_str weir_redis_entry_field(const struct weir_redis_entry *entry, con
     return value ? value->bytes : (struct weir_str){0};
 }
 
+int64_t weir_redis_info_number(const struct weir_redis_reply *info, const char *name) {
+    const struct weir_redis_reply *value = weir_redis_reply_named(info, name);
+    return weir_redis_reply_is(value, WEIR_REDIS_INTEGER) ? value->integer : -1;
+}
+
+struct weir_redis_id weir_redis_info_id(const struct weir_redis_reply *info, const char *name) {
+    struct weir_redis_entry entry;
+    struct weir_redis_id id = {0};
+    const struct weir_redis_reply *value = weir_redis_reply_named(info, name);
+    if (weir_redis_reply_is(value, WEIR_REDIS_BULK)) {
+        weir_redis_id_parse(value->bytes, &id);
+    } else if (weir_redis_entry_read(value, &entry)) {
+        id = entry.id;
+    }
+    return id;
+}
+
 size_t weir_redis_entry_bytes(const struct weir_redis_entry *entry) {
     size_t bytes = 0;
     for (size_t i = 0; entry->fields && i < entry->fields->count; i++) {

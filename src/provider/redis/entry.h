@@ -39,6 +39,10 @@ bool weir_redis_entry_read(const struct weir_redis_reply *reply,
                            struct weir_redis_entry *ret_entry);
 // The value of a field, the first one of that name; an empty view without data where there is none.
 struct weir_str weir_redis_entry_field(const struct weir_redis_entry *entry, const char *name);
+// Of what XINFO answers, the number or the id (as a text, or of an entry) of that name; -1 and zero
+// where there is none.
+int64_t weir_redis_info_number(const struct weir_redis_reply *info, const char *name);
+struct weir_redis_id weir_redis_info_id(const struct weir_redis_reply *info, const char *name);
 // The bytes that its names and values have together.
 size_t weir_redis_entry_bytes(const struct weir_redis_entry *entry);
 

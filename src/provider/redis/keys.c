@@ -24,11 +24,10 @@
 #include <utlist.h>
 
 enum {
-    PAGE_KEYS = 500,             // that the server looks at for a page
-    SLOW_SHARE = 10,             // of the time, at least so many times as long rests a slow pass
-    SLOW_REST_MS_MAX = 1000,     // between two pages
-    PATIENCE_MS = 50,            // with other keys, which may have no end, before the next page
-    EVENT_BYTES_MAX = 512 << 20, // no value is larger
+    PAGE_KEYS = 500,         // that the server looks at for a page
+    SLOW_SHARE = 10,         // of the time, at least so many times as long rests a slow pass
+    SLOW_REST_MS_MAX = 1000, // between two pages
+    PATIENCE_MS = 50,        // with other keys, which may have no end, before the next page
 };
 
 // ---- passes ----
@@ -171,12 +170,7 @@ static void add_common(struct common *common, struct weir_str text) {
         *common = (struct common){.is_some = true, .prefix = text};
         return;
     }
-    size_t size = 0;
-    while (size < text.size && size < common->prefix.size &&
-           text.data[size] == common->prefix.data[size]) {
-        size++;
-    }
-    common->prefix.size = size;
+    common->prefix.size = weir_redis_common_bytes(common->prefix, text);
 }
 
 // Begins a pass for all that want one. Of a key alone there is no need to walk over all.
@@ -428,8 +422,9 @@ static weir_status begin(void *context, struct weir_hub_watch *hub, int64_t unti
     struct weir_redis_keys *keys = context;
     struct weir_redis_key_watch *watch = watch_of(hub);
     uint64_t bytes_max = hub->event_bytes_max;
-    weir_redis_session_bound(keys->session,
-                             bytes_max < EVENT_BYTES_MAX ? bytes_max : EVENT_BYTES_MAX);
+    weir_redis_session_bound(keys->session, bytes_max < WEIR_REDIS_VALUE_BYTES_MAX
+                                                ? bytes_max
+                                                : WEIR_REDIS_VALUE_BYTES_MAX);
     weir_status status = add_watch(keys, watch, err);
     if (status == WEIR_OK && hub->is_resumed) {
         begin_again(keys, watch, until_ns);

@@ -387,33 +387,16 @@ struct state {
     int64_t length, added;           // added: -1: the server does not count (Redis 6)
 };
 
-static int64_t number_of(const struct weir_redis_reply *info, const char *name, int64_t otherwise) {
-    const struct weir_redis_reply *value = weir_redis_reply_named(info, name);
-    return weir_redis_reply_is(value, WEIR_REDIS_INTEGER) ? value->integer : otherwise;
-}
-
-static struct weir_redis_id id_of(const struct weir_redis_reply *info, const char *name) {
-    struct weir_redis_entry entry;
-    struct weir_redis_id id = {0};
-    const struct weir_redis_reply *value = weir_redis_reply_named(info, name);
-    if (weir_redis_reply_is(value, WEIR_REDIS_BULK)) {
-        weir_redis_id_parse(value->bytes, &id);
-    } else if (weir_redis_entry_read(value, &entry)) {
-        id = entry.id;
-    }
-    return id;
-}
-
 struct weir_redis_id weir_redis_log_last_added(const struct weir_redis_reply *info) {
-    return id_of(info, "last-generated-id");
+    return weir_redis_info_id(info, "last-generated-id");
 }
 
 static struct state read_state(const struct weir_redis_reply *info) {
     return (struct state){
         .last_added = weir_redis_log_last_added(info),
-        .first = id_of(info, "first-entry"),
-        .length = number_of(info, "length", 0),
-        .added = number_of(info, "entries-added", -1),
+        .first = weir_redis_info_id(info, "first-entry"),
+        .length = weir_redis_info_number(info, "length"),
+        .added = weir_redis_info_number(info, "entries-added"),
     };
 }
 

@@ -41,6 +41,14 @@ struct weir_str weir_redis_own_name(const char *prefix, struct weir_str key,
     return (struct weir_str){buffer, put(buffer, size, key)};
 }
 
+size_t weir_redis_common_bytes(struct weir_str a, struct weir_str b) {
+    size_t common = 0;
+    while (common < a.size && common < b.size && a.data[common] == b.data[common]) {
+        common++;
+    }
+    return common;
+}
+
 struct weir_str weir_redis_glob(struct weir_str prefix,
                                 char buffer[static WEIR_REDIS_GLOB_BYTES_MAX]) {
     size_t size = 0;

@@ -31,6 +31,8 @@ weir_status weir_redis_check_pattern(const struct weir_pattern *pattern, struct 
 // The prefix and the key behind it; a view of the buffer.
 struct weir_str weir_redis_own_name(const char *prefix, struct weir_str key,
                                     char buffer[static WEIR_REDIS_OWN_BYTES_MAX]);
+// How many bytes two texts have in common at their start.
+size_t weir_redis_common_bytes(struct weir_str a, struct weir_str b);
 // What SCAN takes for "every key with this prefix"; a view of the buffer.
 struct weir_str weir_redis_glob(struct weir_str prefix,
                                 char buffer[static WEIR_REDIS_GLOB_BYTES_MAX]);

@@ -34,6 +34,7 @@ struct weir_redis_reply {
 };
 
 enum {
+    WEIR_REDIS_VALUE_BYTES_MAX = 512 << 20, // that a server takes, if nobody has told it otherwise
     WEIR_REDIS_ITEMS_MAX = 4 << 20,         // of one reply, all arrays together
     WEIR_REDIS_LINE_BYTES_MAX = 64 << 10,   // of a line
     WEIR_REDIS_REPLY_BYTES_MAX = 128 << 20, // of a reply, where nobody says otherwise

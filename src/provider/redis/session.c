@@ -13,6 +13,7 @@
 #include "provider/redis/session.h"
 
 #include "base/clock.h"
+#include "provider/redis/names.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -319,12 +320,8 @@ static void merge_prefixes(struct weir_redis_session *session) {
     struct prefix *first = &session->prefixes[0];
     for (size_t i = 1; i < session->prefix_count; i++) {
         const struct prefix *other = &session->prefixes[i];
-        size_t common = 0;
-        while (common < first->size && common < other->size &&
-               first->text[common] == other->text[common]) {
-            common++;
-        }
-        first->size = common;
+        first->size = weir_redis_common_bytes((struct weir_str){first->text, first->size},
+                                              (struct weir_str){other->text, other->size});
         free(other->text);
     }
     session->prefix_count = 1;

@@ -22,7 +22,6 @@ enum {
     BATCH_KEYS = 16,       // that are read at a time
     COMMANDS_OF_A_KEY = 3, // TYPE, STRLEN, GETRANGE
     COMMANDS_AROUND = 3,   // MULTI, XINFO, EXEC
-    VALUE_BYTES_MAX = 512 << 20,
 };
 
 void weir_redis_log_snapshot_reset(struct weir_redis_log_watch *watch) {
@@ -143,7 +142,7 @@ static void ask(struct weir_redis_logs *logs, const struct weir_str *words, size
 
 static void ask_for_key(struct weir_redis_logs *logs, struct weir_str key, uint64_t bytes_max) {
     char end[24];
-    bytes_max = bytes_max < VALUE_BYTES_MAX ? bytes_max : VALUE_BYTES_MAX;
+    bytes_max = bytes_max < WEIR_REDIS_VALUE_BYTES_MAX ? bytes_max : WEIR_REDIS_VALUE_BYTES_MAX;
     snprintf(end, sizeof end, "%" PRIu64, bytes_max);
     const struct weir_str type[] = {WEIR_STR("TYPE"), key}, size[] = {WEIR_STR("STRLEN"), key},
                           range[] = {WEIR_STR("GETRANGE"), key, WEIR_STR("0"), weir_str_of(end)};

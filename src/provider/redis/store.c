@@ -19,10 +19,9 @@
 #include <time.h>
 
 enum {
-    VALUE_BYTES_MAX = 512 << 20, // what a server takes, if nobody has told it otherwise
-    LISTED_FIRST = 256,          // room for keys of a listing; doubles
-    UPDATE_ATTEMPTS_MAX = 1000,  // while others are first
-    UPDATE_PAUSE_US = 100,       // between two attempts, at most, after the first few
+    LISTED_FIRST = 256,         // room for keys of a listing; doubles
+    UPDATE_ATTEMPTS_MAX = 1000, // while others are first
+    UPDATE_PAUSE_US = 100,      // between two attempts, at most, after the first few
     UPDATE_QUICK_ATTEMPTS = 4,
 };
 
@@ -56,7 +55,7 @@ static weir_status prefix_key(struct weir_error *err, weir_status status, const 
 static weir_status read_value(struct weir_redis_loan *loan, struct weir_str key, uint64_t bytes_max,
                               struct weir_redis_reply **ret_reply, struct weir_error *err) {
     char end[24];
-    bytes_max = bytes_max < VALUE_BYTES_MAX ? bytes_max : VALUE_BYTES_MAX;
+    bytes_max = bytes_max < WEIR_REDIS_VALUE_BYTES_MAX ? bytes_max : WEIR_REDIS_VALUE_BYTES_MAX;
     snprintf(end, sizeof end, "%" PRIu64, bytes_max);
     const struct weir_str range[] = {WEIR_STR("GETRANGE"), key, WEIR_STR("0"), weir_str_of(end)};
     const struct weir_str whole[] = {WEIR_STR("GET"), key};

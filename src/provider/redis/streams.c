@@ -230,12 +230,8 @@ static bool find_common(const struct weir_redis_streams *streams, struct weir_st
         if (!watch->hub.pattern.is_prefix) {
             continue;
         }
-        size_t size = 0;
-        while (is_some && size < text.size && size < ret_prefix->size &&
-               text.data[size] == ret_prefix->data[size]) {
-            size++;
-        }
-        *ret_prefix = (struct weir_str){text.data, is_some ? size : text.size};
+        size_t size = is_some ? weir_redis_common_bytes(*ret_prefix, text) : text.size;
+        *ret_prefix = (struct weir_str){text.data, size};
         is_some = true;
     }
     return is_some;
