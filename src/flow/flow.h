@@ -184,7 +184,7 @@ struct weir_target_status {
     const char *error; // why nothing is published now; "" for none
 };
 
-// A resource that says how its connection is, while something watches it or is published to it.
+// A resource that says how its connection is, while something watches it.
 struct weir_resource_status {
     const char *name, *kind;
     struct weir_health health;

@@ -212,17 +212,12 @@ static bool see_resource(struct seen_resources *seen, struct weir_resource *reso
     return true;
 }
 
-// Under lock. False: no memory.
+// Under lock: those that are watched, whose connection stands for as long as that. What is only
+// published to says what is wrong as a target. False: no memory.
 static bool see_resources(const struct weir_flow *flow, struct seen_resources *seen) {
     const struct weir_subscription *subscription;
-    const struct weir_target *target;
     DL_FOREACH2(flow->subscriptions, subscription, next_all) {
         if (!see_resource(seen, subscription->resource)) {
-            return false;
-        }
-    }
-    LL_FOREACH (flow->targets, target) {
-        if (!see_resource(seen, target->resource)) {
             return false;
         }
     }

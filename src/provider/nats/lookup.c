@@ -15,8 +15,8 @@
 struct search {
     atomic_int owners;
     atomic_bool is_done; // hands over what the thread has written, as done_fd wakes
-    int done_fd; // eventfd: it is over
-    int code;    // of getaddrinfo
+    int done_fd;         // eventfd: it is over
+    int code;            // of getaddrinfo
     struct addrinfo *addresses;
     char *host, *port;
 };

@@ -135,8 +135,8 @@ static weir_status await(struct lookup *lookup, const struct weir_redis_waiter *
                          int64_t until_ns) {
     uint64_t done = 0;
     weir_status status = waiter->wait(waiter->context, lookup->done_fd, POLLIN, until_ns);
-    if (status == WEIR_OK && (read(lookup->done_fd, &done, sizeof done) < 0 ||
-                              !atomic_load(&lookup->is_done))) {
+    if (status == WEIR_OK &&
+        (read(lookup->done_fd, &done, sizeof done) < 0 || !atomic_load(&lookup->is_done))) {
         return WEIR_UNAVAILABLE; // woken for nothing
     }
     return status;
