@@ -26,7 +26,7 @@ enum {
     FLUSH_MS = 1000,       // acknowledgements wait so long for others
     BUSY_MS = 50,          // before a lock that was taken is tried again
     PRUNE_MS = 2000,       // while changes come
-    PRUNE_IDLE_MS = 60000, // while none come
+    PRUNE_IDLE_MS = 5000,  // while none come
     FLUSH_ROWS_MAX = 1000, // in one transaction
     PRUNE_ROWS_MAX = 1000,
     IDLE_LAG = 512,
