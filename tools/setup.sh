@@ -42,7 +42,6 @@ readonly packages_build=(
     "libcurl4-openssl-dev pkg-config libcurl"
     "libhiredis-dev  pkg-config hiredis"
     "libpq-dev       pkg-config libpq"
-    "libnats-dev     pkg-config libnats"
     "uthash-dev      test -e /usr/include/uthash.h"
     "clang-19        command -v clang-19"
     "lld-19          command -v wasm-ld-19"
