@@ -37,11 +37,11 @@ static struct weir_str without_blanks(struct weir_str text) {
     return text;
 }
 
-// What stands behind the version in the first line.
+// What stands behind the version in the first line; empty, and not NULL, without one.
 static struct weir_str first_line(struct weir_str headers) {
     struct weir_str line = {0};
     if (!take_line(&headers, &line) || !weir_str_has_prefix(line, WEIR_STR(VERSION))) {
-        return (struct weir_str){0};
+        return WEIR_STR("");
     }
     line.data += strlen(VERSION);
     line.size -= strlen(VERSION);
