@@ -105,6 +105,11 @@ def show_failed(failed):
         if number < SHOWN_MAX:
             for line in case.output.rstrip().splitlines()[-OUTPUT_LINES_MAX:]:
                 print(f"    {line}")
+    # Once more by name: the end of a long output is what people see first, or alone.
+    if len(failed) > 1:
+        print(f"{len(failed)} failed:")
+        for case in failed:
+            print(f"  {case.suite}: {case.name}")
 
 
 def main():
