@@ -205,10 +205,7 @@ static void done(struct weir_flow *flow, struct remains *ret_remains) {
 static void release_waiters(struct weir_flow *flow) {
     flow->flush_done = flow->flush_taken;
     pthread_cond_broadcast(&flow->changed);
-    if (flow->is_held && !weir_flow_is_clogged(flow)) {
-        flow->is_held = false;
-        flow->wakes = flow->worker_count;
-    }
+    flow->is_held = flow->is_held && weir_flow_is_clogged(flow);
 }
 
 weir_status weir_commit_turn(struct weir_flow *flow, struct weir_error *err) {

@@ -64,18 +64,9 @@ void weir_dispatch_call(struct weir_worker *worker) {
     worker->took_ns = is_tapped ? weir_clock_monotonic_ns() - began_ns : 0;
 }
 
-// Under lock: whether a lane becomes ready while all who sleep sleep on. Who falls asleep does so
-// until the next lane is due, and lies on top; so that one is enough to look at.
-static bool nobody_keeps_the_time(const struct weir_flow *flow) {
-    return flow->delayed_count > 0 && flow->parked &&
-           flow->parked->until_ns > flow->delayed[0]->due_ns;
-}
-
 bool weir_dispatch_take(struct weir_worker *worker, int64_t *ret_wait_ns) {
     struct weir_lane *lane = weir_lanes_take(worker->flow, ret_wait_ns);
     worker->lane = lane;
-    bool is_expected = worker->is_expected;
-    worker->is_expected = false;
     if (!lane) {
         return false;
     }
@@ -85,53 +76,22 @@ bool weir_dispatch_take(struct weir_worker *worker, int64_t *ret_wait_ns) {
     }
     worker->handler = lane->subscription->handler;
     atomic_store_explicit(&worker->call.is_cut, false, memory_order_relaxed);
-    if (!is_expected && worker->flow->wakes > 0) {
-        worker->flow->wakes--; // this one is served
-    }
-    if (nobody_keeps_the_time(worker->flow)) { // any more, now that this one is busy
-        worker->flow->wakes++;
-    }
     return true;
 }
 
-// Under lock: takes as many workers out of flow->parked as flow->wakes asks for and no worker comes
-// by itself. Returns how many; they are to be posted to.
-static size_t summon(struct weir_flow *flow, struct weir_worker *summoned[WEIR_WORKERS_MAX]) {
-    size_t count = 0;
-    for (; flow->wakes > 0; flow->wakes--) {
-        if (flow->expected < flow->coming) {
-            flow->expected++;
-            continue;
-        }
-        struct weir_worker *worker = flow->parked;
-        if (!worker) {
-            break; // all are at work, and take what is ready when they have done theirs
-        }
-        LL_DELETE2(flow->parked, worker, next_parked);
-        worker->is_parked = false;
-        flow->coming++;
-        flow->expected++;
-        summoned[count++] = worker;
-    }
-    flow->wakes = 0;
-    return count;
+// Under lock: takes one out of flow->parked, which is then to be posted to.
+static struct weir_worker *summon(struct weir_flow *flow) {
+    struct weir_worker *worker = flow->parked;
+    LL_DELETE2(flow->parked, worker, next_parked);
+    worker->is_parked = false;
+    flow->is_one_coming = true;
+    return worker;
 }
 
 void weir_dispatch_unlock_and_wake(struct weir_flow *flow) {
-    struct weir_worker *summoned[WEIR_WORKERS_MAX];
-    size_t count = summon(flow, summoned);
+    struct weir_worker *worker = summon(flow);
     pthread_mutex_unlock(&flow->lock);
-    for (size_t i = 0; i < count; i++) {
-        sem_post(&summoned[i]->wake);
-    }
-}
-
-// Under lock: a worker that was coming is there.
-static void arrive(struct weir_worker *worker) {
-    struct weir_flow *flow = worker->flow;
-    flow->coming--;
-    worker->is_expected = flow->expected > 0;
-    flow->expected -= worker->is_expected;
+    sem_post(&worker->wake);
 }
 
 // False: the moment came first.
@@ -159,7 +119,7 @@ static void park(struct weir_worker *worker, int64_t until_ns) {
         worker->is_parked = false;
         return;
     }
-    arrive(worker);
+    flow->is_one_coming = false;
     if (!is_posted) { // whoever woke it is about to post
         wait_for_post(worker, INT64_MAX);
     }
@@ -193,12 +153,12 @@ static bool await_lane(struct weir_worker *worker) {
 static bool begin_rest(struct weir_worker *worker) {
     struct weir_flow *flow = worker->flow;
     worker->rests_since_ns = 0;
-    if (flow->coming > 0) {
+    if (flow->is_one_coming) {
         return false;
     }
     worker->rests_since_ns = weir_clock_monotonic_ns();
     bool looks = flow->has_cores && flow->rest_ns < LOOK_NS_MAX;
-    flow->coming += looks;
+    flow->is_one_coming = looks;
     return looks;
 }
 
@@ -248,7 +208,7 @@ static void *work(void *argument) {
             }
             pthread_mutex_lock(&flow->lock);
             if (looks) {
-                arrive(worker);
+                flow->is_one_coming = false;
             }
             goes_on = await_lane(worker);
             end_rest(worker);
@@ -300,8 +260,10 @@ weir_status weir_dispatch_start(struct weir_flow *flow, struct weir_error *err) 
 void weir_dispatch_join(struct weir_flow *flow) {
     pthread_mutex_lock(&flow->lock);
     flow->is_ending = true;
-    flow->wakes = flow->worker_count;
-    weir_flow_unlock(flow);
+    while (flow->parked) {
+        sem_post(&summon(flow)->wake);
+    }
+    pthread_mutex_unlock(&flow->lock);
     for (uint32_t i = 0; i < flow->worker_count; i++) {
         pthread_join(flow->workers[i].thread, NULL);
     }

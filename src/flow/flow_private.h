@@ -251,16 +251,14 @@ struct weir_flow {
     size_t delayed_count, delayed_capacity;
     uint64_t queued_bytes;
     struct weir_worker *parked; // the last one to fall asleep first: a core still has what it needs
-    uint32_t coming;   // workers that will look for a ready lane by themselves: they are about to
-                       // fall asleep, or were woken
-    uint32_t expected; // of these, for whom a lane was made ready
-    bool has_cores;    // more than one: who looks out keeps nobody from running
-    int64_t rest_ns;   // how long a worker rests between two events, in the mean of the last ones
-    uint32_t wakes;    // lanes made ready under this hold of the lock, see weir_flow_unlock
-    bool has_executed; // an exec has begun: what is in the outbox may be published
-    bool is_stopping;  // no exec goes on
-    bool is_cutting;   // no grace any more
-    bool is_ending;    // threads return
+    bool is_one_coming; // a worker will look for a ready lane by itself: it was woken, or is about
+                        // to fall asleep
+    bool has_cores;     // more than one: who looks out keeps nobody from running
+    int64_t rest_ns;    // how long a worker rests between two events, in the mean of the last ones
+    bool has_executed;  // an exec has begun: what is in the outbox may be published
+    bool is_stopping;   // no exec goes on
+    bool is_cutting;    // no grace any more
+    bool is_ending;     // threads return
     struct weir_worker *workers;
     uint32_t worker_count;
 
@@ -313,12 +311,23 @@ static inline bool weir_flow_is_clogged(const struct weir_flow *flow) {
            (flow->pending_bytes > 0 && flow->pending_bytes >= flow->config.queue_bytes);
 }
 
-// Leaves flow->lock and sees to it that a worker comes for each lane made ready under it. Workers
-// are woken after the unlock, because one that is woken under the lock runs into it and sleeps
-// again.
+// Whether there is something that no worker comes for: a lane that is ready, or one that becomes so
+// while all who sleep sleep on (who falls asleep does so until the next one is due, and lies on
+// top). Under lock.
+static inline bool weir_flow_wants_worker(const struct weir_flow *flow) {
+    return flow->parked && !flow->is_one_coming &&
+           ((flow->ready && !flow->is_held) ||
+            (flow->delayed_count > 0 && flow->parked->until_ns > flow->delayed[0]->due_ns));
+}
+
+// Leaves flow->lock, and wakes a worker where one is wanted. One at a time: each that comes and
+// finds more than it takes wakes the next. So what wakes cost is paid once for all that becomes
+// ready until the worker is there, and where handlers are done sooner than another worker could be
+// awake, mostly not at all. It is woken after the unlock, because one that is woken under the lock
+// runs into it and sleeps again.
 void weir_dispatch_unlock_and_wake(struct weir_flow *flow);
 static inline void weir_flow_unlock(struct weir_flow *flow) {
-    if (flow->wakes > 0) {
+    if (weir_flow_wants_worker(flow)) {
         weir_dispatch_unlock_and_wake(flow);
     } else {
         pthread_mutex_unlock(&flow->lock);
@@ -426,6 +435,9 @@ struct weir_delivery *weir_ledger_done(struct weir_flow *flow);
 // *count (may be NULL) what was neither settled nor written.
 struct weir_delivery *weir_ledger_abandon(struct weir_subscription *subscription,
                                           struct weir_delivery *list, uint64_t *count);
+// Under lock, on the commit thread: has the next commit write what sources have waited for too long
+// to hear of. Returns when it is to be called again (monotonic), INT64_MAX: when something comes.
+int64_t weir_ledger_write_held(struct weir_flow *flow, int64_t now_ns);
 // Without the lock: frees a list of deliveries linked by `next`.
 void weir_delivery_free_all(struct weir_delivery *list);
 // Under lock: there is something for the next commit.

@@ -32,8 +32,7 @@ static bool may_be_served(const struct weir_subscription *subscription) {
            !(subscription->target && subscription->target->waiting >= WEIR_OUTBOX_WAITING_MAX);
 }
 
-// Puts the subscription into flow->ready, at its end, or takes it out. Returns whether it came in.
-static bool place(struct weir_subscription *subscription) {
+void weir_lanes_update(struct weir_subscription *subscription) {
     struct weir_flow *flow = subscription->flow;
     bool was_ready = subscription->is_ready;
     subscription->is_ready = may_be_served(subscription);
@@ -43,25 +42,12 @@ static bool place(struct weir_subscription *subscription) {
         DL_DELETE2(flow->ready, subscription, prev_ready, next_ready);
     }
     atomic_store_explicit(&flow->has_ready, flow->ready != NULL, memory_order_relaxed);
-    return subscription->is_ready && !was_ready;
-}
-
-void weir_lanes_update(struct weir_subscription *subscription) {
-    subscription->flow->wakes += place(subscription);
-}
-
-// As many workers are woken as could have something to do by this.
-static void update_and_wake(struct weir_subscription *subscription) {
-    weir_lanes_update(subscription);
-    if (subscription->is_ready) {
-        subscription->flow->wakes = subscription->flow->worker_count;
-    }
 }
 
 void weir_lanes_update_set(struct weir_set *set) {
     for (struct weir_subscription *subscription = set->subscriptions; subscription;
          subscription = subscription->next) {
-        update_and_wake(subscription);
+        weir_lanes_update(subscription);
     }
 }
 
@@ -69,8 +55,7 @@ static void make_ready(struct weir_lane *lane) {
     struct weir_subscription *subscription = lane->subscription;
     lane->state = WEIR_LANE_READY;
     DL_APPEND(subscription->ready, lane);
-    place(subscription);
-    subscription->flow->wakes += subscription->is_ready;
+    weir_lanes_update(subscription);
 }
 
 static void leave_ready(struct weir_lane *lane) {
@@ -250,13 +235,9 @@ struct weir_lane *weir_lanes_take(struct weir_flow *flow, int64_t *ret_wait_ns) 
     wake_due(flow);
     *ret_wait_ns = flow->delayed_count > 0 ? flow->delayed[0]->due_ns : INT64_MAX;
     struct weir_subscription *subscription = flow->ready;
-    bool was_held = flow->is_held;
     flow->is_held = subscription && weir_flow_is_clogged(flow);
     if (!subscription || flow->is_held) {
         return NULL;
-    }
-    if (was_held) {
-        flow->wakes = flow->worker_count; // they found it held, and fell asleep
     }
     // To the end, so that the others have their turn first.
     DL_DELETE2(flow->ready, subscription, prev_ready, next_ready);
@@ -266,7 +247,7 @@ struct weir_lane *weir_lanes_take(struct weir_flow *flow, int64_t *ret_wait_ns) 
     lane->state = WEIR_LANE_RUNNING;
     subscription->counts.in_flight++;
     subscription->set->in_flight++;
-    place(subscription);
+    weir_lanes_update(subscription);
     return lane;
 }
 

@@ -194,7 +194,6 @@ static void release_handlers(struct weir_target *target) {
             weir_lanes_update(subscription);
         }
     }
-    target->flow->wakes = target->flow->worker_count;
 }
 
 // The first event is published, or a dead letter.
