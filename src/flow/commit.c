@@ -284,18 +284,21 @@ static enum work await_work(struct weir_flow *flow) {
     enum work work = WORK_END;
     pthread_mutex_lock(&flow->lock);
     for (;;) {
+        int64_t now_ns = weir_clock_monotonic_ns();
+        int64_t held_due_ns = weir_ledger_write_held(flow, now_ns);
         int64_t due_ns = commit_due_ns(flow);
-        if (due_ns <= weir_clock_monotonic_ns()) {
+        if (due_ns <= now_ns) {
             work = WORK_COMMIT;
             break;
         }
-        if (flow->loads && flow->load_due_ns <= weir_clock_monotonic_ns()) {
+        if (flow->loads && flow->load_due_ns <= now_ns) {
             work = WORK_LOAD;
             break;
         }
         if (flow->is_commit_ending) {
             break;
         }
+        due_ns = held_due_ns < due_ns ? held_due_ns : due_ns;
         if (flow->loads && flow->load_due_ns < due_ns) {
             due_ns = flow->load_due_ns;
         }

@@ -29,6 +29,7 @@ weir_status weir_flow_create(const struct weir_flow_config *config, struct weir_
         return weir_fail_no_memory(err, "the flow");
     }
     flow->config = *config;
+    flow->held_due_ns = INT64_MAX;
     if (flow->config.commit_events == 0) {
         flow->config.commit_events = WEIR_PENDING_EVENTS_MAX;
     }

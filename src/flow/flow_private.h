@@ -223,7 +223,6 @@ struct weir_worker {
     struct weir_worker *next_parked; // in flow->parked, if is_parked
     bool is_parked;                  // sleeps, and nobody has woken it yet
     int64_t until_ns;                // it sleeps at most; INT64_MAX: no lane was to become due
-    bool is_expected;                // it was woken, or looked out, for a lane that was made ready
     int64_t rests_since_ns;          // 0: another one would have been the next to get a lane
     struct weir_lane *lane;          // whose handler it calls, NULL between calls
     struct weir_guest *guest;        // that is called; a reference
@@ -280,6 +279,7 @@ struct weir_flow {
     struct weir_removal *claimed; // dead letters that weir_flow_undead is about to put there
     struct weir_out *orphans;     // in the outbox, and nothing runs that could publish them
     int64_t dirty_since_ns;       // 0: nothing waits
+    int64_t held_due_ns;          // see weir_ledger_write_held; INT64_MAX: nothing is held
     uint64_t pending_events;      // deliveries that are out of their lanes and wait for a commit
     uint64_t pending_bytes, pending_notes;
     uint64_t flush_wanted, flush_taken, flush_done; // tickets of weir_flow_flush

@@ -8,6 +8,9 @@
 //   and the cursor moves over it too. So a slow key never holds the cursor back, nothing that was
 //   settled comes again after a stop, and where handlers finish in order nothing is written but the
 //   cursor.
+// - Of a source that keeps what was not acknowledged, the same; in place of the cursor there is the
+//   acknowledgement of each. Since a source does not wait for that for ever, what is not settled
+//   within HELD_NS_MAX gets a row.
 // - Of any other source, and while a subscription has something in the journal that must stay
 //   before what comes, the whole ledger: what is not settled gets a row.
 //
@@ -30,6 +33,7 @@ enum {
     PASSED_AT_ONCE = 16, // events that leave the ledger with one that is settled
     SPARES_MAX = 32,
     SPARE_EVENT_BYTES_MAX = 1024, // a larger one is freed at once
+    HELD_NS_MAX = 1000 * 1000 * 1000,
 };
 
 struct weir_delivery *weir_delivery_new(struct weir_subscription *subscription,
@@ -151,8 +155,46 @@ static void give_up(struct weir_delivery *delivery, struct weir_delivery **list)
 
 // Whether everything that is taken gets a row if it is not settled by the next commit.
 static bool writes_all(const struct weir_subscription *subscription) {
-    return !weir_subscription_can(subscription, WEIR_CAN_REPLAY) || subscription->blocked > 0 ||
-           subscription->counts.behind > 0 || subscription->writes_next;
+    bool tells_again = weir_subscription_can(subscription, WEIR_CAN_REPLAY) ||
+                       weir_subscription_can(subscription, WEIR_CAN_ACK);
+    return !tells_again || subscription->blocked > 0 || subscription->counts.behind > 0 ||
+           subscription->writes_next;
+}
+
+// Whether the source waits to hear of each event.
+static bool is_waited_for(const struct weir_subscription *subscription) {
+    return weir_subscription_can(subscription, WEIR_CAN_ACK) &&
+           !weir_subscription_can(subscription, WEIR_CAN_REPLAY);
+}
+
+int64_t weir_ledger_write_held(struct weir_flow *flow, int64_t now_ns) {
+    if (flow->held_due_ns > now_ns) {
+        return flow->held_due_ns;
+    }
+    struct weir_subscription *subscription;
+    flow->held_due_ns = INT64_MAX;
+    DL_FOREACH2(flow->subscriptions, subscription, next_all) {
+        if (!is_waited_for(subscription) || !subscription->ledger) {
+            continue;
+        }
+        int64_t due_ns = subscription->ledger->taken_ns + HELD_NS_MAX;
+        if (due_ns <= now_ns) {
+            subscription->writes_next = true;
+            weir_ledger_touch(subscription);
+        } else if (due_ns < flow->held_due_ns) {
+            flow->held_due_ns = due_ns;
+        }
+    }
+    return flow->held_due_ns;
+}
+
+// The first one of all that are held sets the time for those that come behind it.
+static void hold(const struct weir_delivery *delivery) {
+    struct weir_flow *flow = delivery->subscription->flow;
+    if (flow->held_due_ns == INT64_MAX) {
+        flow->held_due_ns = delivery->taken_ns + HELD_NS_MAX;
+        pthread_cond_signal(&flow->commit);
+    }
 }
 
 void weir_ledger_append(struct weir_delivery *delivery) {
@@ -170,6 +212,8 @@ void weir_ledger_append(struct weir_delivery *delivery) {
     }
     if (!delivery->is_in_lane || writes_all(subscription)) {
         weir_ledger_touch(subscription);
+    } else if (is_waited_for(subscription)) {
+        hold(delivery);
     }
 }
 

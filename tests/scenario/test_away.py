@@ -13,7 +13,8 @@ import time
 
 import pytest
 
-from harness import SLACK_S, configuration
+import crash
+from harness import HAS_STEPS, SLACK_S, configuration
 from places import has_server, has_values, on
 from told import Told, Writer, do, watching
 
@@ -105,6 +106,28 @@ def test_killed_again_and_again_under_load(site, place):
             told.weir.kill()
             writer.wait_count(told.weir, CHANGES // 10)
             told.follow(start(site, watching(place)))
+    stop_and_check(told, place, writer.done)
+
+
+@pytest.mark.skipif(not HAS_STEPS, reason="this build has no steps to die at")
+@pytest.mark.timeout(180)
+def test_killed_at_each_step_under_load(site, place):
+    """What is told goes on to a directory, so that each step of the way is passed."""
+    copy = site.directory("copy")
+    config = watching(place, subscription={"to": "copy"})
+    config["resources"]["copy"] = {"kind": "file", "path": str(copy)}
+    told = Told()
+    with Writer(place) as writer:
+        for step in crash.STEPS:
+            weir = told.follow(site.run_until(step, config))
+            weir.wait_for(weir.has_ended, f"its death at {step}", even_if_ended=True)
+        told.follow(start(site, config))
+        writer.wait_count(told.weir, CHANGES)
+    told.check(place, writer.done)
+    there = {key: value for key, value in told.last.items() if value is not None}
+    told.weir.wait_for(lambda: {key: (copy / key).read_text(encoding="utf-8") for key in there
+                                if (copy / key).exists()} == there,
+                       "a copy of each key's last value")
     stop_and_check(told, place, writer.done)
 
 

@@ -104,6 +104,11 @@ static bool is_told_again(const struct sim_sub *sub) {
     return can(sub, WEIR_CAN_REPLAY) || can(sub, WEIR_CAN_COMPARE) || can(sub, WEIR_CAN_ACK);
 }
 
+// Whether the source keeps an event until it hears that something of it is durable.
+static bool is_kept_there(const struct sim_sub *sub) {
+    return can(sub, WEIR_CAN_ACK) && !can(sub, WEIR_CAN_REPLAY);
+}
+
 static struct sim_case *case_of(const struct sim_sub *sub, struct sim_event *event) {
     return &event->cases[sub->number];
 }
@@ -160,8 +165,9 @@ static void begin_taken(struct sim_sub *sub, uint64_t seq, const struct weir_kep
     if (has_row && op != WEIR_ENTRY_REMOVE) {
         taken->verdict = SIM_NONE;
         taken->is_dropped = taken->is_skipped = false;
-    } else if (can(sub, WEIR_CAN_REPLAY) && op == -1 && !taken->is_returned &&
-               taken->event->index > cursor_of(kept)) {
+    } else if (op == -1 && !taken->is_returned &&
+               (is_kept_there(sub) ||
+                (can(sub, WEIR_CAN_REPLAY) && taken->event->index > cursor_of(kept)))) {
         forget(sub, seq);
     }
 }
@@ -530,7 +536,8 @@ static void commit_taken(struct sim_sub *sub, uint64_t seq, const struct sim_rec
     }
     bool is_above = can(sub, WEIR_CAN_REPLAY) && !taken->is_returned &&
                     taken->event->index > strtoul(record->cursor, NULL, 10);
-    if (is_above) {
+    bool is_left = is_kept_there(sub) && op_under_way(sub, seq) == -1;
+    if (is_above || is_left) {
         return;
     }
     SIM_CHECK(is_finished(taken), "%s: %s (%" PRIu64 ") is neither settled nor has a row",
