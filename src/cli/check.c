@@ -316,7 +316,7 @@ static void tell_finding(void *context, const struct weir_finding *finding) {
     size_t *mistakes = context;
     char shown[WEIR_ERROR_MESSAGE_BYTES];
     *mistakes += finding->is_mistake;
-    printf("    %s: %s\n", finding->is_mistake ? "missing" : "good",
+    printf("    %s: %s\n", finding->is_mistake ? "missing" : finding->remedy ? "note" : "good",
            weir_show(weir_str_of(finding->what), shown, sizeof shown));
     if (finding->remedy) {
         printf("      mend it: %s\n", weir_show(weir_str_of(finding->remedy), shown, sizeof shown));
