@@ -312,10 +312,15 @@ static size_t patterns_of(const struct check *check, const struct weir_resource 
     return count;
 }
 
+struct told {
+    size_t findings, mistakes;
+};
+
 static void tell_finding(void *context, const struct weir_finding *finding) {
-    size_t *mistakes = context;
+    struct told *told = context;
     char shown[WEIR_ERROR_MESSAGE_BYTES];
-    *mistakes += finding->is_mistake;
+    told->findings++;
+    told->mistakes += finding->is_mistake;
     printf("    %s: %s\n", finding->is_mistake ? "missing" : finding->remedy ? "note" : "good",
            weir_show(weir_str_of(finding->what), shown, sizeof shown));
     if (finding->remedy) {
@@ -327,8 +332,8 @@ static void tell_finding(void *context, const struct weir_finding *finding) {
 static size_t connect_to(const struct check *check, struct weir_resource *resource) {
     struct weir_error err = {0};
     char shown[WEIR_ERROR_MESSAGE_BYTES];
-    size_t mistakes = 0;
-    const struct weir_findings findings = {.tell = tell_finding, .context = &mistakes};
+    struct told told = {0};
+    const struct weir_findings findings = {.tell = tell_finding, .context = &told};
     struct weir_pattern *patterns = calloc(check->config.subscription_count + 1, sizeof *patterns);
     if (!patterns) {
         printf("    no memory\n");
@@ -341,9 +346,12 @@ static size_t connect_to(const struct check *check, struct weir_resource *resour
     free(patterns);
     if (status != WEIR_OK) {
         printf("    failed: %s\n", weir_show(weir_str_of(err.message), shown, sizeof shown));
-        return mistakes + 1;
+        return told.mistakes + 1;
     }
-    return mistakes;
+    if (told.findings == 0) {
+        printf("    good: it answers, and nothing is missing\n");
+    }
+    return told.mistakes;
 }
 
 // Tries each resource that is elsewhere. Returns how many mistakes there are.
