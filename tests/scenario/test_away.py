@@ -8,6 +8,7 @@ told last of each key, and where each change is promised, the handler was told e
 import collections
 import json
 import os
+import random
 import signal
 import time
 
@@ -116,10 +117,12 @@ def test_killed_at_each_step_under_load(site, place):
     copy = site.directory("copy")
     config = watching(place, subscription={"to": "copy"})
     config["resources"]["copy"] = {"kind": "file", "path": str(copy)}
-    told = Told()
+    told, chance = Told(), random.Random(1)
+    assert start(site, config).stop() == 0  # from here on each change is to be told
     with Writer(place) as writer:
         for step in crash.STEPS:
-            weir = told.follow(site.run_until(step, config))
+            passing = chance.randint(1, 5)
+            weir = told.follow(site.run(config, env={"WEIR_DIE_AT": f"{step}:{passing}"}))
             weir.wait_for(weir.has_ended, f"its death at {step}", even_if_ended=True)
         told.follow(start(site, config))
         writer.wait_count(told.weir, CHANGES)
