@@ -349,7 +349,7 @@ static size_t connect_to(const struct check *check, struct weir_resource *resour
         return told.mistakes + 1;
     }
     if (told.findings == 0) {
-        printf("    good: it answers, and nothing is missing\n");
+        printf("    good: it has all that is wanted of it\n");
     }
     return told.mistakes;
 }

@@ -134,6 +134,8 @@ def test_a_large_value(site, place, way):
     assert site.command("kv", "get", name, "large", "--file", "weir.yaml").stdout == LARGE
     site.command("kv", "set", name, "large", "--file", "weir.yaml", stdin=LARGE[::-1])
     assert place.read()["large"] == LARGE[::-1]
+    if way == "from":
+        weir.wait_for(lambda: (copy / "large").read_bytes() == LARGE[::-1], "the copy of that")
     assert weir.stop() == 0
 
 

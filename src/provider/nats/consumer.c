@@ -387,10 +387,20 @@ static void open_gap(struct weir_nats_resource *resource, struct weir_nats_watch
 // What is to be done about messages that the server takes for delivered.
 enum recall { RECALL_NOTHING, RECALL_EACH, RECALL_ALL };
 
+// Whether all that the server waits to hear of is held here, or may be with another weir. What is
+// settled here was answered already, and the server has counted that or will soon.
+static bool is_all_held(const struct weir_nats_watch *watch,
+                        const struct weir_nats_consumer *consumer) {
+    uint64_t unsettled = 0;
+    for (const struct weir_nats_flight *flight = watch->flights; flight; flight = flight->hh.next) {
+        unsettled += !flight->is_settled;
+    }
+    return consumer->ack_pending <= unsettled || consumer->waiting > 0;
+}
+
 static enum recall judge_delivered(const struct weir_nats_watch *watch,
                                    const struct weir_nats_consumer *consumer) {
-    if (consumer->ack_pending <= HASH_COUNT(watch->flights) || consumer->waiting > 0 ||
-        consumer->delivered <= consumer->floor) {
+    if (is_all_held(watch, consumer) || consumer->delivered <= consumer->floor) {
         return RECALL_NOTHING;
     }
     // Too many to refuse one by one: the consumer begins anew behind what is acknowledged.
@@ -452,9 +462,8 @@ static void found(struct weir_nats_resource *resource, struct weir_nats_watch *w
         return;
     }
     change(resource, watch, answer);
-    // What was delivered is with somebody, unless more than is held here is not acknowledged.
-    bool is_held = consumer.ack_pending <= HASH_COUNT(watch->flights) || consumer.waiting > 0;
-    note_seen(watch, is_held ? consumer.delivered : consumer.floor);
+    // What was delivered is with somebody, or it was lost on its way.
+    note_seen(watch, is_all_held(watch, &consumer) ? consumer.delivered : consumer.floor);
     switch (judge_delivered(watch, &consumer)) {
     case RECALL_NOTHING:
         go_on(resource, watch);
