@@ -3,11 +3,13 @@
 // How a watch finds or makes its consumer at the server, and asks it for messages. Nothing here
 // waits: each step is a request, and the next one follows from its answer.
 //
-//     FINDING ──there──> (RECALLING) ──> (stream) LOOKING ──nothing is lost──> LIVE
-//        │                                       └──trimmed──> GAPPED ─┐
-//        ├──not there, fresh──> MAKING ──> LIVE                        │ settled:
-//        └──not there, but it was──> LOOKING ──known where──> MAKING   │ from the
-//                                       └──unknown──> GAPPED ──────────┘ beginning
+//     FINDING ──there──> (stream) LOOKING ──nothing was trimmed──> LIVE
+//      │  ^ │                 │      └──trimmed──> GAPPED ──────────┐
+//      │  │ └──there, and messages are lost──> EMPTYING, RECALLING  │ settled:
+//      │  └─────────────────────────────────────┘                   │ from the
+//      ├──not there, fresh──> MAKING ──> LIVE                       │ beginning
+//      └──not there, but it was──> LOOKING ──known where──> MAKING  │
+//                                     └──unknown──> GAPPED ─────────┘
 //
 // A gap is settled before its consumer is made or asked, so that a weir that dies in between finds
 // the same gap again.
@@ -16,8 +18,11 @@
 // way when a connection or another weir died. It tells them again when their ack_wait is over, and
 // newer ones at once, so a key's older change could come behind a newer one. So what it thinks was
 // delivered and is not held here is refused (NAK) before anything is asked for (RECALLING); the
-// server tells that first. Where somebody else asks the same consumer, this is left to the server:
-// what is delivered may be with the other.
+// server tells that first, in the order in which it was refused, behind what it was to tell again
+// already: what it could not deliver, or what was refused before and is lost once more. So first
+// that list is emptied (EMPTYING): as many messages are asked for as it can hold, and dropped. Where
+// somebody else asks the same consumer, all of this is left to the server: what is delivered may be
+// with the other.
 #include "provider/nats/resource.h"
 
 #include "base/clock.h"
@@ -30,10 +35,12 @@
 // The last token of a reply, by which answers are told from statuses of requests for messages.
 #define REPLY_ANSWER "a"
 #define REPLY_PULL   "p"
+#define REPLY_EMPTY  "e"
 #define REPLY_RECALL "r"
 
 enum {
     NAME_BYTES_MAX = 64, // of a subscription in the name of its consumer
+    EMPTY_MS = 100,      // in which a server tells all that is on its list
     HASH_BYTES = 17,
 };
 
@@ -70,7 +77,8 @@ void weir_nats_description(const struct weir_nats_resource *resource, const char
 
 static bool is_being_set_up(enum weir_nats_stage stage) {
     return stage == WEIR_NATS_FINDING || stage == WEIR_NATS_LOOKING || stage == WEIR_NATS_MAKING ||
-           stage == WEIR_NATS_UNMAKING || stage == WEIR_NATS_RECALLING;
+           stage == WEIR_NATS_UNMAKING || stage == WEIR_NATS_EMPTYING ||
+           stage == WEIR_NATS_RECALLING;
 }
 
 static int64_t timer_wait_ns(const struct weir_nats_resource *resource,
@@ -361,6 +369,7 @@ void weir_nats_set_up(struct weir_nats_resource *resource) {
             continue;
         }
         answer_settled(resource, watch);
+        watch->is_emptied = false;
         if (watch->consumer[0]) {
             find(resource, watch);
         } else {
@@ -405,6 +414,29 @@ static enum recall judge_delivered(const struct weir_nats_watch *watch,
     }
     // Too many to refuse one by one: the consumer begins anew behind what is acknowledged.
     return consumer->delivered - consumer->floor > WEIR_NATS_RANGE_MAX ? RECALL_ALL : RECALL_EACH;
+}
+
+static void empty(struct weir_nats_resource *resource, struct weir_nats_watch *watch,
+                  const struct weir_nats_consumer *consumer) {
+    char subject[256], body[WEIR_NATS_PULL_BYTES];
+    weir_nats_stage_set(resource, watch, WEIR_NATS_EMPTYING);
+    watch->outstanding = consumer->ack_pending; // nothing else can be on that list
+    weir_nats_pull_request(watch->outstanding, 0, EMPTY_MS * WEIR_NS_PER_MS, body);
+    snprintf(subject, sizeof subject, "CONSUMER.MSG.NEXT.%s.%s", resource->stream, watch->consumer);
+    request(resource, watch, subject, body, REPLY_EMPTY);
+}
+
+// Nothing more comes of that; newer ones may have come with it, so it is looked anew.
+static void end_emptying(struct weir_nats_resource *resource, struct weir_nats_watch *watch) {
+    watch->outstanding = 0;
+    watch->is_emptied = true;
+    find(resource, watch);
+}
+
+void weir_nats_emptied(struct weir_nats_resource *resource, struct weir_nats_watch *watch) {
+    if (watch->outstanding == 0) {
+        end_emptying(resource, watch);
+    }
 }
 
 // Refuses what was delivered and has not come. The server does this in its own time, and answers
@@ -469,7 +501,11 @@ static void found(struct weir_nats_resource *resource, struct weir_nats_watch *w
         go_on(resource, watch);
         break;
     case RECALL_EACH:
-        recall(resource, watch, &consumer);
+        if (watch->is_emptied) {
+            recall(resource, watch, &consumer);
+        } else {
+            empty(resource, watch, &consumer);
+        }
         break;
     case RECALL_ALL:
         watch->seen = consumer.floor;
@@ -653,6 +689,8 @@ void weir_nats_answered(struct weir_nats_resource *resource, struct weir_nats_wa
         take_status(resource, watch, frame);
     } else if (kind == REPLY_ANSWER[0]) {
         take_answer(resource, watch, frame);
+    } else if (kind == REPLY_EMPTY[0] && watch->stage == WEIR_NATS_EMPTYING) {
+        end_emptying(resource, watch);
     } else if (kind == REPLY_RECALL[0] && watch->stage == WEIR_NATS_RECALLING) {
         go_on(resource, watch);
     }

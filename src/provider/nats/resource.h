@@ -67,7 +67,8 @@ enum weir_nats_stage {
     WEIR_NATS_LOOKING,   // what the stream has
     WEIR_NATS_MAKING,    // its consumer
     WEIR_NATS_UNMAKING,  // a consumer that cannot be used
-    WEIR_NATS_RECALLING, // until what was lost on the way is to be told again
+    WEIR_NATS_EMPTYING,  // until nothing is on the server's list of what is to be told again
+    WEIR_NATS_RECALLING, // until what was lost on the way is on it
     WEIR_NATS_GAPPED,    // until the gap is dealt with
     WEIR_NATS_LIVE,
 };
@@ -96,6 +97,7 @@ struct weir_nats_watch {
     bool is_queued;             // in resource->queue
     bool was_live;              // once, since the watch began
     bool is_found;              // its consumer was there when it was looked for last
+    bool is_emptied;            // it was EMPTYING just before
     struct weir_error *failure; // of who waits in begin; NULL: nobody does
     enum weir_nats_timer timer;
     int64_t due_ns;
@@ -261,6 +263,8 @@ int64_t weir_nats_timers_run(struct weir_nats_resource *resource, int64_t now_ns
 // An answer, or a status, that came to the watch's inbox.
 void weir_nats_answered(struct weir_nats_resource *resource, struct weir_nats_watch *watch,
                         const struct weir_nats_frame *frame);
+// A message has come that was asked for only so that the server has told it.
+void weir_nats_emptied(struct weir_nats_resource *resource, struct weir_nats_watch *watch);
 // Asks for more messages where there is room for them.
 void weir_nats_pull(struct weir_nats_resource *resource, struct weir_nats_watch *watch);
 // The gap was dealt with.

@@ -210,6 +210,10 @@ static void take_stored(struct weir_nats_resource *resource, struct weir_nats_wa
     }
     uint64_t sequence = message.delivery.sequence;
     watch->outstanding -= watch->outstanding > 0;
+    if (watch->stage == WEIR_NATS_EMPTYING) {
+        weir_nats_emptied(resource, watch);
+        return;
+    }
     watch->came++;
     watch->seen = sequence > watch->seen ? sequence : watch->seen;
     watch->is_seen_known = true;

@@ -176,6 +176,32 @@ static void every_message_is_told_in_order_over_stops(void **state) {
     assert_int_equal(last, ROUNDS * MESSAGES - 1);
 }
 
+static void what_is_refused_already_does_not_come_first(void **state) {
+    struct nats_rig *rig = rig_of(state);
+    enum { MESSAGES = 5 };
+    char payload[16], consumer[WEIR_NATS_CONSUMER_NAME_BYTES], subject[256];
+    rig->watch = nats_rig_watch(rig->resource, "*", NAME, false, &rig->sink);
+    for (int i = 1; i <= MESSAGES; i++) {
+        snprintf(payload, sizeof payload, "%d", i);
+        nats_rig_publish(rig, "shop.k", payload);
+        nats_rig_expect_message(&rig->sink, "k", payload);
+    }
+    stop(rig);
+    WAIT_UNTIL(nats_rig_consumer(rig, NATS_RIG_STREAM, NAME, "num_waiting") == 0);
+    // As a weir does that then loses its connection: the fourth is on the server's list.
+    weir_nats_consumer_name(NAME, consumer);
+    snprintf(subject, sizeof subject, "$JS.ACK." NATS_RIG_STREAM ".%s.1.4.%d.0.0", consumer,
+             MESSAGES);
+    json_decref(test_foreign_call(
+        rig->foreign, json_pack("{s:s, s:s, s:o}", "op", "publish_core", "subject", subject,
+                                "payload", test_json_bytes(WEIR_STR("-NAK")))));
+    go_on(rig, "*");
+    for (int i = 1; i <= MESSAGES; i++) {
+        snprintf(payload, sizeof payload, "%d", i);
+        nats_rig_expect_message(&rig->sink, "k", payload);
+    }
+}
+
 static void limit_stream(struct nats_rig *rig, int messages) {
     nats_rig_api(rig, "STREAM.UPDATE." NATS_RIG_STREAM,
                  json_pack("{s:s, s:[s], s:i}", "name", NATS_RIG_STREAM, "subjects",
@@ -353,6 +379,7 @@ int main(void) {
         STREAM_CASE(what_weir_publishes_is_told_as_it_was),
         STREAM_CASE(keys_and_values_are_unsupported),
         STREAM_CASE(every_message_is_told_in_order_over_stops),
+        STREAM_CASE(what_is_refused_already_does_not_come_first),
         STREAM_CASE(a_stream_that_was_trimmed_is_a_gap),
         STREAM_CASE(a_stream_that_was_not_trimmed_is_none),
         STREAM_CASE(a_consumer_that_is_gone_is_a_gap_and_everything_again),
