@@ -254,16 +254,20 @@ read_published(const struct weir_redis_stream_entry *entry, struct texts *texts,
                struct weir_attribute extensions[static WEIR_EXTENSIONS_MAX + OWN_EXTENSIONS_MAX]) {
     const struct weir_redis_entry *from = entry->entry;
     struct weir_str value = weir_redis_entry_field(from, "data");
+    struct weir_str id = weir_redis_entry_field(from, "ce_id");
+    if (id.size == 0) { // as most are, that weir has not published
+        return false;
+    }
     *ret_fields = (struct weir_event_fields){
         .specversion = weir_redis_entry_field(from, "ce_specversion"),
         .ty = weir_redis_entry_field(from, "ce_type"),
         .source = weir_redis_entry_field(from, "ce_source"),
-        .id = weir_redis_entry_field(from, "ce_id"),
+        .id = id,
         .subject = optional(weir_redis_entry_field(from, "ce_subject")),
         .time = optional(weir_redis_entry_field(from, "ce_time")),
         .dataschema = optional(weir_redis_entry_field(from, "ce_dataschema")),
     };
-    if (ret_fields->id.size == 0 || ret_fields->source.size == 0 || ret_fields->ty.size == 0) {
+    if (ret_fields->source.size == 0 || ret_fields->ty.size == 0) {
         return false;
     }
     size_t count = read_extensions(from->fields, extensions);
