@@ -57,15 +57,6 @@ void weir_text_put_number(struct weir_text *text, int64_t number) {
     text->size += at ? weir_decimal_signed(number, at) : 0;
 }
 
-void weir_text_put_base64(struct weir_text *text, struct weir_str bytes) {
-    size_t size = weir_base64_size(bytes.size);
-    char *at = place_for(text, size);
-    if (at) {
-        weir_base64_encode(bytes, at);
-        text->size += size;
-    }
-}
-
 // ---- JSON ----
 
 static bool is_coded(unsigned char byte) {
@@ -119,4 +110,15 @@ void weir_text_put_json(struct weir_text *text, struct weir_str string) {
         }
     }
     weir_text_put(text, WEIR_STR("\""));
+}
+
+void weir_text_put_json_binary(struct weir_text *text, struct weir_str bytes) {
+    size_t size = weir_base64_size(bytes.size);
+    weir_text_put(text, WEIR_STR("{\"$binary\":{\"base64\":\""));
+    char *at = place_for(text, size);
+    if (at) {
+        weir_base64_encode(bytes, at);
+        text->size += size;
+    }
+    weir_text_put(text, WEIR_STR("\",\"subType\":\"00\"}}"));
 }

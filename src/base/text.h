@@ -38,9 +38,10 @@ static inline void weir_text_put(struct weir_text *text, struct weir_str piece) 
 }
 
 void weir_text_put_number(struct weir_text *text, int64_t number);
-void weir_text_put_base64(struct weir_text *text, struct weir_str bytes);
 
 // UTF-8 as a string of JSON, in its quotes. Coded are quotes, backslashes and control characters.
 void weir_text_put_json(struct weir_text *text, struct weir_str string);
+// Any bytes as MongoDB's Extended JSON v2 has them: {"$binary":{"base64":"...","subType":"00"}}.
+void weir_text_put_json_binary(struct weir_text *text, struct weir_str bytes);
 
 #endif

@@ -173,9 +173,7 @@ static void put_data_value(struct weir_text *text, const struct weir_sql_value *
         weir_text_put_json(text, value->bytes);
         break;
     case WEIR_SQL_BINARY:
-        weir_text_put(text, WEIR_STR("{\"$binary\":{\"base64\":\""));
-        weir_text_put_base64(text, value->bytes);
-        weir_text_put(text, WEIR_STR("\",\"subType\":\"00\"}}"));
+        weir_text_put_json_binary(text, value->bytes);
         break;
     case WEIR_SQL_DECIMAL:
         weir_text_put(text, WEIR_STR("{\"$numberDecimal\":"));

@@ -14,11 +14,10 @@ static void pieces_stand_behind_each_other(void **state) {
     struct weir_text text = {0};
     assert_int_equal(weir_text_view(&text).size, 0);
     weir_text_put(&text, (struct weir_str){NULL, 0});
-    weir_text_put_base64(&text, (struct weir_str){NULL, 0});
     weir_text_put(&text, WEIR_STR("a\0b"));
     weir_text_put_number(&text, INT64_MIN);
-    weir_text_put_base64(&text, WEIR_STR("foob"));
-    struct weir_str expected = WEIR_STR("a\0b-9223372036854775808Zm9vYg==");
+    weir_text_put(&text, WEIR_STR("."));
+    struct weir_str expected = WEIR_STR("a\0b-9223372036854775808.");
     assert_true(weir_str_equal(weir_text_view(&text), expected));
     weir_text_finish(&text);
 }
@@ -79,6 +78,17 @@ static void utf8_stays_what_it_is(void **state) {
     weir_text_finish(&text);
 }
 
+static void bytes_are_extended_json(void **state) {
+    (void)state;
+    struct weir_text text = {0};
+    weir_text_put_json_binary(&text, (struct weir_str){NULL, 0});
+    weir_text_put_json_binary(&text, WEIR_STR("\xff\0"));
+    assert_str_equal(weir_text_view(&text),
+                     "{\"$binary\":{\"base64\":\"\",\"subType\":\"00\"}}"
+                     "{\"$binary\":{\"base64\":\"/wA=\",\"subType\":\"00\"}}");
+    weir_text_finish(&text);
+}
+
 static void a_lack_of_memory_is_remembered(void **state) {
     (void)state;
     struct weir_text text = {0};
@@ -87,8 +97,8 @@ static void a_lack_of_memory_is_remembered(void **state) {
     assert_true(failing_malloc_disarm());
     weir_text_put(&text, WEIR_STR("too late")); // there would be memory again
     weir_text_put_number(&text, 1);
-    weir_text_put_base64(&text, WEIR_STR("a"));
     weir_text_put_json(&text, WEIR_STR("\n"));
+    weir_text_put_json_binary(&text, WEIR_STR("a"));
     assert_true(text.lacks_memory);
     assert_int_equal(text.size, 0);
     weir_text_finish(&text);
@@ -101,6 +111,7 @@ int main(void) {
         cmocka_unit_test(a_text_grows),
         cmocka_unit_test(each_byte_is_coded_as_json_wants_it),
         cmocka_unit_test(utf8_stays_what_it_is),
+        cmocka_unit_test(bytes_are_extended_json),
         cmocka_unit_test(a_lack_of_memory_is_remembered),
     };
     return cmocka_run_group_tests_name("text", tests, NULL, NULL);
