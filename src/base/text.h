@@ -2,7 +2,8 @@
 //
 // A text that is put together piece by piece, in memory that grows; and the pieces that JSON is
 // made of. Where the memory does not suffice, that is remembered and the other pieces are dropped,
-// so it is asked for once, at the end. A text is used by one thread at a time.
+// so it is asked for once, at the end. It has no bound of its own: it is at most six times what is
+// put into it. A text is used by one thread at a time.
 #ifndef WEIR_BASE_TEXT_H
 #define WEIR_BASE_TEXT_H
 
@@ -25,6 +26,7 @@ static inline struct weir_str weir_text_view(const struct weir_text *text) {
     return (struct weir_str){text->data, text->size};
 }
 
+// weir_text_put where there is no room.
 void weir_text_put_and_grow(struct weir_text *text, struct weir_str piece);
 
 // Here, so that a literal is a store or two: a row of three columns has 25 pieces.
