@@ -3,6 +3,8 @@
 // Clocks; see clock.h. Any thread.
 #include "base/clock.h"
 
+#include <string.h>
+
 static int64_t now_ns(clockid_t clock) {
     struct timespec now;
     clock_gettime(clock, &now); // cannot fail for the clocks of this file
@@ -38,11 +40,9 @@ static void civil_of_days(int64_t days, int *ret_year, int *ret_month, int *ret_
     *ret_year = (int)(year_of_era + era * 400 + (*ret_month <= 2 ? 1 : 0));
 }
 
-static void put_digits(char *at, int digits, int64_t value) {
-    for (int i = digits - 1; i >= 0; i--) {
-        at[i] = (char)('0' + value % 10);
-        value /= 10;
-    }
+static void put_two(char *at, unsigned value) {
+    at[0] = (char)('0' + value / 10);
+    at[1] = (char)('0' + value % 10);
 }
 
 void weir_time_format(int64_t wall_ns, char ret_text[static WEIR_TIME_BYTES]) {
@@ -64,16 +64,18 @@ void weir_time_format(int64_t wall_ns, char ret_text[static WEIR_TIME_BYTES]) {
     int year, month, day;
     civil_of_days(days, &year, &month, &day);
     static const char shape[WEIR_TIME_BYTES] = "0000-00-00T00:00:00.000000Z";
-    for (int i = 0; i < WEIR_TIME_BYTES; i++) {
-        ret_text[i] = shape[i];
-    }
-    put_digits(ret_text, 4, year);
-    put_digits(ret_text + 5, 2, month);
-    put_digits(ret_text + 8, 2, day);
-    put_digits(ret_text + 11, 2, second_of_day / 3600);
-    put_digits(ret_text + 14, 2, second_of_day / 60 % 60);
-    put_digits(ret_text + 17, 2, second_of_day % 60);
-    put_digits(ret_text + 20, 6, rest_ns / 1000);
+    memcpy(ret_text, shape, sizeof shape);
+    unsigned second = (unsigned)second_of_day, us = (unsigned)(rest_ns / 1000);
+    put_two(ret_text, (unsigned)year / 100);
+    put_two(ret_text + 2, (unsigned)year % 100);
+    put_two(ret_text + 5, (unsigned)month);
+    put_two(ret_text + 8, (unsigned)day);
+    put_two(ret_text + 11, second / 3600);
+    put_two(ret_text + 14, second / 60 % 60);
+    put_two(ret_text + 17, second % 60);
+    put_two(ret_text + 20, us / 10000);
+    put_two(ret_text + 22, us / 100 % 100);
+    put_two(ret_text + 24, us % 100);
 }
 
 struct timespec weir_clock_timespec(int64_t monotonic_ns) {

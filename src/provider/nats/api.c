@@ -4,6 +4,7 @@
 #include "provider/nats/api.h"
 
 #include "base/clock.h"
+#include "base/digits.h"
 #include "base/show.h"
 #include "provider/nats/header.h"
 
@@ -277,10 +278,10 @@ bool weir_nats_delivery_read(struct weir_str reply, struct weir_nats_delivery *r
     }
     const struct weir_str *numbers = tokens + (count == OLD ? 4 : 6);
     uint64_t own, wall_ns;
-    bool is_good = weir_nats_number(numbers[0], &ret_delivery->times) &&
-                   weir_nats_number(numbers[1], &ret_delivery->sequence) &&
-                   weir_nats_number(numbers[2], &own) && weir_nats_number(numbers[3], &wall_ns) &&
-                   weir_nats_number(numbers[4], &ret_delivery->pending) && wall_ns <= INT64_MAX;
+    bool is_good = weir_decimal_read(numbers[0], &ret_delivery->times) &&
+                   weir_decimal_read(numbers[1], &ret_delivery->sequence) &&
+                   weir_decimal_read(numbers[2], &own) && weir_decimal_read(numbers[3], &wall_ns) &&
+                   weir_decimal_read(numbers[4], &ret_delivery->pending) && wall_ns <= INT64_MAX;
     ret_delivery->wall_ns = is_good ? (int64_t)wall_ns : 0;
     return is_good && ret_delivery->sequence > 0;
 }

@@ -26,6 +26,7 @@
 #include "provider/nats/resource.h"
 
 #include "base/clock.h"
+#include "base/digits.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -666,7 +667,7 @@ static void take_status(struct weir_nats_resource *resource, struct weir_nats_wa
         return;
     }
     bool is_told =
-        weir_nats_number(weir_nats_headers_find(frame->headers, WEIR_NATS_HEADER_PENDING), &left);
+        weir_decimal_read(weir_nats_headers_find(frame->headers, WEIR_NATS_HEADER_PENDING), &left);
     watch->outstanding = is_told && left < watch->outstanding ? watch->outstanding - left : 0;
     bool is_large = has(reason, "MaxBytes") && !has(reason, "Exceeded");
     // A message that is larger than all that was asked for is asked for alone.

@@ -3,6 +3,8 @@
 // See header.h.
 #include "provider/nats/header.h"
 
+#include "base/digits.h"
+
 #include "provider/nats/wire.h"
 
 #include <string.h>
@@ -52,7 +54,7 @@ unsigned weir_nats_headers_status(struct weir_str headers) {
     struct weir_str line = first_line(headers);
     uint64_t status = 0;
     line.size = line.size > 3 ? 3 : line.size;
-    return weir_nats_number(line, &status) ? (unsigned)status : 0;
+    return weir_decimal_read(line, &status) ? (unsigned)status : 0;
 }
 
 struct weir_str weir_nats_headers_reason(struct weir_str headers) {

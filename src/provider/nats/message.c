@@ -11,23 +11,23 @@
 #include "provider/nats/resource.h"
 
 #include "base/clock.h"
+#include "base/digits.h"
 #include "provider/keyvalue.h"
 #include "provider/subject.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum {
     CHAIN_MAX = 3,
-    NUMBER_BYTES = 24,
     FOREIGN_NAME_BYTES_MAX = 20, // of a header that becomes an extension
     FOREIGN_EXTENSIONS_MAX = 32,
 };
 
 // Texts that are made for one event.
 struct texts {
-    char number[NUMBER_BYTES], size[NUMBER_BYTES], time[WEIR_TIME_BYTES];
+    char number[WEIR_DECIMAL_BYTES_MAX], size[WEIR_DECIMAL_BYTES_MAX], time[WEIR_TIME_BYTES];
+    size_t number_size;
     char *decoded; // values of headers, one behind the other
     size_t decoded_size;
 };
@@ -35,11 +35,12 @@ struct texts {
 static weir_status texts_init(struct texts *texts, const struct weir_nats_message *message,
                               struct weir_error *err) {
     uint64_t number = message->delivery.sequence > 0 ? message->delivery.sequence : message->number;
-    snprintf(texts->number, sizeof texts->number, "%" PRIu64, number);
+    texts->number_size = weir_decimal(number, texts->number);
     // Names and values are parts of the headers, and no longer when they are decoded.
-    texts->decoded = malloc(message->frame->headers.size + 1);
+    size_t size = message->frame->headers.size;
+    texts->decoded = size > 0 ? malloc(size) : NULL;
     texts->decoded_size = 0;
-    return texts->decoded ? WEIR_OK : weir_fail_no_memory(err, "an event");
+    return texts->decoded || size == 0 ? WEIR_OK : weir_fail_no_memory(err, "an event");
 }
 
 static struct weir_str decode(struct texts *texts, struct weir_str value) {
@@ -49,9 +50,13 @@ static struct weir_str decode(struct texts *texts, struct weir_str value) {
     return (struct weir_str){at, size};
 }
 
+static struct weir_str number_of(const struct texts *texts) {
+    return (struct weir_str){texts->number, texts->number_size};
+}
+
 static struct weir_str position_of(const struct weir_nats_message *message,
                                    const struct texts *texts) {
-    return message->delivery.sequence > 0 ? weir_str_of(texts->number) : (struct weir_str){0};
+    return message->delivery.sequence > 0 ? number_of(texts) : (struct weir_str){0};
 }
 
 // ---- buckets ----
@@ -60,11 +65,12 @@ static size_t put_chain(struct weir_str headers, struct texts *texts,
                         struct weir_attribute ret_extensions[static CHAIN_MAX]) {
     static const char *const names[] = {WEIR_EXTENSION_CAUSATION, WEIR_EXTENSION_CORRELATION,
                                         WEIR_EXTENSION_HOPS};
+    static const char *const in_headers[] = {WEIR_NATS_HEADER_EVENT WEIR_EXTENSION_CAUSATION,
+                                             WEIR_NATS_HEADER_EVENT WEIR_EXTENSION_CORRELATION,
+                                             WEIR_NATS_HEADER_EVENT WEIR_EXTENSION_HOPS};
     size_t count = 0;
     for (size_t i = 0; i < CHAIN_MAX; i++) {
-        char header[64];
-        snprintf(header, sizeof header, WEIR_NATS_HEADER_EVENT "%s", names[i]);
-        struct weir_str value = weir_nats_headers_find(headers, header);
+        struct weir_str value = weir_nats_headers_find(headers, in_headers[i]);
         value = value.size > 0 ? decode(texts, value) : value;
         if (value.size > 0 && weir_utf8_valid(value)) {
             ret_extensions[count++] = (struct weir_attribute){weir_str_of(names[i]), value};
@@ -89,7 +95,7 @@ static weir_status bucket_event(const struct weir_nats_resource *resource,
     const struct weir_keyvalue_change change = {
         .source = weir_str_of(resource->source),
         .key = key,
-        .revision = weir_str_of(texts->number),
+        .revision = number_of(texts),
         .position = position_of(message, texts),
         .wall_ns = message->delivery.wall_ns,
         .is_deleted = is_deleted,
@@ -107,10 +113,17 @@ static weir_status bucket_event(const struct weir_nats_resource *resource,
 // What stays of an event while its fields are gathered.
 struct draft {
     struct weir_event_fields fields;
-    struct weir_attribute extensions[WEIR_EXTENSIONS_MAX];
     size_t count;
     bool is_full; // there were more
+    struct weir_attribute extensions[WEIR_EXTENSIONS_MAX];
 };
+
+// The extensions are left as they are: to zero them all would be a quarter of what a message costs.
+static void draft_init(struct draft *draft) {
+    draft->fields = (struct weir_event_fields){0};
+    draft->count = 0;
+    draft->is_full = false;
+}
 
 static void put_extension(struct draft *draft, struct weir_str name, struct weir_str value) {
     if (draft->count == WEIR_EXTENSIONS_MAX) {
@@ -121,14 +134,14 @@ static void put_extension(struct draft *draft, struct weir_str name, struct weir
 }
 
 static void put_data(struct draft *draft, const struct weir_hub_watch *watch,
-                     const struct weir_nats_frame *frame, struct texts *texts, bool is_given) {
-    if (frame->data.size > watch->event_bytes_max) {
-        snprintf(texts->size, sizeof texts->size, "%zu", frame->data.size);
+                     const struct weir_payload *data, struct texts *texts, bool is_given) {
+    if (data->bytes.size > watch->event_bytes_max) {
+        size_t size = weir_decimal(data->bytes.size, texts->size);
         put_extension(draft, WEIR_STR("dataomitted"), WEIR_STR("size"));
-        put_extension(draft, WEIR_STR("datasize"), weir_str_of(texts->size));
+        put_extension(draft, WEIR_STR("datasize"), (struct weir_str){texts->size, size});
         draft->fields.datacontenttype = (struct weir_optional_str){0};
     } else if (is_given) {
-        draft->fields.data = (struct weir_optional_payload){true, weir_payload_of(frame->data)};
+        draft->fields.data = (struct weir_optional_payload){true, *data};
     }
 }
 
@@ -190,38 +203,33 @@ static weir_status cloud_event(const struct weir_hub_watch *watch,
                                struct weir_error *err) {
     const struct weir_nats_frame *frame = message->frame;
     const struct weir_str prefix = WEIR_STR(WEIR_NATS_HEADER_EVENT);
-    struct draft *draft = calloc(1, sizeof *draft);
+    struct draft draft;
     struct weir_nats_header header;
     struct weir_str headers = frame->headers;
-    if (!draft) {
-        return weir_fail_no_memory(err, "an event");
-    }
+    draft_init(&draft);
     while (weir_nats_headers_next(&headers, &header)) {
         if (header.name.size > prefix.size && (header.name.data[0] | 0x20) == 'c' &&
             (header.name.data[1] | 0x20) == 'e' && header.name.data[2] == '-') {
             struct weir_str name = {header.name.data + prefix.size, header.name.size - prefix.size};
-            put_attribute(draft, name, decode(texts, header.value), texts);
+            put_attribute(&draft, name, decode(texts, header.value), texts);
         }
     }
     struct weir_str type = weir_nats_headers_find(frame->headers, WEIR_NATS_HEADER_CONTENT_TYPE);
     if (type.size > 0) {
-        draft->fields.datacontenttype = (struct weir_optional_str){true, decode(texts, type)};
+        draft.fields.datacontenttype = (struct weir_optional_str){true, decode(texts, type)};
     }
-    put_data(draft, watch, frame, texts, frame->data.size > 0 || type.size > 0);
+    if (draft.fields.specversion.size == 0) {
+        return WEIR_INVALID;
+    }
+    struct weir_payload data = weir_payload_of(frame->data);
+    put_data(&draft, watch, &data, texts, frame->data.size > 0 || type.size > 0);
     // The key is what the event itself says, as where it is published.
     struct weir_subject_buffer buffer;
-    weir_status status = WEIR_OK;
-    if (draft->fields.specversion.size == 0) {
-        status = WEIR_INVALID;
-    } else {
-        draft->fields.extensions =
-            (struct weir_attributes){.items = draft->extensions, .count = draft->count};
-        status = weir_subject_key(&draft->fields, &buffer, &key, err);
-    }
-    status = status == WEIR_OK ? finish(draft, key, position_of(message, texts), ret_event, err)
-                               : status;
-    free(draft);
-    return status;
+    draft.fields.extensions =
+        (struct weir_attributes){.items = draft.extensions, .count = draft.count};
+    weir_status status = weir_subject_key(&draft.fields, &buffer, &key, err);
+    return status == WEIR_OK ? finish(&draft, key, position_of(message, texts), ret_event, err)
+                             : status;
 }
 
 // ---- everything else ----
@@ -294,30 +302,36 @@ static size_t code_subject(struct weir_str key, bool is_coded,
     return size;
 }
 
+static char *put_text(char *at, struct weir_str text) {
+    memcpy(at, text.data, text.size);
+    return at + text.size;
+}
+
 static weir_status foreign_event(const struct weir_nats_resource *resource,
                                  const struct weir_hub_watch *watch, struct weir_str key,
                                  const struct weir_nats_message *message, struct texts *texts,
                                  struct weir_event **ret_event, struct weir_error *err) {
     const struct weir_nats_frame *frame = message->frame;
-    char id[3 * WEIR_KEY_BYTES_MAX + WEIR_TIME_BYTES + NUMBER_BYTES + 2];
+    char id[3 * WEIR_KEY_BYTES_MAX + WEIR_TIME_BYTES + WEIR_DECIMAL_BYTES_MAX + 2];
     bool is_coded = !weir_utf8_valid(key);
     size_t subject_size = code_subject(key, is_coded, id);
     bool is_kept = message->delivery.sequence > 0;
     weir_time_format(is_kept ? message->delivery.wall_ns : weir_clock_wall_ns(), texts->time);
-    // Of a plain subject nothing tells one message from another but when it came.
-    int id_size = snprintf(id + subject_size, sizeof id - subject_size, "@%s%s%s", texts->number,
-                           is_kept ? "" : ":", is_kept ? "" : texts->time);
-    struct weir_str type = weir_nats_headers_find(frame->headers, WEIR_NATS_HEADER_CONTENT_TYPE);
-    bool is_text = weir_utf8_valid(frame->data);
-    struct draft *draft = calloc(1, sizeof *draft);
-    if (!draft) {
-        return weir_fail_no_memory(err, "an event");
+    char *id_end = put_text(id + subject_size, WEIR_STR("@"));
+    id_end = put_text(id_end, number_of(texts));
+    if (!is_kept) { // of a plain subject nothing tells one message from another but when it came
+        id_end = put_text(put_text(id_end, WEIR_STR(":")), weir_str_of(texts->time));
     }
-    draft->fields = (struct weir_event_fields){
+    struct weir_str type = weir_nats_headers_find(frame->headers, WEIR_NATS_HEADER_CONTENT_TYPE);
+    struct weir_payload data = weir_payload_of(frame->data);
+    bool is_text = data.kind == WEIR_PAYLOAD_TEXT;
+    struct draft draft;
+    draft_init(&draft);
+    draft.fields = (struct weir_event_fields){
         .specversion = WEIR_STR(WEIR_CLOUDEVENTS_VERSION),
         .ty = WEIR_STR(WEIR_TYPE_MESSAGE),
         .source = weir_str_of(resource->source),
-        .id = {id, subject_size + (size_t)id_size},
+        .id = {id, (size_t)(id_end - id)},
         .subject = {true, {id, subject_size}},
         .time = {true, weir_str_of(texts->time)},
         .datacontenttype = {true, type.size > 0 && weir_utf8_valid(type) ? type
@@ -325,16 +339,14 @@ static weir_status foreign_event(const struct weir_nats_resource *resource,
                                             : WEIR_STR("application/octet-stream")},
     };
     if (is_kept) {
-        put_extension(draft, WEIR_STR(WEIR_EXTENSION_REVISION), weir_str_of(texts->number));
+        put_extension(&draft, WEIR_STR(WEIR_EXTENSION_REVISION), number_of(texts));
     }
     if (is_coded) {
-        put_extension(draft, WEIR_STR(WEIR_EXTENSION_SUBJECT_ENCODING), WEIR_STR("percent"));
+        put_extension(&draft, WEIR_STR(WEIR_EXTENSION_SUBJECT_ENCODING), WEIR_STR("percent"));
     }
-    put_data(draft, watch, frame, texts, true);
-    put_foreign(draft, frame->headers, texts);
-    weir_status status = finish(draft, key, position_of(message, texts), ret_event, err);
-    free(draft);
-    return status;
+    put_data(&draft, watch, &data, texts, true);
+    put_foreign(&draft, frame->headers, texts);
+    return finish(&draft, key, position_of(message, texts), ret_event, err);
 }
 
 weir_status weir_nats_event_of(const struct weir_nats_resource *resource,

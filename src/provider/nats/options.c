@@ -4,6 +4,7 @@
 #include "provider/nats/options.h"
 
 #include "base/clock.h"
+#include "base/digits.h"
 #include "base/show.h"
 #include "config/secret.h"
 #include "provider/nats/wire.h"
@@ -269,7 +270,7 @@ static bool split(struct weir_str text, struct weir_nats_server *ret_server) {
     uint64_t number;
     return put(ret_server->host, sizeof ret_server->host, host) &&
            put(ret_server->port, sizeof ret_server->port, port) &&
-           weir_nats_number(port, &number) && number > 0 && number <= UINT16_MAX &&
+           weir_decimal_read(port, &number) && number > 0 && number <= UINT16_MAX &&
            !memchr(host.data, ' ', host.size) && !memchr(host.data, '/', host.size);
 }
 

@@ -10,6 +10,7 @@
 #include "provider/nats/resource.h"
 
 #include "base/clock.h"
+#include "base/digits.h"
 
 #include <inttypes.h>
 #include <poll.h>
@@ -506,7 +507,7 @@ static void hub_acknowledge(void *context, struct weir_hub_watch *base, struct w
         }
         return;
     }
-    if (!weir_nats_number(event->position, &sequence)) {
+    if (!weir_decimal_read(event->position, &sequence)) {
         return;
     }
     struct weir_nats_flight *flight = weir_nats_flight_find(watch, sequence);

@@ -3,6 +3,7 @@
 // See wire.h.
 #include "provider/nats/wire.h"
 
+#include "base/digits.h"
 #include "base/show.h"
 
 #include <inttypes.h>
@@ -14,35 +15,26 @@
 // The longest form is HMSG SUBJECT SID REPLY HEADERS TOTAL.
 enum { PARTS_MAX = 6 };
 
-bool weir_nats_number(struct weir_str text, uint64_t *ret_number) {
-    uint64_t number = 0;
-    for (size_t i = 0; i < text.size; i++) {
-        char digit = text.data[i];
-        if (digit < '0' || digit > '9' || __builtin_mul_overflow(number, 10, &number) ||
-            __builtin_add_overflow(number, (uint64_t)(digit - '0'), &number)) {
-            return false;
-        }
-    }
-    *ret_number = number;
-    return text.size > 0;
-}
-
 static bool is_blank(char byte) {
     return byte == ' ' || byte == '\t';
 }
 
+// How long the word at the start of the line is. memchr, for most words are long and have no tab.
+static size_t word_bytes(struct weir_str line) {
+    const char *space = memchr(line.data, ' ', line.size);
+    size_t size = space ? (size_t)(space - line.data) : line.size;
+    const char *tab = memchr(line.data, '\t', size);
+    return tab ? (size_t)(tab - line.data) : size;
+}
+
 // Takes the next word off the front of the line; an empty view where there is none.
 static struct weir_str take_word(struct weir_str *line) {
-    size_t begin = 0;
-    while (begin < line->size && is_blank(line->data[begin])) {
-        begin++;
+    while (line->size > 0 && is_blank(line->data[0])) {
+        line->data++;
+        line->size--;
     }
-    size_t end = begin;
-    while (end < line->size && !is_blank(line->data[end])) {
-        end++;
-    }
-    struct weir_str word = {line->data + begin, end - begin};
-    *line = (struct weir_str){line->data + end, line->size - end};
+    struct weir_str word = {line->data, word_bytes(*line)};
+    *line = (struct weir_str){word.data + word.size, line->size - word.size};
     return word;
 }
 
@@ -91,9 +83,9 @@ static bool read_message_line(struct weir_str line, bool has_headers, struct wei
     frame->subject = parts[0];
     frame->reply = count == 3 + numbers ? parts[2] : (struct weir_str){0};
     ret_sizes->headers = 0;
-    return weir_nats_number(parts[1], &frame->subscription) &&
-           (!has_headers || weir_nats_number(parts[count - 2], &ret_sizes->headers)) &&
-           weir_nats_number(parts[count - 1], &ret_sizes->total) &&
+    return weir_decimal_read(parts[1], &frame->subscription) &&
+           (!has_headers || weir_decimal_read(parts[count - 2], &ret_sizes->headers)) &&
+           weir_decimal_read(parts[count - 1], &ret_sizes->total) &&
            ret_sizes->headers <= ret_sizes->total;
 }
 
@@ -160,6 +152,12 @@ weir_status weir_nats_read(struct weir_str bytes, struct weir_nats_frame *ret_fr
     return fail_line(line, err);
 }
 
+static weir_status fail_long(struct weir_error *err) {
+    return weir_fail(err, WEIR_INVALID,
+                     "a subject that is too long: a NATS server takes lines of %d bytes",
+                     WEIR_NATS_CONTROL_BYTES_MAX);
+}
+
 weir_status weir_nats_put_line(struct weir_nats_buffer *buffer, struct weir_error *err,
                                const char *format, ...) {
     char line[WEIR_NATS_CONTROL_BYTES_MAX + 1];
@@ -168,35 +166,49 @@ weir_status weir_nats_put_line(struct weir_nats_buffer *buffer, struct weir_erro
     int size = vsnprintf(line, sizeof line, format, args);
     va_end(args);
     if (size < 0 || (size_t)size >= sizeof line) {
-        return weir_fail(err, WEIR_INVALID,
-                         "a subject that is too long: a NATS server takes lines of %d bytes",
-                         WEIR_NATS_CONTROL_BYTES_MAX);
+        return fail_long(err);
     }
     return weir_nats_buffer_put(buffer, (struct weir_str){line, (size_t)size})
                ? WEIR_OK
                : weir_fail_no_memory(err, "a message to a NATS server");
 }
 
+// A number and a byte behind it.
+static void put_number(struct weir_nats_buffer *buffer, size_t number, char behind) {
+    char text[WEIR_DECIMAL_BYTES_MAX + 1];
+    size_t size = weir_decimal(number, text);
+    text[size] = behind;
+    weir_nats_buffer_put(buffer, (struct weir_str){text, size + 1});
+}
+
+// The line is put without printf, for an acknowledgement is a post.
 weir_status weir_nats_put_post(struct weir_nats_buffer *buffer, const struct weir_nats_post *post,
                                struct weir_error *err) {
+    const size_t words_max = sizeof "HPUB" + sizeof " " + 2 * (WEIR_DECIMAL_BYTES_MAX + 1) + 2;
     size_t total = post->headers.size + post->data.size;
-    if (!weir_nats_buffer_reserve(buffer, WEIR_NATS_CONTROL_BYTES_MAX + total + 2)) {
+    size_t line_max = words_max + post->subject.size + post->reply.size;
+    if (!weir_nats_buffer_reserve(buffer, line_max + total + 2)) { // of all that is put here
         return weir_fail_no_memory(err, "a message to a NATS server");
     }
-    char sizes[64];
+    size_t begin = buffer->end;
+    weir_nats_buffer_put(buffer, post->headers.size > 0 ? WEIR_STR("HPUB ") : WEIR_STR("PUB "));
+    weir_nats_buffer_put(buffer, post->subject);
+    weir_nats_buffer_put(buffer, WEIR_STR(" "));
+    if (post->reply.size > 0) {
+        weir_nats_buffer_put(buffer, post->reply);
+        weir_nats_buffer_put(buffer, WEIR_STR(" "));
+    }
     if (post->headers.size > 0) {
-        snprintf(sizes, sizeof sizes, "%zu %zu", post->headers.size, total);
-    } else {
-        snprintf(sizes, sizeof sizes, "%zu", total);
+        put_number(buffer, post->headers.size, ' ');
     }
-    weir_status status =
-        weir_nats_put_line(buffer, err, "%s %.*s %.*s%s%s\r\n",
-                           post->headers.size > 0 ? "HPUB" : "PUB", WEIR_STR_ARG(post->subject),
-                           WEIR_STR_ARG(post->reply), post->reply.size > 0 ? " " : "", sizes);
-    if (status == WEIR_OK) { // there is room for all of it
-        weir_nats_buffer_put(buffer, post->headers);
-        weir_nats_buffer_put(buffer, post->data);
-        weir_nats_buffer_put(buffer, WEIR_STR("\r\n"));
+    put_number(buffer, total, '\r');
+    weir_nats_buffer_put(buffer, WEIR_STR("\n"));
+    if (buffer->end - begin > WEIR_NATS_CONTROL_BYTES_MAX) {
+        buffer->end = begin;
+        return fail_long(err);
     }
-    return status;
+    weir_nats_buffer_put(buffer, post->headers);
+    weir_nats_buffer_put(buffer, post->data);
+    weir_nats_buffer_put(buffer, WEIR_STR("\r\n"));
+    return WEIR_OK;
 }

@@ -61,7 +61,4 @@ weir_status weir_nats_put_post(struct weir_nats_buffer *buffer, const struct wei
 weir_status weir_nats_put_line(struct weir_nats_buffer *buffer, struct weir_error *err,
                                const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-// A number of a text of digits. False: it is none, or too large.
-bool weir_nats_number(struct weir_str text, uint64_t *ret_number);
-
 #endif

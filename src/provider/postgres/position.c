@@ -4,6 +4,7 @@
 // places do: version, commit, change, part, flags, system, timeline.
 #include "provider/postgres/position.h"
 
+#include "base/digits.h"
 #include "provider/postgres/value.h"
 
 #include <inttypes.h>
@@ -66,13 +67,15 @@ int weir_pg_position_compare(const struct weir_pg_position *a, const struct weir
 
 const char *weir_pg_position_revision(const struct weir_pg_position *position,
                                       char text[static WEIR_PG_REVISION_BYTES]) {
+    char *rest = text + WEIR_HEX_BYTES;
+    weir_hex(position->is_snapshot ? position->commit_lsn : position->change_lsn, WEIR_HEX_UPPER,
+             text);
     if (position->is_snapshot) {
-        snprintf(text, WEIR_PG_REVISION_BYTES, "%016" PRIX64 "-snapshot", position->commit_lsn);
+        snprintf(rest, WEIR_PG_REVISION_BYTES - WEIR_HEX_BYTES, "-snapshot");
     } else if (position->part > 0) {
-        snprintf(text, WEIR_PG_REVISION_BYTES, "%016" PRIX64 "-%" PRIu32, position->change_lsn,
-                 position->part);
+        snprintf(rest, WEIR_PG_REVISION_BYTES - WEIR_HEX_BYTES, "-%" PRIu32, position->part);
     } else {
-        snprintf(text, WEIR_PG_REVISION_BYTES, "%016" PRIX64, position->change_lsn);
+        *rest = '\0';
     }
     return text;
 }

@@ -14,12 +14,11 @@
 #include "provider/postgres/source.h"
 
 #include "base/clock.h"
+#include "base/digits.h"
 #include "provider/keyvalue.h"
 #include "provider/postgres/value.h"
 #include "provider/row.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,7 +46,8 @@ struct fact {
     const struct weir_row_image *before, *after;
     // Made when wanted.
     char revision[WEIR_PG_REVISION_BYTES], position_bytes[WEIR_PG_POSITION_BYTES];
-    char transaction[16];
+    char transaction[WEIR_DECIMAL_BYTES_MAX];
+    size_t transaction_size;
     struct weir_event *event;
     uint64_t event_bytes_max; // for which `event` was made
     bool is_held;             // a sink had no room
@@ -82,7 +82,7 @@ static weir_status make_of_row(const struct fact *fact, uint64_t event_bytes_max
         .key = fact->key,
         .revision = weir_str_of(fact->revision),
         .position = {fact->position_bytes, sizeof fact->position_bytes},
-        .transaction = weir_str_of(fact->transaction),
+        .transaction = {fact->transaction, fact->transaction_size},
         .wall_ns = fact->wall_ns,
         .is_snapshot = fact->position.is_snapshot,
         .before = fact->before,
@@ -102,8 +102,7 @@ static weir_status obtain_event(struct fact *fact, uint64_t event_bytes_max,
     fact->event_bytes_max = event_bytes_max;
     weir_pg_position_revision(&fact->position, fact->revision);
     weir_pg_position_encode(&fact->position, fact->position_bytes);
-    snprintf(fact->transaction, sizeof fact->transaction, "%" PRIu32, fact->xid);
-    fact->transaction[0] = fact->row ? '\0' : fact->transaction[0];
+    fact->transaction_size = fact->row ? 0 : weir_decimal(fact->xid, fact->transaction);
     return fact->source->resource->is_store
                ? make_of_store(fact, event_bytes_max, &fact->event, err)
                : make_of_row(fact, event_bytes_max, &fact->event, err);
@@ -218,7 +217,6 @@ struct change {
     struct fact fact; // what all facts of it have in common
     struct weir_pg_scratch scratch;
     struct weir_sql_value *old_values, *new_values;
-    char old_key[WEIR_KEY_BYTES_MAX], new_key[WEIR_KEY_BYTES_MAX];
 };
 
 static bool matches(const struct weir_pg_relation *relation, const struct weir_pg_tuple *tuple) {
@@ -288,32 +286,37 @@ static struct weir_row_image image_of(const struct change *change,
 // ---- rows ----
 
 static weir_status tell_inserted(struct change *change, uint32_t part, struct weir_error *err) {
+    char key[WEIR_KEY_BYTES_MAX];
     struct weir_row_image after = image_of(change, change->new_values);
     struct fact fact = change->fact;
     fact.type = WEIR_TYPE_ROW_INSERTED;
-    fact.key = row_key(change, change->new_values, change->new_key);
+    fact.key = row_key(change, change->new_values, key);
     fact.position.part += part;
     fact.after = &after;
     return tell(&fact, err);
 }
 
 static weir_status tell_deleted(struct change *change, struct weir_error *err) {
+    char key[WEIR_KEY_BYTES_MAX];
     struct weir_row_image before = image_of(change, change->old_values);
     struct fact fact = change->fact;
     fact.type = WEIR_TYPE_ROW_DELETED;
-    fact.key = row_key(change, change->old_values, change->old_key);
+    fact.key = row_key(change, change->old_values, key);
     fact.before = &before;
     return tell(&fact, err);
 }
 
 static weir_status tell_updated(struct change *change, struct weir_error *err) {
+    char key[WEIR_KEY_BYTES_MAX], buffer[WEIR_KEY_BYTES_MAX];
     bool has_old = change->message->old_kind != WEIR_PG_OLD_NONE;
     struct fact fact = change->fact;
     if (has_old) {
         fill_unchanged(change->new_values, change->old_values, change->relation->count);
-        struct weir_str old_key = row_key(change, change->old_values, change->old_key);
-        struct weir_str new_key = row_key(change, change->new_values, change->new_key);
-        if (!weir_str_equal(old_key, new_key)) {
+    }
+    fact.key = row_key(change, change->new_values, key);
+    if (has_old) {
+        struct weir_str old_key = row_key(change, change->old_values, buffer);
+        if (!weir_str_equal(old_key, fact.key)) {
             weir_status status = tell_deleted(change, err);
             return status == WEIR_NO_MEMORY ? status : both(status, tell_inserted(change, 1, err));
         }
@@ -321,7 +324,6 @@ static weir_status tell_updated(struct change *change, struct weir_error *err) {
     struct weir_row_image before = image_of(change, change->old_values);
     struct weir_row_image after = image_of(change, change->new_values);
     fact.type = WEIR_TYPE_ROW_UPDATED;
-    fact.key = row_key(change, change->new_values, change->new_key);
     fact.before = has_old ? &before : NULL;
     fact.after = &after;
     return tell(&fact, err);

@@ -20,6 +20,7 @@
 #include "provider/redis/keys.h"
 
 #include "base/clock.h"
+#include "base/digits.h"
 #include "base/show.h"
 #include "provider/keyvalue.h"
 
@@ -561,10 +562,10 @@ static void take_note(void *context, void *token, struct weir_redis_reply **give
 
 // What is asked for a fetch.
 static bool ask_for_start(struct weir_redis_keys *keys, struct fetch *fetch) {
-    char end[NUMBER_BYTES], name[WEIR_REDIS_OWN_BYTES_MAX];
+    char end[WEIR_DECIMAL_BYTES_MAX], name[WEIR_REDIS_OWN_BYTES_MAX];
     struct weir_str key = {fetch->key, fetch->key_size};
-    snprintf(end, sizeof end, "%" PRIu64, fetch->value_bytes_max);
-    const struct weir_str range[] = {WEIR_STR("GETRANGE"), key, WEIR_STR("0"), weir_str_of(end)};
+    const struct weir_str range[] = {
+        WEIR_STR("GETRANGE"), key, WEIR_STR("0"), {end, weir_decimal(fetch->value_bytes_max, end)}};
     if (weir_redis_session_ask(keys->session, range, 4, take_start, fetch) != WEIR_OK) {
         return false;
     }

@@ -3,39 +3,29 @@
 // See entry.h.
 #include "provider/redis/entry.h"
 
-#include <inttypes.h>
-#include <stdio.h>
+#include "base/digits.h"
 
-// Takes a number of at most 20 digits from the text's start.
-static bool take_number(struct weir_str *text, uint64_t *ret_number) {
-    uint64_t number = 0;
-    size_t at = 0;
-    for (; at < text->size && text->data[at] >= '0' && text->data[at] <= '9'; at++) {
-        uint64_t digit = (uint64_t)(text->data[at] - '0');
-        if (number > (UINT64_MAX - digit) / 10) {
-            return false;
-        }
-        number = number * 10 + digit;
-    }
-    *ret_number = number;
-    *text = (struct weir_str){text->data + at, text->size - at};
-    return at > 0;
-}
+#include <assert.h>
 
 bool weir_redis_id_parse(struct weir_str text, struct weir_redis_id *ret_id) {
     *ret_id = (struct weir_redis_id){0};
-    if (text.size == 0 || !take_number(&text, &ret_id->ms) || text.size == 0 ||
-        text.data[0] != '-') {
+    const char *dash = text.size > 0 ? memchr(text.data, '-', text.size) : NULL;
+    if (!dash) {
         return false;
     }
-    text = (struct weir_str){text.data + 1, text.size - 1};
-    return take_number(&text, &ret_id->seq) && text.size == 0;
+    size_t ms_size = (size_t)(dash - text.data);
+    return weir_decimal_read((struct weir_str){text.data, ms_size}, &ret_id->ms) &&
+           weir_decimal_read((struct weir_str){dash + 1, text.size - ms_size - 1}, &ret_id->seq);
 }
 
 struct weir_str weir_redis_id_format(struct weir_redis_id id,
                                      char buffer[static WEIR_REDIS_ID_BYTES]) {
-    int size = snprintf(buffer, WEIR_REDIS_ID_BYTES, "%" PRIu64 "-%" PRIu64, id.ms, id.seq);
-    return (struct weir_str){buffer, (size_t)size};
+    static_assert(WEIR_REDIS_ID_BYTES > 2 * WEIR_DECIMAL_BYTES_MAX + 1, "an id fits");
+    char *at = buffer + weir_decimal(id.ms, buffer);
+    *at++ = '-';
+    at += weir_decimal(id.seq, at);
+    *at = '\0';
+    return (struct weir_str){buffer, (size_t)(at - buffer)};
 }
 
 int weir_redis_id_compare(struct weir_redis_id a, struct weir_redis_id b) {

@@ -21,6 +21,7 @@
 
 enum {
     BLOCK_BYTES = 4096,          // of a reply's memory
+    FIRST_BLOCK_BYTES = 512,     // of a size that malloc has at hand; most replies fit
     BUFFER_BYTES_KEPT = 1 << 20, // a larger one is given back when it is empty
     FRAME_BYTES = 1 << 16,       // what a reply's bound leaves for its lines and lengths
 };
@@ -68,7 +69,8 @@ static void *take_memory(struct root *root, size_t size) {
     size = (size + _Alignof(max_align_t) - 1) & ~(_Alignof(max_align_t) - 1);
     struct block *block = root->blocks;
     if (!block || block->size - block->used < size) {
-        size_t room = size > BLOCK_BYTES ? size : BLOCK_BYTES;
+        size_t room = block ? BLOCK_BYTES : FIRST_BLOCK_BYTES;
+        room = size > room ? size : room;
         block = malloc(sizeof *block + room);
         if (!block) {
             return NULL;
@@ -283,10 +285,13 @@ bool weir_redis_reply_is(const struct weir_redis_reply *reply, enum weir_redis_k
     return reply && reply->kind == kind;
 }
 
+static bool says(const struct weir_redis_reply *reply, struct weir_str text) {
+    return (reply->kind == WEIR_REDIS_STATUS || reply->kind == WEIR_REDIS_BULK) &&
+           weir_str_equal(reply->bytes, text);
+}
+
 bool weir_redis_reply_says(const struct weir_redis_reply *reply, const char *text) {
-    return (weir_redis_reply_is(reply, WEIR_REDIS_STATUS) ||
-            weir_redis_reply_is(reply, WEIR_REDIS_BULK)) &&
-           weir_str_equal(reply->bytes, weir_str_of(text));
+    return reply && says(reply, weir_str_of(text));
 }
 
 const struct weir_redis_reply *weir_redis_reply_at(const struct weir_redis_reply *reply,
@@ -298,9 +303,11 @@ const struct weir_redis_reply *weir_redis_reply_at(const struct weir_redis_reply
 
 const struct weir_redis_reply *weir_redis_reply_named(const struct weir_redis_reply *reply,
                                                       const char *name) {
-    for (size_t i = 0; weir_redis_reply_at(reply, i + 1); i += 2) {
-        if (weir_redis_reply_says(weir_redis_reply_at(reply, i), name)) {
-            return weir_redis_reply_at(reply, i + 1);
+    struct weir_str wanted = weir_str_of(name);
+    size_t count = weir_redis_reply_is(reply, WEIR_REDIS_ARRAY) ? reply->count : 0;
+    for (size_t i = 0; i + 1 < count; i += 2) {
+        if (says(&reply->items[i], wanted)) {
+            return &reply->items[i + 1];
         }
     }
     return NULL;

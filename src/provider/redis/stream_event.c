@@ -5,13 +5,13 @@
 // Fields that claim to be an event and are none are told as an entry.
 #include "provider/redis/stream_event.h"
 
-#include "base/base64.h"
 #include "base/clock.h"
+#include "base/table.h"
+#include "base/text.h"
 #include "provider/provider.h"
 #include "provider/subject.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -28,12 +28,12 @@ struct texts {
     char *subject; // and behind it "@" and the id, which is the event's id
     size_t subject_size, id_size;
     bool is_coded;
-    char *json; // the data, if it had to be made
+    struct weir_text json; // the data, if it had to be made
 };
 
 static void texts_finish(struct texts *texts) {
     free(texts->subject);
-    free(texts->json);
+    weir_text_finish(&texts->json);
 }
 
 // Writes the stream's name as a text: see WEIR_EXTENSION_SUBJECT_ENCODING.
@@ -75,47 +75,73 @@ static weir_status make_texts(const struct weir_redis_stream_entry *entry, struc
 
 // ---- data ----
 
-// A value that is no text is written as MongoDB's Extended JSON v2 has it.
-static json_t *json_of(struct weir_str value) {
-    if (weir_utf8_valid(value)) {
-        return json_stringn_nocheck(value.data, value.size);
-    }
-    size_t size = weir_base64_size(value.size);
-    char *text = malloc(size + 1);
-    if (!text) {
-        return NULL;
-    }
-    weir_base64_encode(value, text);
-    json_t *json = json_pack("{s:{s:s%, s:s}}", "$binary", "base64", text, size, "subType", "00");
-    free(text);
-    return json;
-}
+// A field of an entry.
+struct field {
+    UT_hash_handle hh; // among those of other names, in the order of the entry
+    struct weir_str name, value;
+};
 
-static bool put_field(json_t *object, struct weir_str name, struct weir_str value) {
-    bool is_coded = !weir_utf8_valid(name) || memchr(name.data, '\0', name.size);
-    char *key = malloc(HEX_ESCAPE_BYTES * name.size + 1);
-    json_t *json = json_of(value);
-    bool is_put = false;
-    if (key && json) {
-        size_t size = put_subject(key, name, is_coded);
-        key[size] = '\0'; // what stands behind a NUL in a name is lost
-        is_put = json_object_set_nocheck(object, key, json) == 0;
+// A name as text. Where that has to be made it is put at *room, which goes on behind it. What
+// stands behind a NUL in a name is lost.
+static struct weir_str name_of(struct weir_str name, char **room) {
+    const char *nul = name.size > 0 ? memchr(name.data, '\0', name.size) : NULL;
+    if (!nul && weir_utf8_valid(name)) {
+        return name;
     }
-    json_decref(json);
-    free(key);
-    return is_put;
-}
-
-// The fields as a JSON object, in their order; of fields of one name the last.
-static char *fields_to_json(const struct weir_redis_reply *fields) {
-    json_t *object = json_object();
-    bool is_made = object != NULL;
-    for (size_t i = 0; is_made && i + 1 < fields->count; i += 2) {
-        is_made = put_field(object, fields->items[i].bytes, fields->items[i + 1].bytes);
-    }
-    char *text = is_made ? json_dumps(object, JSON_COMPACT) : NULL;
-    json_decref(object);
+    name.size = nul ? (size_t)(nul - name.data) : name.size;
+    struct weir_str text = {*room, put_subject(*room, name, true)};
+    *room += text.size;
     return text;
+}
+
+// Puts a field into the table; of fields of one name the last stays, in the place of the first.
+static bool add_field(struct field **table, struct field *field) {
+    struct field *before;
+    HASH_FIND(hh, *table, field->name.data, field->name.size, before);
+    if (before) {
+        before->value = field->value;
+        return true;
+    }
+    HASH_ADD_KEYPTR(hh, *table, field->name.data, field->name.size, field);
+    return field->hh.tbl != NULL;
+}
+
+static void put_fields(struct weir_text *text, const struct field *table) {
+    weir_text_put(text, WEIR_STR("{"));
+    for (const struct field *field = table; field; field = field->hh.next) {
+        weir_text_put(text, field == table ? WEIR_STR("") : WEIR_STR(","));
+        weir_text_put_json(text, field->name);
+        weir_text_put(text, WEIR_STR(":"));
+        if (weir_utf8_valid(field->value)) {
+            weir_text_put_json(text, field->value);
+        } else {
+            weir_text_put_json_binary(text, field->value);
+        }
+    }
+    weir_text_put(text, WEIR_STR("}"));
+}
+
+// The fields as a JSON object, in their order.
+static void fields_to_json(const struct weir_redis_reply *fields, struct weir_text *text) {
+    size_t count = fields->count / 2, name_bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        name_bytes += fields->items[2 * i].bytes.size;
+    }
+    struct field *list = calloc(1, count * sizeof *list + HEX_ESCAPE_BYTES * name_bytes + 1);
+    struct field *table = NULL;
+    char *room = list ? (char *)(list + count) : NULL; // for names
+    bool is_made = list != NULL;
+    for (size_t i = 0; is_made && i < count; i++) {
+        list[i].name = name_of(fields->items[2 * i].bytes, &room);
+        list[i].value = fields->items[2 * i + 1].bytes;
+        is_made = add_field(&table, &list[i]);
+    }
+    if (is_made) {
+        put_fields(text, table);
+    }
+    text->lacks_memory = text->lacks_memory || !is_made;
+    HASH_CLEAR(hh, table);
+    free(list);
 }
 
 // What is told of the data.
@@ -133,10 +159,10 @@ static weir_status entry_data(const struct weir_redis_entry *entry, struct texts
     if (only.data) {
         return WEIR_OK;
     }
-    texts->json = fields_to_json(entry->fields);
-    ret_data->bytes = weir_str_of(texts->json);
+    fields_to_json(entry->fields, &texts->json);
+    ret_data->bytes = weir_text_view(&texts->json);
     ret_data->type = WEIR_STR("application/json");
-    return texts->json ? WEIR_OK : weir_fail_no_memory(err, "an event");
+    return texts->json.lacks_memory ? weir_fail_no_memory(err, "an event") : WEIR_OK;
 }
 
 // Puts the data into the fields, or says that it is too large. Returns how many extensions that is.
@@ -254,16 +280,20 @@ read_published(const struct weir_redis_stream_entry *entry, struct texts *texts,
                struct weir_attribute extensions[static WEIR_EXTENSIONS_MAX + OWN_EXTENSIONS_MAX]) {
     const struct weir_redis_entry *from = entry->entry;
     struct weir_str value = weir_redis_entry_field(from, "data");
+    struct weir_str id = weir_redis_entry_field(from, "ce_id");
+    if (id.size == 0) { // as most are, that weir has not published
+        return false;
+    }
     *ret_fields = (struct weir_event_fields){
         .specversion = weir_redis_entry_field(from, "ce_specversion"),
         .ty = weir_redis_entry_field(from, "ce_type"),
         .source = weir_redis_entry_field(from, "ce_source"),
-        .id = weir_redis_entry_field(from, "ce_id"),
+        .id = id,
         .subject = optional(weir_redis_entry_field(from, "ce_subject")),
         .time = optional(weir_redis_entry_field(from, "ce_time")),
         .dataschema = optional(weir_redis_entry_field(from, "ce_dataschema")),
     };
-    if (ret_fields->id.size == 0 || ret_fields->source.size == 0 || ret_fields->ty.size == 0) {
+    if (ret_fields->source.size == 0 || ret_fields->ty.size == 0) {
         return false;
     }
     size_t count = read_extensions(from->fields, extensions);
@@ -283,7 +313,7 @@ weir_status weir_redis_stream_event(const struct weir_redis_stream_entry *entry,
                                     struct weir_event **ret_event, struct weir_error *err) {
     struct weir_attribute extensions[WEIR_EXTENSIONS_MAX + OWN_EXTENSIONS_MAX];
     struct weir_event_fields published;
-    struct texts texts = {.json = NULL};
+    struct texts texts = {.subject = NULL};
     *ret_event = NULL;
     if (read_published(entry, &texts, &published, extensions)) {
         return make(entry, &published, ret_event, err);

@@ -21,9 +21,9 @@
 
 enum {
     FLIGHTS_MAX = 100000, // of one tail; then it reads no more before some are acknowledged
-    ACKS_AT_ONCE_MAX = 64,
     ENTRIES_AT_ONCE_MAX = 512,
-    PIECE_BYTES_LOW = 1 << 20, // a piece that weighs less may have more entries
+    ACKS_AT_ONCE_MAX = ENTRIES_AT_ONCE_MAX, // with fewer they would fall behind what is read
+    PIECE_BYTES_LOW = 1 << 20,              // a piece that weighs less may have more entries
     PIECE_BYTES_HIGH = 8 << 20,
     NO_MEMORY_WAIT_MS = 10, // before it is tried again
     NUMBER_BYTES = 24,

@@ -8,8 +8,12 @@
 //   version, size (little-endian), hash (canonical)    (1, 8 and 16 bytes)
 #include "provider/redis/value.h"
 
-#include <stdio.h>
+#include "base/digits.h"
+
+#include <assert.h>
 #include <string.h>
+
+#define DELETED "-deleted"
 
 enum { VERSION = 1, SIZE_BYTES = 8, HEX_DIGITS = 32 };
 
@@ -42,10 +46,12 @@ bool weir_redis_fingerprint_decode(struct weir_str fingerprint, struct weir_redi
 
 struct weir_str weir_redis_revision(const struct weir_redis_told *told, bool is_deleted,
                                     char buffer[static WEIR_REDIS_REVISION_BYTES]) {
-    int size = snprintf(buffer, WEIR_REDIS_REVISION_BYTES, "%016llx%016llx%s",
-                        (unsigned long long)told->hash.high64, (unsigned long long)told->hash.low64,
-                        is_deleted ? "-deleted" : "");
-    return (struct weir_str){buffer, (size_t)size};
+    static_assert(WEIR_REDIS_REVISION_BYTES >= HEX_DIGITS + sizeof DELETED, "a revision fits");
+    weir_hex(told->hash.high64, WEIR_HEX_LOWER, buffer);
+    weir_hex(told->hash.low64, WEIR_HEX_LOWER, buffer + WEIR_HEX_BYTES);
+    struct weir_str rest = is_deleted ? WEIR_STR(DELETED) : WEIR_STR("");
+    memcpy(buffer + HEX_DIGITS, rest.data, rest.size + 1); // with its NUL
+    return (struct weir_str){buffer, HEX_DIGITS + rest.size};
 }
 
 // ---- chains ----

@@ -5,9 +5,9 @@
 // bytes. Numbers are big-endian.
 #include "provider/sqlite/position.h"
 
+#include "base/digits.h"
+
 #include <assert.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 enum { VERSION = 1, FIXED_BYTES = 1 + WEIR_SQLITE_IDENTITY_BYTES + 8 + 8 + 1 };
@@ -126,7 +126,11 @@ bool weir_sqlite_position_decode(struct weir_str bytes, struct weir_sqlite_posit
 
 const char *weir_sqlite_place_text(const struct weir_sqlite_place *place,
                                    char buffer[static WEIR_SQLITE_REVISION_BYTES]) {
-    snprintf(buffer, WEIR_SQLITE_REVISION_BYTES, "%" PRId64 "-%016" PRIx64, place->seq,
-             place->mark);
+    static_assert(WEIR_DECIMAL_BYTES_MAX + 1 + WEIR_HEX_BYTES < WEIR_SQLITE_REVISION_BYTES,
+                  "a place is the longest of revisions, or shorter");
+    char *at = buffer + weir_decimal_signed(place->seq, buffer);
+    *at++ = '-';
+    weir_hex(place->mark, WEIR_HEX_LOWER, at);
+    at[WEIR_HEX_BYTES] = '\0';
     return buffer;
 }

@@ -74,7 +74,8 @@ static void keyvalue_events(void **state) {
 
 static weir_status make_row(void) {
     const struct weir_str column = WEIR_STR("c");
-    const struct weir_sql_value value = {.kind = WEIR_SQL_BINARY, .bytes = WEIR_STR("bytes")};
+    char bytes[1000] = {0}; // the data grows twice
+    const struct weir_sql_value value = {.kind = WEIR_SQL_BINARY, .bytes = {bytes, sizeof bytes}};
     const struct weir_row_image image = {&column, &value, 1};
     const struct weir_row_change change = {.source = WEIR_STR("/s"),
                                            .type = WEIR_TYPE_ROW_UPDATED,
@@ -83,7 +84,7 @@ static weir_status make_row(void) {
                                            .revision = WEIR_STR("1"),
                                            .before = &image,
                                            .after = &image,
-                                           .event_bytes_max = 1000};
+                                           .event_bytes_max = 4000};
     struct weir_event *event = NULL;
     weir_status status = weir_row_event(&change, &event, NULL);
     weir_event_unref(event);

@@ -57,7 +57,9 @@ static void each_value_keeps_its_type(void **state) {
         {{.kind = WEIR_SQL_REAL, .real = 0.1}, "0.1"},
         {{.kind = WEIR_SQL_REAL, .real = 1}, "1.0"},
         {{.kind = WEIR_SQL_REAL, .real = 0.1 + 0.2}, "0.30000000000000004"},
+        {{.kind = WEIR_SQL_REAL, .real = -0.0}, "-0.0"},
         {{.kind = WEIR_SQL_REAL, .real = 1e300}, "1e300"},
+        {{.kind = WEIR_SQL_REAL, .real = -2.5e-7}, "-2.5e-7"},
         {{.kind = WEIR_SQL_REAL, .real = (double)INFINITY}, "{\"$numberDouble\":\"Infinity\"}"},
         {{.kind = WEIR_SQL_REAL, .real = (double)-INFINITY}, "{\"$numberDouble\":\"-Infinity\"}"},
         {{.kind = WEIR_SQL_REAL, .real = (double)NAN}, "{\"$numberDouble\":\"NaN\"}"},
@@ -91,6 +93,29 @@ static void each_value_keeps_its_type(void **state) {
         assert_ok(weir_event_fields_check(&event->fields, &err));
         weir_event_unref(event);
     }
+}
+
+// Each number has the digits that it needs itself, whatever stands beside it.
+static void numbers_have_their_own_digits(void **state) {
+    (void)state;
+    const struct weir_str columns[] = {WEIR_STR("a"), WEIR_STR("b")};
+    const struct weir_sql_value values[] = {{.kind = WEIR_SQL_REAL, .real = 0.1},
+                                            {.kind = WEIR_SQL_REAL, .real = 0.1 + 0.2}};
+    const struct weir_row_image image = {columns, values, 2};
+    const struct weir_row_change change = {.source = WEIR_STR("/db"),
+                                           .type = WEIR_TYPE_ROW_INSERTED,
+                                           .table = WEIR_STR("t"),
+                                           .key = WEIR_STR("t/1"),
+                                           .revision = WEIR_STR("9"),
+                                           .after = &image,
+                                           .event_bytes_max = 1000};
+    struct weir_event *event;
+    struct weir_error err;
+    assert_ok(weir_row_event(&change, &event, &err));
+    assert_str_equal(
+        event->fields.data.value.bytes,
+        "{\"table\":\"t\",\"before\":null,\"after\":{\"a\":0.1,\"b\":0.30000000000000004}}");
+    weir_event_unref(event);
 }
 
 static void a_change_is_told_whole(void **state) {
@@ -159,6 +184,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_row_has_a_key),
         cmocka_unit_test(each_value_keeps_its_type),
+        cmocka_unit_test(numbers_have_their_own_digits),
         cmocka_unit_test(a_change_is_told_whole),
         cmocka_unit_test(what_is_not_utf8_is_refused),
     };

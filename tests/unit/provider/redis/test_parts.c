@@ -324,6 +324,17 @@ static struct weir_event *event_of(const struct weir_str *texts, size_t count, u
     return event;
 }
 
+static void of_fields_of_one_name_the_last_is_told(void **state) {
+    (void)state;
+    const struct weir_str texts[] = {WEIR_STR("a"), WEIR_STR("1"), WEIR_STR("b"),    WEIR_STR("2"),
+                                     WEIR_STR("a"), WEIR_STR("3"), WEIR_STR("c\0d"), WEIR_STR("4"),
+                                     WEIR_STR(""),  WEIR_STR("")};
+    struct weir_event *event = event_of(texts, COUNT_OF(texts), 1000);
+    assert_str_equal(event->fields.data.value.bytes,
+                     "{\"a\":\"3\",\"b\":\"2\",\"c\":\"4\",\"\":\"\"}");
+    weir_event_unref(event);
+}
+
 static void fields_become_json(void **state) {
     (void)state;
     const struct weir_str texts[] = {WEIR_STR("n"),          WEIR_STR("1"),   WEIR_STR("\"q\""),
@@ -419,6 +430,7 @@ int main(void) {
         cmocka_unit_test(ids_are_read_and_ordered),
         cmocka_unit_test(a_fingerprint_comes_back),
         cmocka_unit_test(a_chain_that_cannot_be_kept_is_left_out),
+        cmocka_unit_test(of_fields_of_one_name_the_last_is_told),
         cmocka_unit_test(fields_become_json),
         cmocka_unit_test(a_field_alone_is_the_data),
         cmocka_unit_test(an_event_is_told_as_it_was_published),
