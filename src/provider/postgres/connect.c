@@ -223,14 +223,14 @@ static void ignore_notice(void *context, const PGresult *result) {
     (void)result;
 }
 
-static weir_status poll_connection(PGconn *connection, const struct weir_pg_waiter *waiter,
+static weir_status poll_connection(PGconn *connection, const struct weir_waiter *waiter,
                                    struct weir_error *err) {
     // The first step is to wait until the socket can be written to.
     PostgresPollingStatusType step =
         PQstatus(connection) == CONNECTION_BAD ? PGRES_POLLING_FAILED : PGRES_POLLING_WRITING;
     while (step != PGRES_POLLING_OK && step != PGRES_POLLING_FAILED) { // ends: the waiter's moment
-        weir_status status = weir_pg_wait(waiter, PQsocket(connection),
-                                          step == PGRES_POLLING_READING ? POLLIN : POLLOUT);
+        weir_status status = weir_wait(waiter, PQsocket(connection),
+                                       step == PGRES_POLLING_READING ? POLLIN : POLLOUT);
         if (status != WEIR_OK) {
             return fail_wait(status, "the server did not answer in time", err);
         }
@@ -258,9 +258,9 @@ static weir_status refine(weir_status status, PGconn *connection, struct weir_er
 }
 
 weir_status weir_pg_connect(const struct weir_pg_target *target, enum weir_pg_session session,
-                            const struct weir_pg_waiter *outer, PGconn **ret_connection,
+                            const struct weir_waiter *outer, PGconn **ret_connection,
                             struct weir_error *err) {
-    struct weir_pg_waiter waiter = weir_pg_waiter_within(outer, target->timeout_ns);
+    struct weir_waiter waiter = weir_waiter_within(outer, target->timeout_ns);
     struct weir_pg_addresses addresses = {.count = 0};
     struct weir_error own;
     PGconn *connection = NULL;
@@ -308,7 +308,7 @@ bool weir_pg_consume(PGconn *connection) {
     return is_good;
 }
 
-weir_status weir_pg_flush(PGconn *connection, const struct weir_pg_waiter *waiter,
+weir_status weir_pg_flush(PGconn *connection, const struct weir_waiter *waiter,
                           struct weir_error *err) {
     for (;;) { // ends: the waiter's moment
         int left = PQflush(connection);
@@ -316,7 +316,7 @@ weir_status weir_pg_flush(PGconn *connection, const struct weir_pg_waiter *waite
             return left == 0 ? WEIR_OK : weir_pg_fail_connection(connection, err);
         }
         // What the server sends meanwhile must be read, or it stops reading.
-        weir_status status = weir_pg_wait(waiter, PQsocket(connection), POLLIN | POLLOUT);
+        weir_status status = weir_wait(waiter, PQsocket(connection), POLLIN | POLLOUT);
         if (status != WEIR_OK) {
             return fail_wait(status, "the server did not take the statement in time", err);
         }
@@ -326,7 +326,7 @@ weir_status weir_pg_flush(PGconn *connection, const struct weir_pg_waiter *waite
     }
 }
 
-weir_status weir_pg_send(PGconn *connection, const struct weir_pg_waiter *waiter,
+weir_status weir_pg_send(PGconn *connection, const struct weir_waiter *waiter,
                          const struct weir_pg_statement *statement, struct weir_error *err) {
     int is_sent = statement->is_simple
                       ? PQsendQuery(connection, statement->text)
@@ -342,11 +342,11 @@ weir_status weir_pg_send(PGconn *connection, const struct weir_pg_waiter *waiter
     return weir_pg_flush(connection, waiter, err);
 }
 
-weir_status weir_pg_next(PGconn *connection, const struct weir_pg_waiter *waiter,
+weir_status weir_pg_next(PGconn *connection, const struct weir_waiter *waiter,
                          PGresult **ret_result, struct weir_error *err) {
     *ret_result = NULL;
     while (PQisBusy(connection)) { // ends: the waiter's moment
-        weir_status status = weir_pg_wait(waiter, PQsocket(connection), POLLIN);
+        weir_status status = weir_wait(waiter, PQsocket(connection), POLLIN);
         if (status != WEIR_OK) {
             return fail_wait(status, "the server did not answer in time", err);
         }
@@ -375,7 +375,7 @@ static void note_error(const PGresult *result, weir_status *status,
     *status = weir_pg_fail(result, err);
 }
 
-weir_status weir_pg_run(PGconn *connection, const struct weir_pg_waiter *waiter,
+weir_status weir_pg_run(PGconn *connection, const struct weir_waiter *waiter,
                         const struct weir_pg_statement *statement,
                         struct weir_pg_answer *ret_answer, struct weir_error *err) {
     *ret_answer = (struct weir_pg_answer){.result = NULL};

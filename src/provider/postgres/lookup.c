@@ -103,14 +103,14 @@ static weir_status start(const char *host, struct lookup **ret_lookup, struct we
     return WEIR_OK;
 }
 
-weir_status weir_pg_lookup(const char *host, const struct weir_pg_waiter *waiter,
+weir_status weir_pg_lookup(const char *host, const struct weir_waiter *waiter,
                            struct weir_pg_addresses *ret_addresses, struct weir_error *err) {
     struct lookup *lookup = NULL;
     weir_status status = start(host, &lookup, err);
     if (status != WEIR_OK) {
         return status;
     }
-    status = weir_pg_wait(waiter, lookup->done_fd, POLLIN);
+    status = weir_wait(waiter, lookup->done_fd, POLLIN);
     if (status == WEIR_OK && !atomic_load(&lookup->is_done)) {
         status = WEIR_UNAVAILABLE; // never: the descriptor says so
     }

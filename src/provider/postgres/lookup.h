@@ -7,7 +7,7 @@
 #define WEIR_PROVIDER_POSTGRES_LOOKUP_H
 
 #include "base/error.h"
-#include "provider/postgres/waiter.h"
+#include "provider/wait.h"
 
 enum {
     WEIR_PG_ADDRESSES_MAX = 4, // that are tried
@@ -21,7 +21,7 @@ struct weir_pg_addresses {
 
 // WEIR_UNAVAILABLE: the name has no address, or was not found until the waiter's moment;
 // WEIR_STOPPED.
-weir_status weir_pg_lookup(const char *host, const struct weir_pg_waiter *waiter,
+weir_status weir_pg_lookup(const char *host, const struct weir_waiter *waiter,
                            struct weir_pg_addresses *ret_addresses, struct weir_error *err);
 
 #endif

@@ -223,7 +223,7 @@ static void pg_close(struct weir_resource *base) {
 static weir_status open_connection(void *context, int64_t until_ns, void **ret_connection,
                                    struct weir_error *err) {
     const struct weir_pg_resource *resource = context;
-    const struct weir_pg_waiter waiter = {.until_ns = until_ns};
+    const struct weir_waiter waiter = {.until_ns = until_ns};
     PGconn *connection;
     weir_status status = weir_pg_connect(&resource->target, WEIR_PG_SQL, &waiter, &connection, err);
     *ret_connection = connection;
