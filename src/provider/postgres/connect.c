@@ -5,7 +5,6 @@
 
 #include "base/clock.h"
 #include "config/secret.h"
-#include "provider/postgres/lookup.h"
 
 #include <inttypes.h>
 #include <poll.h>
@@ -16,7 +15,9 @@
 
 enum {
     SETTINGS_MAX = 32,
-    LIST_BYTES = WEIR_PG_ADDRESSES_MAX * (WEIR_PG_HOST_BYTES + 1),
+    ADDRESSES_MAX = 4, // of a host, that are tried
+    ADDRESS_BYTES = 64,
+    LIST_BYTES = ADDRESSES_MAX * (WEIR_PG_HOST_BYTES + 1),
     MESSAGE_SHOWN_BYTES = 600, // of what the server says
     UNASKED_READS_MAX = 4,
     QUIET_READS = 3,
@@ -105,6 +106,39 @@ static weir_status fail_wait(weir_status status, const char *what, struct weir_e
 
 // ---- connecting ----
 
+// What a host's name stands for, as numbers. None: libpq needs none.
+struct addresses {
+    size_t count;
+    char texts[ADDRESSES_MAX][ADDRESS_BYTES];
+};
+
+// libpq would look the name up by itself, within PQconnectPoll and without a bound.
+static weir_status look_up(const struct weir_pg_target *target, const struct weir_waiter *waiter,
+                           struct addresses *ret_addresses, struct weir_error *err) {
+    struct addrinfo *found;
+    const struct weir_place place = {.host = target->address.host};
+    *ret_addresses = (struct addresses){.count = 0};
+    if (!weir_pg_address_is_name(&target->address)) {
+        return WEIR_OK;
+    }
+    weir_status status = weir_lookup(target->lookups, &place, waiter, &found, err);
+    if (status != WEIR_OK) {
+        return status;
+    }
+    for (const struct addrinfo *each = found; each && ret_addresses->count < ADDRESSES_MAX;
+         each = each->ai_next) {
+        char *text = ret_addresses->texts[ret_addresses->count];
+        if (getnameinfo(each->ai_addr, each->ai_addrlen, text, ADDRESS_BYTES, NULL, 0,
+                        NI_NUMERICHOST) == 0) {
+            ret_addresses->count++;
+        }
+    }
+    freeaddrinfo(found);
+    return ret_addresses->count > 0
+               ? WEIR_OK
+               : weir_fail(err, WEIR_UNAVAILABLE, "the host \"%s\" has no address", place.host);
+}
+
 struct settings {
     const char *names[SETTINGS_MAX], *values[SETTINGS_MAX];
     size_t count; // the last one is NULL
@@ -155,8 +189,8 @@ struct texts {
     char options[320];
 };
 
-static void put_hosts(const struct weir_pg_address *address,
-                      const struct weir_pg_addresses *addresses, struct texts *texts) {
+static void put_hosts(const struct weir_pg_address *address, const struct addresses *addresses,
+                      struct texts *texts) {
     size_t hosts = 0, numbers = 0;
     for (size_t i = 0; i < addresses->count; i++) {
         const char *comma = i > 0 ? "," : "";
@@ -184,7 +218,7 @@ static void put_options(const struct weir_pg_target *target, enum weir_pg_sessio
 }
 
 static weir_status start(const struct weir_pg_target *target, enum weir_pg_session session,
-                         const struct weir_pg_addresses *addresses, PGconn **ret_connection,
+                         const struct addresses *addresses, PGconn **ret_connection,
                          struct weir_error *err) {
     struct weir_secret secret;
     struct texts texts = {.addresses = ""};
@@ -261,14 +295,12 @@ weir_status weir_pg_connect(const struct weir_pg_target *target, enum weir_pg_se
                             const struct weir_waiter *outer, PGconn **ret_connection,
                             struct weir_error *err) {
     struct weir_waiter waiter = weir_waiter_within(outer, target->timeout_ns);
-    struct weir_pg_addresses addresses = {.count = 0};
+    struct addresses addresses;
     struct weir_error own;
     PGconn *connection = NULL;
     err = err ? err : &own;
     *ret_connection = NULL;
-    weir_status status = weir_pg_address_is_name(&target->address)
-                             ? weir_pg_lookup(target->address.host, &waiter, &addresses, err)
-                             : WEIR_OK;
+    weir_status status = look_up(target, &waiter, &addresses, err);
     status = status == WEIR_OK ? start(target, session, &addresses, &connection, err) : status;
     if (status == WEIR_OK) {
         PQsetNoticeReceiver(connection, ignore_notice, NULL);

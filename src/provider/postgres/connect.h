@@ -10,6 +10,7 @@
 #define WEIR_PROVIDER_POSTGRES_CONNECT_H
 
 #include "base/error.h"
+#include "provider/lookup.h"
 #include "provider/postgres/address.h"
 #include "provider/wait.h"
 
@@ -30,8 +31,9 @@ struct weir_pg_target {
     struct weir_pg_address address; // user and database are those that hold
     char *password;                 // where it is, see secret.h; NULL: there is none
     enum weir_pg_tls tls;
-    char *tls_ca;       // a file; NULL: the system's
-    int64_t timeout_ns; // of a connection, and of a statement
+    char *tls_ca;                 // a file; NULL: the system's
+    int64_t timeout_ns;           // of a connection, and of a statement
+    struct weir_lookups *lookups; // owned
 };
 
 enum weir_pg_session { WEIR_PG_SQL, WEIR_PG_REPLICATION };

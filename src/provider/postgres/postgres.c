@@ -216,6 +216,7 @@ static void pg_close(struct weir_resource *base) {
     weir_link_finish(&resource->link);
     free(resource->target.password);
     free(resource->target.tls_ca);
+    weir_lookups_destroy(resource->target.lookups);
     free(resource->base.name);
     free(resource);
 }
@@ -257,9 +258,10 @@ static weir_status read_target(const struct weir_pg_options *options, struct wei
     target->timeout_ns = options->timeout_ns;
     target->password = options->password ? strdup(options->password) : NULL;
     target->tls_ca = options->tls_ca ? strdup(options->tls_ca) : NULL;
-    bool is_copied =
-        (!options->password || target->password) && (!options->tls_ca || target->tls_ca);
-    return is_copied ? WEIR_OK : weir_fail_no_memory(err, "a resource");
+    target->lookups = weir_lookups_create();
+    bool is_made = target->lookups && (!options->password || target->password) &&
+                   (!options->tls_ca || target->tls_ca);
+    return is_made ? WEIR_OK : weir_fail_no_memory(err, "a resource");
 }
 
 static weir_status read_names(const struct weir_pg_options *options,
