@@ -67,6 +67,7 @@ static weir_status make_parts(struct weir_nats_resource *resource, struct weir_e
     struct weir_pool_args pool = weir_nats_pool_args;
     pool.connections_max = (uint32_t)resource->options.connections;
     pool.context = resource;
+    pool.link = &resource->link;
     const struct weir_hub_args hub = {
         .resource = &resource->base,
         .functions = &weir_nats_hub_functions,
@@ -111,7 +112,8 @@ static weir_status nats_open(const struct weir_resource_args *args,
 }
 
 static void nats_health(struct weir_resource *base, struct weir_health *ret_health) {
-    weir_link_health(&weir_nats_of(base)->link, ret_health);
+    struct weir_nats_resource *resource = weir_nats_of(base);
+    weir_link_health(&resource->link, weir_hub_is_watched(resource->hub), ret_health);
 }
 
 static weir_status nats_promise(struct weir_resource *base, const struct weir_pattern *pattern,

@@ -302,7 +302,8 @@ static weir_status make_parts(const struct weir_pg_options *options,
                                         .idle_ns = IDLE_MS * WEIR_NS_PER_MS,
                                         .open = open_connection,
                                         .close = close_connection,
-                                        .context = resource};
+                                        .context = resource,
+                                        .link = &resource->link};
     const struct weir_hub_args hub = {
         .resource = &resource->base, .functions = &weir_pg_hub_functions, .context = resource};
     weir_status status = weir_pool_create(&pool, &resource->pool, err);
@@ -341,7 +342,8 @@ static struct weir_pg_resource *resource_of(struct weir_resource *base) {
 }
 
 static void pg_health(struct weir_resource *base, struct weir_health *ret_health) {
-    weir_link_health(&resource_of(base)->link, ret_health);
+    struct weir_pg_resource *resource = resource_of(base);
+    weir_link_health(&resource->link, weir_hub_is_watched(resource->hub), ret_health);
 }
 
 static weir_status pg_promise(struct weir_resource *base, const struct weir_pattern *pattern,

@@ -309,6 +309,7 @@ static weir_status make(struct weir_redis_resource *resource, struct weir_error 
         .open = pool_open,
         .close = pool_close,
         .context = resource,
+        .link = &resource->link,
     };
     resource->mode = functions[resource->options.mode];
     weir_status status = make_endpoint(resource, err);
@@ -371,7 +372,8 @@ static weir_status redis_open(const struct weir_resource_args *args,
 }
 
 static void redis_health(struct weir_resource *base, struct weir_health *ret_health) {
-    weir_link_health(&((struct weir_redis_resource *)base)->link, ret_health);
+    struct weir_redis_resource *resource = (struct weir_redis_resource *)base;
+    weir_link_health(&resource->link, weir_hub_is_watched(resource->hub), ret_health);
 }
 
 // ---- watching ----

@@ -215,7 +215,7 @@ void weir_redis_session_flush(struct weir_redis_session *session) {
 
 static weir_status fail_lost(const struct weir_redis_session *session, struct weir_error *err) {
     struct weir_health health;
-    weir_link_health(session->args.link, &health);
+    weir_link_health(session->args.link, true, &health);
     return weir_fail(err, WEIR_UNAVAILABLE, "%s", health.reason);
 }
 
