@@ -404,6 +404,10 @@ static weir_status make_flow(struct weir_program *program, struct weir_error *er
     weir_status status = weir_flow_create(&flow, &program->flow, err);
     struct weir_error failure;
     program->host.flow = program->flow;
+    if (status == WEIR_OK) {
+        status =
+            weir_flow_know(program->flow, program->parts.resources, config->resource_count, err);
+    }
     if (status == WEIR_OK &&
         weir_control_start(program->control, program->flow, &failure) != WEIR_OK) {
         // Events flow without it, for example on a file system that has no sockets.

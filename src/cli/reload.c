@@ -315,7 +315,11 @@ static weir_status prepare(struct weir_program *program, struct weir_parts *part
     }
     weir_status status = take_resources(program, parts, is_opened, err);
     status = status == WEIR_OK ? take_guests(program, parts, err) : status;
-    return status == WEIR_OK ? find_handlers(parts, err) : status;
+    status = status == WEIR_OK ? find_handlers(parts, err) : status;
+    // The last that may fail: were it undone, the flow would know resources that are closed.
+    return status == WEIR_OK
+               ? weir_flow_know(program->flow, parts->resources, parts->config->resource_count, err)
+               : status;
 }
 
 static void apply(struct weir_program *program, struct weir_parts *parts,

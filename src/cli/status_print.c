@@ -157,14 +157,18 @@ static void print_targets(const json_t *targets) {
 
 static void print_resource(const json_t *resource) {
     char buffer[SHOWN_BYTES];
-    bool is_connected = json_is_true(json_object_get(resource, "is_connected"));
+    const json_t *is_connected = json_object_get(resource, "is_connected");
     const char *since = text(resource, "since");
     cell_name(text(resource, "name"));
     weir_cli_cell(stdout, text(resource, "kind"), KIND_COLUMNS);
-    weir_cli_cell(stdout, is_connected ? "connected" : "AWAY", LINK_COLUMNS);
+    weir_cli_cell(stdout,
+                  json_is_true(is_connected)    ? "connected"
+                  : json_is_false(is_connected) ? "AWAY"
+                                                : "-",
+                  LINK_COLUMNS);
     cell(resource, "reconnects_total", RECONNECTS_COLUMNS);
     putchar('\n');
-    if (!is_connected) {
+    if (json_is_false(is_connected)) {
         printf("    %s%s: %s\n", since[0] ? "since " : "never connected", since,
                shown(text(resource, "error"), buffer));
     }

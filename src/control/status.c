@@ -207,11 +207,12 @@ static void tell_resource(void *context, const struct weir_resource_status *stat
     struct building *building = context;
     const struct weir_health *health = &status->health;
     append(building, building->resources,
-           json_pack("{s:s, s:s, s:b, s:o, s:I, s:o}", "name", status->name, "kind", status->kind,
-                     "is_connected", (int)health->is_connected, "since",
+           json_pack("{s:s, s:s, s:o, s:o, s:I, s:o}", "name", status->name, "kind", status->kind,
+                     "is_connected",
+                     health->is_known ? json_boolean(health->is_connected) : json_null(), "since",
                      time_or_null(health->since_wall_ns), "reconnects_total",
                      (json_int_t)health->reconnects, "error",
-                     text_or_null(weir_str_of(health->reason))));
+                     text_or_null(weir_str_of(health->is_known ? health->reason : ""))));
 }
 
 weir_status weir_control_status_json(const struct weir_control_rates *rates, struct weir_flow *flow,

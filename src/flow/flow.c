@@ -67,6 +67,7 @@ void weir_flow_destroy(struct weir_flow *flow) {
     }
     weir_kept_free_all(flow);
     free(flow->delayed);
+    free(flow->known);
     pthread_cond_destroy(&flow->commit);
     pthread_cond_destroy(&flow->changed);
     pthread_mutex_destroy(&flow->lock);
@@ -86,6 +87,27 @@ void weir_flow_cut(struct weir_flow *flow) {
     flow->is_cutting = true;
     pthread_cond_broadcast(&flow->changed);
     pthread_mutex_unlock(&flow->lock);
+}
+
+weir_status weir_flow_know(struct weir_flow *flow, struct weir_resource *const *resources,
+                           size_t count, struct weir_error *err) {
+    struct weir_resource **known = calloc(count + 1, sizeof(struct weir_resource *));
+    size_t known_count = 0;
+    if (!known) {
+        return weir_fail_no_memory(err, "the resources");
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (resources[i]) {
+            known[known_count++] = resources[i];
+        }
+    }
+    pthread_mutex_lock(&flow->lock);
+    struct weir_resource **before = flow->known;
+    flow->known = known;
+    flow->known_count = known_count;
+    pthread_mutex_unlock(&flow->lock);
+    free(before);
+    return WEIR_OK;
 }
 
 void weir_flow_tap(struct weir_flow *flow, bool is_on) {

@@ -93,6 +93,10 @@ weir_status weir_flow_flush(struct weir_flow *flow, int64_t until_ns, struct wei
 // handler. The caller holds `before`.
 size_t weir_flow_swap_guest(struct weir_flow *flow, const struct weir_guest *before,
                             struct weir_guest *after);
+// The resources of the configuration, in place of those before. They must outlive the flow; those
+// that are NULL are left out. WEIR_NO_MEMORY: nothing has changed. Any thread.
+weir_status weir_flow_know(struct weir_flow *flow, struct weir_resource *const *resources,
+                           size_t count, struct weir_error *err);
 // Whether config.tap is called.
 void weir_flow_tap(struct weir_flow *flow, bool is_on);
 
@@ -184,7 +188,7 @@ struct weir_target_status {
     const char *error; // why nothing is published now; "" for none
 };
 
-// A resource that says how its connection is, while something watches it.
+// A resource that says how its connection is.
 struct weir_resource_status {
     const char *name, *kind;
     struct weir_health health;
@@ -198,7 +202,8 @@ struct weir_flow_status {
 };
 
 // Calls for the flow, then for each subscription, running ones first, then for each target, then
-// for each resource. Everything but the last is of one moment. NULL: not wanted. WEIR_NO_MEMORY.
+// for each resource that is watched or was told by weir_flow_know. Everything but the last is of
+// one moment. NULL: not wanted. WEIR_NO_MEMORY.
 struct weir_status_calls {
     void (*flow)(void *context, const struct weir_flow_status *status);
     void (*subscription)(void *context, const struct weir_subscription_status *status);

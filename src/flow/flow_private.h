@@ -260,6 +260,8 @@ struct weir_flow {
     bool is_ending;     // threads return
     struct weir_worker *workers;
     uint32_t worker_count;
+    struct weir_resource **known; // of the configuration, see weir_flow_know
+    size_t known_count;
 
     // What is written down (commit.c).
     bool has_store;

@@ -212,12 +212,17 @@ static bool see_resource(struct seen_resources *seen, struct weir_resource *reso
     return true;
 }
 
-// Under lock: those that are watched, whose connection stands for as long as that. What is only
-// published to says what is wrong as a target. False: no memory.
+// Under lock: those that are watched, also where no configuration names them any more, and those
+// that are known. False: no memory.
 static bool see_resources(const struct weir_flow *flow, struct seen_resources *seen) {
     const struct weir_subscription *subscription;
     DL_FOREACH2(flow->subscriptions, subscription, next_all) {
         if (!see_resource(seen, subscription->resource)) {
+            return false;
+        }
+    }
+    for (size_t i = 0; i < flow->known_count; i++) {
+        if (!see_resource(seen, flow->known[i])) {
             return false;
         }
     }

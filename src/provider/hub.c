@@ -65,6 +65,7 @@ struct weir_hub {
     int end_fd;  // eventfd: the hub ends; stays readable
     atomic_bool is_woken;
     atomic_bool is_ending;
+    atomic_size_t watch_count;
 
     pthread_mutex_t lock;
     pthread_cond_t answered;
@@ -122,6 +123,7 @@ static void watch_free(struct weir_hub_watch *watch) {
     free(watch->acknowledged);
     free_notes(watch);
     pthread_mutex_destroy(&watch->offer_lock);
+    atomic_fetch_sub(&watch->hub->watch_count, 1);
     free((char *)(uintptr_t)watch->pattern.text.data);
     free(watch->name);
     free(watch);
@@ -134,6 +136,7 @@ static struct weir_hub_watch *watch_new(struct weir_hub *hub, const struct weir_
     }
     watch->base.resource = hub->resource;
     watch->hub = hub;
+    atomic_fetch_add(&hub->watch_count, 1);
     watch->notes_end = &watch->notes;
     pthread_mutex_init(&watch->offer_lock, NULL);
     watch->sink = args->sink;
@@ -296,6 +299,10 @@ void weir_hub_acknowledge(struct weir_watch *base, struct weir_event *event) {
 }
 
 // ---- the thread ----
+
+bool weir_hub_is_watched(const struct weir_hub *hub) {
+    return atomic_load(&hub->watch_count) > 0;
+}
 
 bool weir_hub_is_ending(const struct weir_hub *hub) {
     return atomic_load(&hub->is_ending);
@@ -548,6 +555,7 @@ weir_status weir_hub_create(const struct weir_hub_args *args, struct weir_hub **
     hub->context = args->context;
     atomic_init(&hub->is_woken, false);
     atomic_init(&hub->is_ending, false);
+    atomic_init(&hub->watch_count, 0);
     pthread_mutex_init(&hub->lock, NULL);
     pthread_cond_init(&hub->answered, NULL); // waited for by pthread_cond_clockwait
     hub->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);

@@ -123,6 +123,9 @@ void weir_hub_unwatch(struct weir_watch *watch);
 void weir_hub_resume(struct weir_watch *watch);
 void weir_hub_acknowledge(struct weir_watch *watch, struct weir_event *event);
 
+// Whether there is a watch, be it one that begins or ends just now. Any thread.
+bool weir_hub_is_watched(const struct weir_hub *hub);
+
 // Wakes the thread: `work` is called once more. Any thread, also a signal's or a library's.
 void weir_hub_wake(struct weir_hub *hub);
 

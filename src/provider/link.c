@@ -16,6 +16,7 @@ void weir_link_init(struct weir_link *link, const char *resource, struct weir_lo
     *link = (struct weir_link){.resource = resource, .log = log};
     pthread_mutex_init(&link->lock, NULL);
     snprintf(link->health.reason, sizeof link->health.reason, "it was not needed yet");
+    link->calls = link->health;
     uint64_t seed = (uint64_t)weir_clock_monotonic_ns() ^ (uint64_t)(uintptr_t)link;
     memcpy(link->random, &seed, sizeof link->random);
 }
@@ -24,17 +25,46 @@ void weir_link_finish(struct weir_link *link) {
     pthread_mutex_destroy(&link->lock);
 }
 
-void weir_link_up(struct weir_link *link) {
-    uint32_t failures = link->failures;
-    pthread_mutex_lock(&link->lock);
-    struct weir_health *health = &link->health;
+// Both: under lock. Return whether it was otherwise before.
+
+static bool note_up(struct weir_health *health) {
     bool was_away = !health->is_connected;
+    health->is_known = true;
     if (was_away) {
-        health->reconnects += link->failures > 0 && health->since_wall_ns != 0;
+        health->reconnects += health->since_wall_ns != 0;
         health->is_connected = true;
         health->since_wall_ns = weir_clock_wall_ns();
         health->reason[0] = '\0';
     }
+    return was_away;
+}
+
+static bool note_down(struct weir_health *health, const struct weir_error *cause) {
+    bool was_connected = health->is_connected;
+    health->is_known = true;
+    if (was_connected) {
+        health->is_connected = false;
+        health->since_wall_ns = weir_clock_wall_ns();
+    }
+    snprintf(health->reason, sizeof health->reason, "%.*s", (int)sizeof health->reason - 1,
+             cause->message);
+    return was_connected;
+}
+
+void weir_link_called(struct weir_link *link, const struct weir_error *cause) {
+    pthread_mutex_lock(&link->lock);
+    if (cause) {
+        note_down(&link->calls, cause);
+    } else {
+        note_up(&link->calls);
+    }
+    pthread_mutex_unlock(&link->lock);
+}
+
+void weir_link_up(struct weir_link *link) {
+    uint32_t failures = link->failures;
+    pthread_mutex_lock(&link->lock);
+    bool was_away = note_up(&link->health);
     pthread_mutex_unlock(&link->lock);
     link->failures = 0;
     if (was_away && failures > 0) {
@@ -47,14 +77,7 @@ void weir_link_up(struct weir_link *link) {
 
 int64_t weir_link_down(struct weir_link *link, const struct weir_error *cause) {
     pthread_mutex_lock(&link->lock);
-    struct weir_health *health = &link->health;
-    bool was_connected = health->is_connected;
-    if (was_connected) {
-        health->is_connected = false;
-        health->since_wall_ns = weir_clock_wall_ns();
-    }
-    snprintf(health->reason, sizeof health->reason, "%.*s", (int)sizeof health->reason - 1,
-             cause->message);
+    bool was_connected = note_down(&link->health, cause);
     pthread_mutex_unlock(&link->lock);
     if (link->failures == 0) {
         weir_log(link->log, WEIR_LOG_WARN,
@@ -70,8 +93,8 @@ int64_t weir_link_down(struct weir_link *link, const struct weir_error *cause) {
     return weir_clock_monotonic_ns() + (int64_t)((double)(wait_ms * WEIR_NS_PER_MS) * share);
 }
 
-void weir_link_health(struct weir_link *link, struct weir_health *ret_health) {
+void weir_link_health(struct weir_link *link, bool is_watched, struct weir_health *ret_health) {
     pthread_mutex_lock(&link->lock);
-    *ret_health = link->health;
+    *ret_health = is_watched || !link->calls.is_known ? link->health : link->calls;
     pthread_mutex_unlock(&link->lock);
 }

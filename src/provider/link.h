@@ -8,7 +8,10 @@
 // server that comes back does not meet all of its clients at once. It is the connection that
 // resets this, not the attempt: weir_link_up is called when the server has answered.
 //
-// The two that change it belong to one thread; weir_link_health may be called on any.
+// That is the connection of a resource's watches. Where nothing is watched, what is said of the
+// resource is what the calls that read and write have found when they connected last.
+//
+// weir_link_up and weir_link_down belong to one thread; the others may be called on any.
 #ifndef WEIR_PROVIDER_LINK_H
 #define WEIR_PROVIDER_LINK_H
 
@@ -25,7 +28,8 @@ struct weir_link {
     const char *resource; // its name; must outlive the link
     struct weir_log *log; // may be NULL
     pthread_mutex_t lock;
-    struct weir_health health; // under lock
+    struct weir_health health; // under lock; of the watches' connection
+    struct weir_health calls;  // under lock
     uint32_t failures;         // since it was last connected
     unsigned short random[3];
 };
@@ -39,7 +43,11 @@ void weir_link_up(struct weir_link *link);
 // Returns the moment (monotonic) at which to try again.
 int64_t weir_link_down(struct weir_link *link, const struct weir_error *cause);
 
-// For struct weir_provider's `health`. Any thread.
-void weir_link_health(struct weir_link *link, struct weir_health *ret_health);
+// A call has connected, or, where there is a cause, could not. Not logged: who calls is told.
+void weir_link_called(struct weir_link *link, const struct weir_error *cause);
+
+// For struct weir_provider's `health`: of the connection of watches, or, where nothing is watched
+// and calls know something, of calls.
+void weir_link_health(struct weir_link *link, bool is_watched, struct weir_health *ret_health);
 
 #endif

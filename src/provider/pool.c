@@ -88,6 +88,18 @@ static weir_status await_place(struct weir_pool *pool, int64_t until_ns, struct 
     return WEIR_OK;
 }
 
+// Makes one.
+static weir_status open_one(struct weir_pool *pool, int64_t until_ns, void **ret_connection,
+                            struct weir_error *err) {
+    struct weir_error own;
+    err = err ? err : &own;
+    weir_status status = pool->args.open(pool->args.context, until_ns, ret_connection, err);
+    if (pool->args.link && status != WEIR_NO_MEMORY) {
+        weir_link_called(pool->args.link, status == WEIR_OK ? NULL : err);
+    }
+    return status;
+}
+
 // A connection less.
 static void let_go(struct weir_pool *pool) {
     pthread_mutex_lock(&pool->lock);
@@ -117,7 +129,7 @@ weir_status weir_pool_take(struct weir_pool *pool, int64_t until_ns, void **ret_
     }
     *ret_connection = free_one;
     if (status == WEIR_OK && !free_one) {
-        status = pool->args.open(pool->args.context, until_ns, ret_connection, err);
+        status = open_one(pool, until_ns, ret_connection, err);
         if (status != WEIR_OK) {
             let_go(pool);
         }

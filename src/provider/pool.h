@@ -9,6 +9,7 @@
 #define WEIR_PROVIDER_POOL_H
 
 #include "base/error.h"
+#include "provider/link.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -23,6 +24,7 @@ struct weir_pool_args {
                         struct weir_error *err);
     void (*close)(void *context, void *connection);
     void *context;
+    struct weir_link *link; // is told what came of `open`; must outlive the pool. NULL: nobody is
 };
 
 weir_status weir_pool_create(const struct weir_pool_args *args, struct weir_pool **ret_pool,

@@ -157,6 +157,7 @@ enum {
 
 // How a resource is, for people.
 struct weir_health {
+    bool is_known; // something has needed it so far; else the rest says nothing
     bool is_connected;
     int64_t since_wall_ns; // how long it has been so; 0: it was never connected
     uint64_t reconnects;   // connections after the first one

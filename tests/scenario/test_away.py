@@ -9,6 +9,7 @@ import collections
 import json
 import os
 import random
+import re
 import signal
 import time
 
@@ -367,12 +368,74 @@ def test_a_bad_network(site, place, proxy_before, fault):
 # ---- reading and writing meanwhile ----
 
 
+def publishing(place):
+    """What changes in the store is published to the place, which nothing watches."""
+    config = configuration({"trace": {}}, [{"key": "*", "guest": "trace", "to": "place"}])
+    config["resources"]["place"] = place.resource(**place.impatient)
+    return config
+
+
+def reaching(site, place):
+    """A guest does with the place what it is told in the store. Its answers: in the folder."""
+    folder = site.directory("out")
+    config = configuration({"reach": {"grants": ["place"]}},
+                           [{"key": "*", "guest": "reach", "to": "out"}], resources=("store", "out"))
+    config["resources"]["place"] = place.resource(**place.impatient)
+    return config, folder
+
+
+def never_needed(place):
+    return {"name": "place", "kind": place.kind, "is_connected": None, "since": None,
+            "reconnects_total": 0, "error": None}
+
+
+@on(has_server)
+def test_status_tells_of_what_is_only_published_to(site, place):
+    weir = start(site, publishing(place))
+    assert connection(site) == never_needed(place)
+    site.put("before", "1")
+    weir.wait_for(lambda: place.read() == {"before": b"1"}, "what was published before")
+    before = connection(site)
+    assert before["is_connected"] and before["since"] and before["error"] is None
+    place.server.kill()
+    site.put("key", "2")
+    wait_away(site, weir, "refused")
+    assert connection(site)["since"] > before["since"]
+    text = site.command("status", "weir.yaml").stdout.decode()
+    assert re.search(r"^place .* AWAY ", text, re.MULTILINE), text
+    place.server.start()
+    wait_back(site, weir)
+    assert connection(site)["reconnects_total"] == 1
+    weir.wait_for(lambda: place.read() == {"before": b"1", "key": b"2"}, "what was published then")
+    assert weir.stop() == 0
+
+
+@on(lambda place: has_server(place) and has_values(place))
+def test_status_tells_of_what_is_only_read(site, place):
+    config, out = reaching(site, place)
+    weir = start(site, config)
+
+    def read(turn):
+        site.put(turn, "get place key")
+        weir.wait_for((out / turn).exists, f"what came of {turn}")
+
+    assert connection(site) == never_needed(place)
+    place.set("key", "value")
+    read("one")
+    assert connection(site)["is_connected"]
+    place.server.kill()
+    read("two")
+    wait_away(site, weir, "refused")
+    place.server.start()
+    read("three")
+    wait_back(site, weir)
+    assert weir.stop() == 0
+
+
 @on(has_server)
 def test_what_is_published_while_the_server_is_away_gets_there(site, place):
     """The outbox keeps it, in order; what was published before is not published twice."""
-    config = configuration({"trace": {}}, [{"key": "*", "guest": "trace", "to": "place"}])
-    config["resources"]["place"] = place.resource(**place.impatient)
-    weir = start(site, config)
+    weir = start(site, publishing(place))
     site.put("before", "1")
     weir.wait_for(lambda: place.read() == {"before": b"1"}, "what was published before")
     place.server.kill()
@@ -388,10 +451,7 @@ def test_what_is_published_while_the_server_is_away_gets_there(site, place):
 @on(lambda place: has_server(place) and has_values(place))
 @pytest.mark.parametrize("way", ["kill", "pause"])
 def test_a_guest_that_reads_meanwhile_gets_an_error_soon(site, place, way):
-    out = site.directory("out")
-    config = configuration({"reach": {"grants": ["place"]}},
-                           [{"key": "*", "guest": "reach", "to": "out"}], resources=("store", "out"))
-    config["resources"]["place"] = place.resource(**place.impatient)
+    config, out = reaching(site, place)
     weir = start(site, config)
 
     def reach(turn, command):

@@ -46,7 +46,7 @@ def works(site, place, config, value="1", env=None):
 def test_nothing_is_missing_and_nothing_is_changed(site, place):
     place.set("key", "value")
     text = check(site, watching(place))
-    assert "connections:\n  place:\n" in text and "missing" not in text, text
+    assert "connections:\n  place:\n" in text and "missing:" not in text, text
     assert place.leftovers() == []
     assert place.read() == {"key": b"value"}
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """SIGHUP: the configuration is read again, and what did not change is not touched."""
 
+import json
 import os
 import shutil
 import signal
@@ -157,6 +158,30 @@ def test_a_configuration_that_did_not_change_changes_nothing(site):
     assert weir.stop() == 0
     assert [each["subject"] for each in weir.traces("one")] == [f"a/{n}" for n in range(5)]
     assert len(weir.logs("listening")) == 1
+
+
+def test_status_tells_of_the_resources_that_there_are_now(site):
+    def told():
+        status = json.loads(site.command("status", "weir.yaml", "--json").stdout)
+        return {each["name"]: each["is_connected"] for each in status["resources"]}
+
+    def having(*names):
+        config = two(second=False)
+        config["resources"] |= {name: {"kind": "sqlite", "path": f"{name}.db", "kv": "t"}
+                                for name in names}
+        return config
+
+    weir = start(site, having("left", "both"))
+    assert told() == {"left": None, "both": None}  # nothing has needed them
+    site.write_config(having("both", "new"))
+    reload(weir)
+    weir.wait_for(lambda: told() == {"both": None, "new": None}, "the new resources")
+    site.write_config("{")
+    reload(weir)
+    weir.wait_for(lambda: weir.logs(level="error"), "an error")
+    site.write_config(having("both", "new"))  # for who asks
+    assert told() == {"both": None, "new": None}
+    assert weir.stop() == 0
 
 
 def test_a_burst_of_signals_does_no_harm(site):

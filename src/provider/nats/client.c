@@ -4,12 +4,10 @@
 #include "provider/nats/client.h"
 
 #include "base/clock.h"
+#include "provider/dial.h"
 #include "provider/nats/login.h"
-#include "provider/nats/tls.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,9 +26,9 @@ enum {
 
 struct weir_nats_client {
     int fd;
-    struct weir_nats_tls *tls;           // NULL: without
-    struct weir_nats_buffer in;          // from the server, not read yet
-    struct weir_nats_buffer out, sealed; // to the server; with TLS by way of `sealed`
+    struct weir_tls_session *tls; // NULL: without
+    struct weir_nats_buffer in;   // from the server, not read yet
+    struct weir_nats_buffer out;  // to the server
     struct weir_nats_info info;
     char inbox[WEIR_NATS_INBOX_BYTES];
     char complaint[COMPLAINT_BYTES];
@@ -39,21 +37,6 @@ struct weir_nats_client {
     bool asks; // it has subscribed to answers
 };
 
-static weir_status wait_here(void *context, int fd, short events, int64_t until_ns) {
-    (void)context;
-    struct pollfd pollfd = {.fd = fd, .events = events};
-    for (;;) {
-        int64_t left_ns = until_ns == INT64_MAX ? 0 : until_ns - weir_clock_monotonic_ns();
-        struct timespec timeout = weir_clock_timespec(left_ns > 0 ? left_ns : 0);
-        int ready = ppoll(&pollfd, 1, until_ns == INT64_MAX ? NULL : &timeout, NULL);
-        if (ready >= 0 || errno != EINTR) {
-            return ready > 0 ? WEIR_OK : WEIR_UNAVAILABLE;
-        }
-    }
-}
-
-const struct weir_nats_wait weir_nats_wait_here = {.wait = wait_here};
-
 // ---- what it is ----
 
 int weir_nats_client_fd(const struct weir_nats_client *client) {
@@ -61,9 +44,9 @@ int weir_nats_client_fd(const struct weir_nats_client *client) {
 }
 
 short weir_nats_client_events(const struct weir_nats_client *client) {
-    bool has_unsent = weir_nats_buffer_view(&client->out).size > 0 ||
-                      weir_nats_buffer_view(&client->sealed).size > 0;
-    return (short)(POLLIN | (has_unsent ? POLLOUT : 0));
+    bool has_unsent = weir_nats_buffer_view(&client->out).size > 0;
+    return client->tls ? weir_tls_events(client->tls, has_unsent)
+                       : (short)(POLLIN | (has_unsent ? POLLOUT : 0));
 }
 
 const struct weir_nats_info *weir_nats_client_info(const struct weir_nats_client *client) {
@@ -104,57 +87,67 @@ static weir_status fail_gone(const struct weir_nats_client *client, int code,
                      client->complaint[0] ? ": " : "", client->complaint);
 }
 
-// Reads once. *ret_size 0: nothing is there.
-static weir_status read_socket(struct weir_nats_client *client, char *bytes, size_t *ret_size,
-                               struct weir_error *err) {
-    ssize_t got = recv(client->fd, bytes, RECEIVE_BYTES, 0);
-    *ret_size = got > 0 ? (size_t)got : 0;
-    if (got > 0) {
-        client->heard_ns = weir_clock_monotonic_ns();
-        return WEIR_OK;
+// Reads once. WEIR_AGAIN: nothing is there. *ret_size 0: the other side has closed.
+static weir_status read_bytes(struct weir_nats_client *client, char *bytes, size_t *ret_size,
+                              struct weir_error *err) {
+    *ret_size = 0;
+    if (client->tls) {
+        return weir_tls_read(client->tls, bytes, RECEIVE_BYTES, ret_size, err);
     }
-    return got < 0 && (errno == EAGAIN || errno == EINTR)
-               ? WEIR_OK
-               : fail_gone(client, got < 0 ? errno : 0, err);
+    ssize_t got = recv(client->fd, bytes, RECEIVE_BYTES, 0);
+    if (got < 0) {
+        return errno == EAGAIN || errno == EINTR ? WEIR_AGAIN : fail_gone(client, errno, err);
+    }
+    *ret_size = (size_t)got;
+    return WEIR_OK;
 }
 
 weir_status weir_nats_client_receive(struct weir_nats_client *client, struct weir_error *err) {
-    char sealed[RECEIVE_BYTES];
     for (int i = 0; i < RECEIVE_AT_ONCE_MAX; i++) {
         size_t size = 0;
-        if (!client->tls && !weir_nats_buffer_reserve(&client->in, RECEIVE_BYTES)) {
+        if (!weir_nats_buffer_reserve(&client->in, RECEIVE_BYTES)) {
             return weir_fail_no_memory(err, "what a NATS server sends");
         }
-        weir_status status = read_socket(
-            client, client->tls ? sealed : client->in.bytes + client->in.end, &size, err);
-        if (status == WEIR_OK && size > 0 && client->tls) {
-            status = weir_nats_tls_feed(client->tls, (struct weir_str){sealed, size}, err);
-            status = status == WEIR_OK ? weir_nats_tls_open(client->tls, &client->in, err) : status;
-        } else if (status == WEIR_OK) {
-            client->in.end += size;
+        weir_status status = read_bytes(client, client->in.bytes + client->in.end, &size, err);
+        if (status == WEIR_OK && size == 0) {
+            return fail_gone(client, 0, err);
         }
-        if (status != WEIR_OK || size < RECEIVE_BYTES) {
-            return status;
+        if (status != WEIR_OK) {
+            return status == WEIR_AGAIN ? WEIR_OK : status;
+        }
+        client->heard_ns = weir_clock_monotonic_ns();
+        client->in.end += size;
+        if (size < RECEIVE_BYTES && !client->tls) { // a record of TLS says nothing of the next one
+            return WEIR_OK;
         }
     }
     return WEIR_OK;
 }
 
-weir_status weir_nats_client_send(struct weir_nats_client *client, struct weir_error *err) {
-    struct weir_nats_buffer *buffer = client->tls ? &client->sealed : &client->out;
+// Writes once. WEIR_AGAIN: nothing was taken.
+static weir_status write_bytes(struct weir_nats_client *client, struct weir_str bytes,
+                               size_t *ret_size, struct weir_error *err) {
+    *ret_size = 0;
     if (client->tls) {
-        weir_status status = weir_nats_tls_seal(client->tls, &client->out, &client->sealed, err);
-        if (status != WEIR_OK) {
-            return status;
-        }
+        return weir_tls_write(client->tls, bytes.data, bytes.size, ret_size, err);
     }
-    for (struct weir_str left = weir_nats_buffer_view(buffer); left.size > 0;
-         left = weir_nats_buffer_view(buffer)) {
-        ssize_t sent = send(client->fd, left.data, left.size, MSG_NOSIGNAL);
-        if (sent < 0) {
-            return errno == EAGAIN || errno == EINTR ? WEIR_OK : fail_gone(client, errno, err);
+    ssize_t sent = send(client->fd, bytes.data, bytes.size, MSG_NOSIGNAL);
+    if (sent < 0) {
+        return errno == EAGAIN || errno == EINTR ? WEIR_AGAIN : fail_gone(client, errno, err);
+    }
+    *ret_size = (size_t)sent;
+    return WEIR_OK;
+}
+
+weir_status weir_nats_client_send(struct weir_nats_client *client, struct weir_error *err) {
+    for (struct weir_str left = weir_nats_buffer_view(&client->out); left.size > 0;
+         left = weir_nats_buffer_view(&client->out)) {
+        size_t sent;
+        weir_status status = write_bytes(client, left, &sent, err);
+        if (status != WEIR_OK) {
+            return status == WEIR_AGAIN ? WEIR_OK : status;
         }
-        weir_nats_buffer_take(buffer, (size_t)sent);
+        weir_nats_buffer_take(&client->out, sent);
     }
     return WEIR_OK;
 }
@@ -220,8 +213,7 @@ weir_status weir_nats_client_next(struct weir_nats_client *client,
 
 static weir_status check_unsent(const struct weir_nats_client *client, size_t size,
                                 struct weir_error *err) {
-    size_t unsent =
-        weir_nats_buffer_view(&client->out).size + weir_nats_buffer_view(&client->sealed).size;
+    size_t unsent = weir_nats_buffer_view(&client->out).size;
     return unsent + size <= WEIR_NATS_UNSENT_BYTES_MAX
                ? WEIR_OK
                : weir_fail(err, WEIR_LIMIT, "%zu bytes wait to be sent to the NATS server", unsent);
@@ -267,13 +259,13 @@ weir_status weir_nats_client_ping(struct weir_nats_client *client, struct weir_e
 // ---- for callers that wait ----
 
 // Waits for the socket once, and sends and receives what can be.
-static weir_status turn(struct weir_nats_client *client, const struct weir_nats_wait *wait,
-                        int64_t until_ns, struct weir_error *err) {
+static weir_status turn(struct weir_nats_client *client, const struct weir_waiter *waiter,
+                        struct weir_error *err) {
     weir_status status = weir_nats_client_send(client, err);
     if (status != WEIR_OK) {
         return status;
     }
-    status = wait->wait(wait->context, client->fd, weir_nats_client_events(client), until_ns);
+    status = weir_wait(waiter, client->fd, weir_nats_client_events(client));
     if (status != WEIR_OK) {
         return weir_fail(err, status, "the NATS server does not answer%s%s",
                          client->complaint[0] ? ": " : "", client->complaint);
@@ -282,9 +274,9 @@ static weir_status turn(struct weir_nats_client *client, const struct weir_nats_
 }
 
 weir_status weir_nats_client_await(struct weir_nats_client *client,
-                                   const struct weir_nats_wait *wait, int64_t until_ns,
+                                   const struct weir_waiter *waiter,
                                    struct weir_nats_frame *ret_frame, struct weir_error *err) {
-    for (;;) { // ends by until_ns
+    for (;;) { // ends by the moment
         weir_status status = weir_nats_client_next(client, ret_frame, err);
         if (status != WEIR_AGAIN) {
             return status;
@@ -292,7 +284,7 @@ weir_status weir_nats_client_await(struct weir_nats_client *client,
         if (client->complaint[0]) {
             return weir_fail(err, WEIR_DENIED, "the NATS server refuses it: %s", client->complaint);
         }
-        status = turn(client, wait, until_ns, err);
+        status = turn(client, waiter, err);
         if (status != WEIR_OK) {
             return status;
         }
@@ -300,7 +292,7 @@ weir_status weir_nats_client_await(struct weir_nats_client *client,
 }
 
 weir_status weir_nats_client_ask(struct weir_nats_client *client, struct weir_nats_post post,
-                                 const struct weir_nats_wait *wait, int64_t until_ns,
+                                 const struct weir_waiter *waiter,
                                  struct weir_nats_frame *ret_frame, struct weir_error *err) {
     char reply[WEIR_NATS_INBOX_BYTES + 24];
     weir_status status = WEIR_OK;
@@ -313,8 +305,8 @@ weir_status weir_nats_client_ask(struct weir_nats_client *client, struct weir_na
     snprintf(reply, sizeof reply, "%s.%llu", client->inbox, (unsigned long long)++client->serial);
     post.reply = weir_str_of(reply);
     status = status == WEIR_OK ? weir_nats_client_publish(client, &post, err) : status;
-    while (status == WEIR_OK) { // ends by until_ns
-        status = weir_nats_client_await(client, wait, until_ns, ret_frame, err);
+    while (status == WEIR_OK) { // ends by the moment
+        status = weir_nats_client_await(client, waiter, ret_frame, err);
         if (status == WEIR_OK && weir_str_equal(ret_frame->subject, post.reply)) {
             return WEIR_OK;
         }
@@ -323,13 +315,12 @@ weir_status weir_nats_client_ask(struct weir_nats_client *client, struct weir_na
 }
 
 weir_status weir_nats_client_flush(struct weir_nats_client *client,
-                                   const struct weir_nats_wait *wait, int64_t until_ns,
-                                   struct weir_error *err) {
+                                   const struct weir_waiter *waiter, struct weir_error *err) {
     weir_nats_client_forgive(client);
     weir_status status = weir_nats_client_ping(client, err);
-    while (status == WEIR_OK && client->pongs < client->pings) { // ends by until_ns
+    while (status == WEIR_OK && client->pongs < client->pings) { // ends by the moment
         struct weir_nats_frame ignored;
-        status = turn(client, wait, until_ns, err);
+        status = turn(client, waiter, err);
         weir_status next = WEIR_OK;
         while (status == WEIR_OK && next == WEIR_OK) { // ends: what was received is bounded
             next = weir_nats_client_next(client, &ignored, err);
@@ -372,90 +363,37 @@ static weir_status new_client(const struct weir_nats_options *options,
     return WEIR_OK;
 }
 
-// Connects the socket to one address.
-static weir_status connect_socket(struct weir_nats_client *client, const struct addrinfo *address,
-                                  const struct weir_nats_wait *wait, int64_t until_ns,
-                                  struct weir_error *err) {
-    client->fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (client->fd < 0) {
-        return weir_fail_errno(err, errno, "no socket");
-    }
-    const int one = 1;
-    setsockopt(client->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    int code = connect(client->fd, address->ai_addr, address->ai_addrlen) < 0 ? errno : 0;
-    if (code == EINPROGRESS) {
-        weir_status status = wait->wait(wait->context, client->fd, POLLOUT, until_ns);
-        if (status != WEIR_OK) {
-            return weir_fail(err, status, "the connection was not taken in time");
-        }
-        socklen_t size = sizeof code;
-        if (getsockopt(client->fd, SOL_SOCKET, SO_ERROR, &code, &size) < 0) {
-            code = errno;
-        }
-    }
-    char buffer[128];
-    return code == 0
-               ? WEIR_OK
-               : weir_fail(err, WEIR_UNAVAILABLE, "%s", strerror_r(code, buffer, sizeof buffer));
-}
-
 // The next frame of a connection that is not open yet.
-static weir_status await_frame(struct weir_nats_client *client, const struct weir_nats_wait *wait,
-                               int64_t until_ns, struct weir_nats_frame *ret_frame,
-                               struct weir_error *err) {
-    for (;;) { // ends by until_ns, and by the longest frame
+static weir_status await_frame(struct weir_nats_client *client, const struct weir_waiter *waiter,
+                               struct weir_nats_frame *ret_frame, struct weir_error *err) {
+    for (;;) { // ends by the moment, and by the longest frame
         weir_status status = take_frame(client, ret_frame, err);
         if (status != WEIR_AGAIN) {
             return status;
         }
-        status = turn(client, wait, until_ns, err);
+        status = turn(client, waiter, err);
         if (status != WEIR_OK) {
             return status;
         }
     }
 }
 
-static weir_status shake(struct weir_nats_client *client, const struct weir_nats_login *login,
-                         const char *host, const struct weir_nats_wait *wait, int64_t until_ns,
-                         struct weir_error *err) {
-    struct weir_nats_tls_args args = {
-        .host = host,
-        .ca = login->options->tls_ca,
-        .certificate = login->options->tls_certificate,
-        .key = login->options->tls_key,
-    };
-    if (weir_nats_buffer_view(&client->in).size > 0) { // it was not sealed
+static weir_status begin_tls(struct weir_nats_client *client, const struct weir_nats_login *login,
+                             const char *host, const struct weir_waiter *waiter,
+                             struct weir_error *err) {
+    const struct weir_tls_args args = {.fd = client->fd, .host = host};
+    if (weir_nats_buffer_view(&client->in).size > 0) { // nobody vouches for it
         return weir_fail(err, WEIR_INVALID, "the server says more than it may before TLS");
     }
-    weir_status status = weir_nats_tls_create(&args, &client->tls, err);
-    while (status == WEIR_OK) { // ends by until_ns
-        weir_status shaken = weir_nats_tls_shake(client->tls, err);
-        status = weir_nats_client_send(client, shaken == WEIR_AGAIN ? err : NULL);
-        if (shaken != WEIR_AGAIN) {
-            return shaken;
-        }
-        char bytes[RECEIVE_BYTES];
-        size_t size = 0;
-        status = status == WEIR_OK ? wait->wait(wait->context, client->fd,
-                                                weir_nats_client_events(client), until_ns)
-                                   : status;
-        if (status != WEIR_OK) {
-            return weir_fail(err, status, "TLS with the server was not ready in time");
-        }
-        status = read_socket(client, bytes, &size, err);
-        status = status == WEIR_OK
-                     ? weir_nats_tls_feed(client->tls, (struct weir_str){bytes, size}, err)
-                     : status;
-    }
-    return status;
+    return weir_tls_begin(login->tls, &args, waiter, &client->tls, err);
 }
 
 // Waits for the server's word on who connects.
-static weir_status await_welcome(struct weir_nats_client *client, const struct weir_nats_wait *wait,
-                                 int64_t until_ns, struct weir_error *err) {
-    for (;;) { // ends by until_ns
+static weir_status await_welcome(struct weir_nats_client *client, const struct weir_waiter *waiter,
+                                 struct weir_error *err) {
+    for (;;) { // ends by the moment
         struct weir_nats_frame frame;
-        weir_status status = await_frame(client, wait, until_ns, &frame, err);
+        weir_status status = await_frame(client, waiter, &frame, err);
         if (status != WEIR_OK || frame.word == WEIR_NATS_PONG) {
             return status;
         }
@@ -474,32 +412,31 @@ static weir_status await_welcome(struct weir_nats_client *client, const struct w
 }
 
 static weir_status log_in(struct weir_nats_client *client, const struct weir_nats_login *login,
-                          const char *host, const struct weir_nats_wait *wait, int64_t until_ns,
+                          const char *host, const struct weir_waiter *waiter,
                           struct weir_error *err) {
     struct weir_nats_frame frame;
     char nonce[WEIR_NATS_NONCE_BYTES];
-    weir_status status = await_frame(client, wait, until_ns, &frame, err);
+    weir_status status = await_frame(client, waiter, &frame, err);
     if (status == WEIR_OK && frame.word != WEIR_NATS_INFO) {
         status = weir_fail(err, WEIR_INVALID, "what answers is no NATS server");
     }
     status =
         status == WEIR_OK ? weir_nats_info_read(frame.text, &client->info, nonce, err) : status;
     if (status == WEIR_OK && (login->options->tls || client->info.wants_tls)) {
-        status = shake(client, login, host, wait, until_ns, err);
+        status = begin_tls(client, login, host, waiter, err);
     }
     if (status == WEIR_OK) {
         status = weir_nats_login_put(&client->out, login->options, login->name, nonce, err);
     }
     status = status == WEIR_OK ? weir_nats_client_ping(client, err) : status;
-    status = status == WEIR_OK ? await_welcome(client, wait, until_ns, err) : status;
+    status = status == WEIR_OK ? await_welcome(client, waiter, err) : status;
     weir_nats_buffer_finish(&client->out); // there was a secret in it
-    weir_nats_buffer_finish(&client->sealed);
     client->pongs = client->pings;
     return status;
 }
 
 static void hang_up(struct weir_nats_client *client) {
-    weir_nats_tls_destroy(client->tls);
+    weir_tls_end(client->tls);
     client->tls = NULL;
     if (client->fd >= 0) {
         close(client->fd);
@@ -507,23 +444,15 @@ static void hang_up(struct weir_nats_client *client) {
     client->fd = -1;
     weir_nats_buffer_finish(&client->in);
     weir_nats_buffer_finish(&client->out);
-    weir_nats_buffer_finish(&client->sealed);
-}
-
-// What is left of the time, shared by those that are still to be tried.
-static int64_t share_ns(int64_t until_ns, size_t count) {
-    int64_t now_ns = weir_clock_monotonic_ns();
-    return until_ns > now_ns ? now_ns + (until_ns - now_ns) / (int64_t)count : until_ns;
 }
 
 static weir_status try_server(struct weir_nats_client *client, const struct weir_nats_login *login,
                               const struct weir_nats_server *server,
-                              const struct weir_nats_wait *wait, int64_t until_ns,
-                              struct weir_error *err) {
+                              const struct weir_waiter *waiter, struct weir_error *err) {
     struct addrinfo *addresses;
     size_t count = 0;
-    weir_status status =
-        weir_nats_lookup(server->host, server->port, wait, until_ns, &addresses, err);
+    const struct weir_place place = {.host = server->host, .port = server->port};
+    weir_status status = weir_lookup(login->lookups, &place, waiter, &addresses, err);
     if (status != WEIR_OK) {
         return status;
     }
@@ -531,10 +460,10 @@ static weir_status try_server(struct weir_nats_client *client, const struct weir
         count++;
     }
     for (const struct addrinfo *at = addresses; at; at = at->ai_next, count--) {
-        int64_t share = share_ns(until_ns, count);
+        struct weir_waiter share = weir_waiter_share(waiter, count);
         hang_up(client);
-        status = connect_socket(client, at, wait, share, err);
-        status = status == WEIR_OK ? log_in(client, login, server->host, wait, share, err) : status;
+        status = weir_dial(at->ai_addr, at->ai_addrlen, &share, &client->fd, err);
+        status = status == WEIR_OK ? log_in(client, login, server->host, &share, err) : status;
         if (status == WEIR_OK || status == WEIR_STOPPED) {
             break;
         }
@@ -544,7 +473,7 @@ static weir_status try_server(struct weir_nats_client *client, const struct weir
 }
 
 weir_status weir_nats_client_open(const struct weir_nats_login *login,
-                                  const struct weir_nats_wait *wait, int64_t until_ns,
+                                  const struct weir_waiter *waiter,
                                   struct weir_nats_client **ret_client, struct weir_error *err) {
     struct weir_nats_client *client;
     weir_status status = new_client(login->options, &client, err);
@@ -552,8 +481,8 @@ weir_status weir_nats_client_open(const struct weir_nats_login *login,
     size_t first = client ? (unsigned char)client->inbox[strlen(client->inbox) - 1] : 0;
     for (size_t i = 0; status == WEIR_OK && i < servers->count; i++) {
         const struct weir_nats_server *server = &servers->items[(first + i) % servers->count];
-        int64_t share = share_ns(until_ns, servers->count - i);
-        status = try_server(client, login, server, wait, share, err);
+        struct weir_waiter share = weir_waiter_share(waiter, servers->count - i);
+        status = try_server(client, login, server, &share, err);
         if (status == WEIR_OK) {
             *ret_client = client;
             return WEIR_OK;

@@ -14,9 +14,11 @@
 #ifndef WEIR_PROVIDER_NATS_CLIENT_H
 #define WEIR_PROVIDER_NATS_CLIENT_H
 
-#include "provider/nats/lookup.h"
+#include "provider/lookup.h"
 #include "provider/nats/options.h"
 #include "provider/nats/wire.h"
+#include "provider/tls.h"
+#include "provider/wait.h"
 
 struct weir_nats_client;
 
@@ -31,6 +33,8 @@ struct weir_nats_login {
     const struct weir_nats_options *options;
     const struct weir_nats_servers *servers;
     const char *name; // as the server lists the connection
+    struct weir_lookups *lookups;
+    struct weir_tls *tls; // also where `tls` is not wanted: the server may want it
 };
 
 enum {
@@ -38,10 +42,10 @@ enum {
     WEIR_NATS_UNSENT_BYTES_MAX = 128 << 20, // that wait for the socket
 };
 
-// Connects to one of the servers and logs in, until the moment. WEIR_UNAVAILABLE, WEIR_DENIED,
-// WEIR_INVALID (a secret, a file), WEIR_STOPPED, WEIR_NO_MEMORY.
+// Connects to one of the servers and logs in, until the waiter's moment. WEIR_UNAVAILABLE,
+// WEIR_DENIED, WEIR_INVALID (a secret, a file), WEIR_STOPPED, WEIR_NO_MEMORY.
 weir_status weir_nats_client_open(const struct weir_nats_login *login,
-                                  const struct weir_nats_wait *wait, int64_t until_ns,
+                                  const struct weir_waiter *waiter,
                                   struct weir_nats_client **ret_client, struct weir_error *err);
 // At once: what was not sent is dropped. NULL is allowed.
 void weir_nats_client_close(struct weir_nats_client *client);
@@ -89,20 +93,16 @@ weir_status weir_nats_client_ping(struct weir_nats_client *client, struct weir_e
 // then, nobody answers to that subject (weir_nats_headers_status of the frame is then 503, and it
 // is WEIR_OK), and as above.
 weir_status weir_nats_client_ask(struct weir_nats_client *client, struct weir_nats_post post,
-                                 const struct weir_nats_wait *wait, int64_t until_ns,
+                                 const struct weir_waiter *waiter,
                                  struct weir_nats_frame *ret_frame, struct weir_error *err);
 // The next message, whatever it is.
 weir_status weir_nats_client_await(struct weir_nats_client *client,
-                                   const struct weir_nats_wait *wait, int64_t until_ns,
+                                   const struct weir_waiter *waiter,
                                    struct weir_nats_frame *ret_frame, struct weir_error *err);
 // Waits until the server has taken everything.
 weir_status weir_nats_client_flush(struct weir_nats_client *client,
-                                   const struct weir_nats_wait *wait, int64_t until_ns,
-                                   struct weir_error *err);
+                                   const struct weir_waiter *waiter, struct weir_error *err);
 // Whether one that has lain idle is of use still. Does not wait.
 bool weir_nats_client_is_alive(struct weir_nats_client *client);
-
-// A wait by poll(2).
-extern const struct weir_nats_wait weir_nats_wait_here;
 
 #endif

@@ -23,7 +23,7 @@ struct visit {
     struct weir_nats_resource *resource;
     struct weir_nats_client *client;
     const struct weir_findings *findings;
-    int64_t until_ns;
+    struct weir_waiter waiter;
 };
 
 static void tell(const struct visit *visit, bool is_mistake, const char *remedy, const char *format,
@@ -56,8 +56,8 @@ static json_t *ask(const struct visit *visit, const char *subject, const char *b
                    struct weir_error *err) {
     struct weir_nats_frame frame;
     *ret_fault = (struct weir_nats_fault){0};
-    *ret_status = weir_nats_api_ask(visit->resource, visit->client, &weir_nats_wait_here,
-                                    visit->until_ns, subject, body, &frame, err);
+    *ret_status = weir_nats_api_ask(visit->resource, visit->client, &visit->waiter, subject, body,
+                                    &frame, err);
     return *ret_status == WEIR_OK ? weir_nats_api_read(&frame, ret_fault) : NULL;
 }
 
@@ -226,8 +226,7 @@ static weir_status examine_subjects(const struct visit *visit, const struct weir
         if (status != WEIR_OK) {
             return status;
         }
-        status =
-            weir_nats_client_flush(visit->client, &weir_nats_wait_here, visit->until_ns, &cause);
+        status = weir_nats_client_flush(visit->client, &visit->waiter, &cause);
         if (status == WEIR_DENIED) {
             char remedy[TEXT_BYTES];
             tell(visit, true,
@@ -247,10 +246,11 @@ static weir_status open_visit(struct weir_nats_resource *resource,
     *ret_visit = (struct visit){
         .resource = resource,
         .findings = findings,
-        .until_ns = weir_clock_monotonic_ns() + EXAMINE_STEPS * resource->options.timeout_ns,
+        .waiter = {.until_ns =
+                       weir_clock_monotonic_ns() + EXAMINE_STEPS * resource->options.timeout_ns},
     };
-    return weir_nats_client_open(&resource->login, &weir_nats_wait_here,
-                                 weir_nats_until_ns(resource, INT64_MAX), &ret_visit->client, err);
+    const struct weir_waiter waiter = {.until_ns = weir_nats_until_ns(resource, INT64_MAX)};
+    return weir_nats_client_open(&resource->login, &waiter, &ret_visit->client, err);
 }
 
 weir_status weir_nats_examine(struct weir_resource *base, const struct weir_pattern *patterns,
@@ -339,7 +339,7 @@ static weir_status withdraw_all(struct visit *visit, struct weir_error *err) {
     for (int page = 0; status == WEIR_OK && page < PAGES_MAX; page++) {
         // What was removed is not in the list any more, so the next page begins behind what stays.
         snprintf(body, sizeof body, "{\"offset\":%" PRIu64 "}", kept);
-        visit->until_ns =
+        visit->waiter.until_ns =
             weir_clock_monotonic_ns() + EXAMINE_STEPS * visit->resource->options.timeout_ns;
         json_t *answer = ask(visit, subject, body, &fault, &status, err);
         if (!answer) {

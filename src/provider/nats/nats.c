@@ -17,11 +17,14 @@ static void nats_close(struct weir_resource *base) {
     struct weir_nats_resource *resource = weir_nats_of(base);
     weir_hub_destroy(resource->hub);
     if (resource->client) { // a connection that is cut takes with it what was sent last
-        int64_t until_ns = weir_clock_monotonic_ns() + WEIR_NATS_CLOSE_MS * WEIR_NS_PER_MS;
-        weir_nats_client_flush(resource->client, &weir_nats_wait_here, until_ns, NULL);
+        const struct weir_waiter waiter = {.until_ns = weir_clock_monotonic_ns() +
+                                                       WEIR_NATS_CLOSE_MS * WEIR_NS_PER_MS};
+        weir_nats_client_flush(resource->client, &waiter, NULL);
     }
     weir_nats_client_close(resource->client);
     weir_pool_destroy(resource->pool);
+    weir_lookups_destroy(resource->login.lookups);
+    weir_tls_destroy(resource->login.tls);
     weir_link_finish(&resource->link);
     weir_options_finish(&weir_nats_option_table, &resource->options);
     free(resource->base.name);
@@ -49,10 +52,14 @@ static void name_things(struct weir_nats_resource *resource) {
     }
     snprintf(resource->source, sizeof resource->source, "/%s", resource->base.name);
     snprintf(resource->label, sizeof resource->label, "weir %s", resource->base.name);
+    const struct weir_tls_files files = {
+        .ca = options->tls_ca, .cert = options->tls_certificate, .key = options->tls_key};
     resource->login = (struct weir_nats_login){
         .options = options,
         .servers = &resource->servers,
         .name = resource->label,
+        .lookups = weir_lookups_create(),
+        .tls = weir_tls_create(&files),
     };
 }
 
@@ -60,12 +67,15 @@ static weir_status make_parts(struct weir_nats_resource *resource, struct weir_e
     struct weir_pool_args pool = weir_nats_pool_args;
     pool.connections_max = (uint32_t)resource->options.connections;
     pool.context = resource;
+    pool.link = &resource->link;
     const struct weir_hub_args hub = {
         .resource = &resource->base,
         .functions = &weir_nats_hub_functions,
         .context = resource,
     };
-    weir_status status = weir_pool_create(&pool, &resource->pool, err);
+    weir_status status = resource->login.lookups && resource->login.tls
+                             ? weir_pool_create(&pool, &resource->pool, err)
+                             : weir_fail_no_memory(err, "a resource");
     return status == WEIR_OK ? weir_hub_create(&hub, &resource->hub, err) : status;
 }
 
@@ -102,7 +112,8 @@ static weir_status nats_open(const struct weir_resource_args *args,
 }
 
 static void nats_health(struct weir_resource *base, struct weir_health *ret_health) {
-    weir_link_health(&weir_nats_of(base)->link, ret_health);
+    struct weir_nats_resource *resource = weir_nats_of(base);
+    weir_link_health(&resource->link, weir_hub_is_watched(resource->hub), ret_health);
 }
 
 static weir_status nats_promise(struct weir_resource *base, const struct weir_pattern *pattern,

@@ -105,10 +105,9 @@ static weir_status post_once(struct weir_nats_resource *resource, const struct w
     if (resource->stream[0]) {
         status = weir_nats_store(resource, connection, post, until_ns, &fault, err);
     } else {
+        const struct weir_waiter waiter = {.until_ns = until_ns};
         status = weir_nats_client_publish(connection, post, err);
-        status = status == WEIR_OK
-                     ? weir_nats_client_flush(connection, &weir_nats_wait_here, until_ns, err)
-                     : status;
+        status = status == WEIR_OK ? weir_nats_client_flush(connection, &waiter, err) : status;
     }
     bool is_usable = status == WEIR_OK || status == WEIR_OTHER || status == WEIR_LIMIT;
     weir_pool_give(resource->pool, connection, is_usable);

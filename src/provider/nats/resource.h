@@ -165,15 +165,14 @@ static inline struct weir_nats_resource *weir_nats_of(struct weir_resource *base
 // ---- store.c: connections of the pool; any thread ----
 
 // Opens a connection, and makes the bucket or the stream where that is wanted.
-weir_status weir_nats_connect(struct weir_nats_resource *resource,
-                              const struct weir_nats_wait *wait, int64_t until_ns,
+weir_status weir_nats_connect(struct weir_nats_resource *resource, const struct weir_waiter *waiter,
                               struct weir_nats_client **ret_client, struct weir_error *err);
-extern const struct weir_pool_args weir_nats_pool_args; // but for the bound and the context
+extern const struct weir_pool_args weir_nats_pool_args; // but for the bound, context and link
 
 // A request of JetStream's on a connection: "$JS.API." before the subject.
 weir_status weir_nats_api_ask(const struct weir_nats_resource *resource,
-                              struct weir_nats_client *client, const struct weir_nats_wait *wait,
-                              int64_t until_ns, const char *subject, const char *body,
+                              struct weir_nats_client *client, const struct weir_waiter *waiter,
+                              const char *subject, const char *body,
                               struct weir_nats_frame *ret_frame, struct weir_error *err);
 // When a call must have ended.
 int64_t weir_nats_until_ns(const struct weir_nats_resource *resource, int64_t until_ns);

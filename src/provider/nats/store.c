@@ -39,8 +39,8 @@ weir_status weir_nats_check_bucket(const struct weir_nats_resource *resource, co
 // ---- connections ----
 
 weir_status weir_nats_api_ask(const struct weir_nats_resource *resource,
-                              struct weir_nats_client *client, const struct weir_nats_wait *wait,
-                              int64_t until_ns, const char *subject, const char *body,
+                              struct weir_nats_client *client, const struct weir_waiter *waiter,
+                              const char *subject, const char *body,
                               struct weir_nats_frame *ret_frame, struct weir_error *err) {
     char full[WEIR_NATS_SUBJECT_BYTES_MAX + 1];
     int size = snprintf(full, sizeof full, "%s%s", resource->api, subject);
@@ -48,19 +48,18 @@ weir_status weir_nats_api_ask(const struct weir_nats_resource *resource,
         .subject = {full, size < 0 ? 0 : (size_t)size},
         .data = weir_str_of(body),
     };
-    return weir_nats_client_ask(client, post, wait, until_ns, ret_frame, err);
+    return weir_nats_client_ask(client, post, waiter, ret_frame, err);
 }
 
 // Makes the bucket or the stream where it is missing.
 static weir_status ensure_stream(const struct weir_nats_resource *resource,
-                                 struct weir_nats_client *client, const struct weir_nats_wait *wait,
-                                 int64_t until_ns, struct weir_error *err) {
+                                 struct weir_nats_client *client, const struct weir_waiter *waiter,
+                                 struct weir_error *err) {
     char subject[256], subjects[WEIR_NATS_PREFIX_BYTES + 2];
     struct weir_nats_frame frame;
     struct weir_nats_fault fault = {0};
     snprintf(subject, sizeof subject, "STREAM.INFO.%s", resource->stream);
-    weir_status status =
-        weir_nats_api_ask(resource, client, wait, until_ns, subject, "", &frame, err);
+    weir_status status = weir_nats_api_ask(resource, client, waiter, subject, "", &frame, err);
     if (status != WEIR_OK) {
         return status;
     }
@@ -76,7 +75,7 @@ static weir_status ensure_stream(const struct weir_nats_resource *resource,
     if (!body) {
         return weir_fail_no_memory(err, "a request to JetStream");
     }
-    status = weir_nats_api_ask(resource, client, wait, until_ns, subject, body, &frame, err);
+    status = weir_nats_api_ask(resource, client, waiter, subject, body, &frame, err);
     free(body);
     if (status == WEIR_OK) {
         answer = weir_nats_api_read(&frame, &fault);
@@ -86,12 +85,11 @@ static weir_status ensure_stream(const struct weir_nats_resource *resource,
     return status;
 }
 
-weir_status weir_nats_connect(struct weir_nats_resource *resource,
-                              const struct weir_nats_wait *wait, int64_t until_ns,
+weir_status weir_nats_connect(struct weir_nats_resource *resource, const struct weir_waiter *waiter,
                               struct weir_nats_client **ret_client, struct weir_error *err) {
-    weir_status status = weir_nats_client_open(&resource->login, wait, until_ns, ret_client, err);
+    weir_status status = weir_nats_client_open(&resource->login, waiter, ret_client, err);
     if (status == WEIR_OK && resource->options.create) {
-        status = ensure_stream(resource, *ret_client, wait, until_ns, err);
+        status = ensure_stream(resource, *ret_client, waiter, err);
         if (status != WEIR_OK) {
             weir_nats_client_close(*ret_client);
             *ret_client = NULL;
@@ -102,8 +100,9 @@ weir_status weir_nats_connect(struct weir_nats_resource *resource,
 
 static weir_status pool_open(void *context, int64_t until_ns, void **ret_connection,
                              struct weir_error *err) {
+    const struct weir_waiter waiter = {.until_ns = until_ns};
     struct weir_nats_client *client = NULL;
-    weir_status status = weir_nats_connect(context, &weir_nats_wait_here, until_ns, &client, err);
+    weir_status status = weir_nats_connect(context, &waiter, &client, err);
     *ret_connection = client;
     return status;
 }
@@ -226,6 +225,7 @@ static weir_status read_entry(const json_t *answer, uint64_t bytes_max, struct e
 static weir_status get_entry(struct weir_nats_resource *resource, struct weir_nats_client *client,
                              const struct weir_nats_subject *subject, uint64_t bytes_max,
                              int64_t until_ns, struct entry *ret_entry, struct weir_error *err) {
+    const struct weir_waiter waiter = {.until_ns = until_ns};
     char api[128];
     struct weir_nats_frame frame;
     struct weir_nats_fault fault = {0};
@@ -237,8 +237,7 @@ static weir_status get_entry(struct weir_nats_resource *resource, struct weir_na
     if (!body) {
         return weir_fail_no_memory(err, "a request to JetStream");
     }
-    weir_status status =
-        weir_nats_api_ask(resource, client, &weir_nats_wait_here, until_ns, api, body, &frame, err);
+    weir_status status = weir_nats_api_ask(resource, client, &waiter, api, body, &frame, err);
     free(body);
     if (status != WEIR_OK) {
         return status;
@@ -256,12 +255,12 @@ static weir_status get_entry(struct weir_nats_resource *resource, struct weir_na
 weir_status weir_nats_store(struct weir_nats_resource *resource, struct weir_nats_client *client,
                             const struct weir_nats_post *post, int64_t until_ns,
                             struct weir_nats_fault *ret_fault, struct weir_error *err) {
+    const struct weir_waiter waiter = {.until_ns = until_ns};
     struct weir_nats_frame frame;
     struct weir_nats_receipt receipt;
     *ret_fault = (struct weir_nats_fault){0};
     (void)resource;
-    weir_status status =
-        weir_nats_client_ask(client, *post, &weir_nats_wait_here, until_ns, &frame, err);
+    weir_status status = weir_nats_client_ask(client, *post, &waiter, &frame, err);
     if (status != WEIR_OK) {
         return status;
     }
@@ -580,6 +579,7 @@ static weir_status add_item(struct list *list, const struct weir_nats_resource *
 static weir_status make_lister(struct weir_nats_resource *resource, struct weir_nats_client *client,
                                const char *filter, int64_t until_ns,
                                struct weir_nats_consumer *ret_consumer, struct weir_error *err) {
+    const struct weir_waiter waiter = {.until_ns = until_ns};
     const struct weir_nats_consumer_args args = {
         .stream = resource->stream,
         .filter = filter,
@@ -594,8 +594,7 @@ static weir_status make_lister(struct weir_nats_resource *resource, struct weir_
     if (!body) {
         return weir_fail_no_memory(err, "a request to JetStream");
     }
-    weir_status status = weir_nats_api_ask(resource, client, &weir_nats_wait_here, until_ns,
-                                           subject, body, &frame, err);
+    weir_status status = weir_nats_api_ask(resource, client, &waiter, subject, body, &frame, err);
     free(body);
     if (status != WEIR_OK) {
         return status;
@@ -614,11 +613,11 @@ static weir_status make_lister(struct weir_nats_resource *resource, struct weir_
 static weir_status take_batch(struct list *list, struct weir_nats_resource *resource,
                               struct weir_nats_client *client, uint64_t wanted, int64_t until_ns,
                               uint64_t *ret_pending, struct weir_error *err) {
+    const struct weir_waiter waiter = {.until_ns = until_ns};
     for (uint64_t taken = 0; taken < wanted;) { // ends by until_ns
         struct weir_nats_frame frame;
         struct weir_nats_delivery delivery;
-        weir_status status =
-            weir_nats_client_await(client, &weir_nats_wait_here, until_ns, &frame, err);
+        weir_status status = weir_nats_client_await(client, &waiter, &frame, err);
         if (status != WEIR_OK) {
             return status;
         }

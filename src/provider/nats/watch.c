@@ -22,10 +22,6 @@ static struct weir_nats_watch *watch_of(struct weir_hub_watch *base) {
     return (struct weir_nats_watch *)base;
 }
 
-static weir_status wait_on_hub(void *context, int fd, short events, int64_t until_ns) {
-    return weir_hub_wait(context, fd, events, until_ns);
-}
-
 // ---- the connection ----
 
 void weir_nats_disconnect(struct weir_nats_resource *resource, const struct weir_error *cause) {
@@ -51,16 +47,15 @@ void weir_nats_disconnect(struct weir_nats_resource *resource, const struct weir
 
 // What the stream is now. Where it is not there, its watches will say so.
 static weir_status learn_stream(struct weir_nats_resource *resource,
-                                struct weir_nats_client *client, const struct weir_nats_wait *wait,
-                                int64_t until_ns, struct weir_error *err) {
+                                struct weir_nats_client *client, const struct weir_waiter *waiter,
+                                struct weir_error *err) {
     struct weir_nats_frame frame;
     struct weir_nats_fault fault;
     struct weir_nats_stream stream;
     char subject[128];
     resource->stream_hash = 0;
     snprintf(subject, sizeof subject, "STREAM.INFO.%s", resource->stream);
-    weir_status status =
-        weir_nats_api_ask(resource, client, wait, until_ns, subject, "", &frame, err);
+    weir_status status = weir_nats_api_ask(resource, client, waiter, subject, "", &frame, err);
     if (status != WEIR_OK) {
         return status == WEIR_DENIED ? WEIR_OK : status;
     }
@@ -76,8 +71,7 @@ static weir_status learn_stream(struct weir_nats_resource *resource,
 // that: what was sent until then is missed, and it is told as a gap only behind it.
 static weir_status subscribe_again(struct weir_nats_resource *resource,
                                    struct weir_nats_client *client,
-                                   const struct weir_nats_wait *wait, int64_t until_ns,
-                                   struct weir_error *err) {
+                                   const struct weir_waiter *waiter, struct weir_error *err) {
     struct weir_nats_watch *watch, *next;
     weir_status status = WEIR_OK;
     HASH_ITER (hh, resource->watches, watch, next) {
@@ -86,20 +80,20 @@ static weir_status subscribe_again(struct weir_nats_resource *resource,
             watch->is_subscribed = status == WEIR_OK;
         }
     }
-    status = status == WEIR_OK ? weir_nats_client_flush(client, wait, until_ns, err) : status;
+    status = status == WEIR_OK ? weir_nats_client_flush(client, waiter, err) : status;
     return status == WEIR_DENIED ? WEIR_OK : status; // a right is missing, not the connection
 }
 
 // Connects, within the timeout and until the moment.
 static weir_status connect_now(struct weir_nats_resource *resource, int64_t until_ns,
                                struct weir_error *err) {
-    const struct weir_nats_wait wait = {.wait = wait_on_hub, .context = resource->hub};
+    const struct weir_waiter waiter = {.hub = resource->hub,
+                                       .until_ns = weir_nats_until_ns(resource, until_ns)};
     struct weir_nats_client *client = NULL;
-    int64_t own_ns = weir_nats_until_ns(resource, until_ns);
-    weir_status status = weir_nats_connect(resource, &wait, own_ns, &client, err);
+    weir_status status = weir_nats_connect(resource, &waiter, &client, err);
     if (status == WEIR_OK) {
-        status = resource->stream[0] ? learn_stream(resource, client, &wait, own_ns, err)
-                                     : subscribe_again(resource, client, &wait, own_ns, err);
+        status = resource->stream[0] ? learn_stream(resource, client, &waiter, err)
+                                     : subscribe_again(resource, client, &waiter, err);
     }
     if (status != WEIR_OK) {
         weir_nats_client_close(client);

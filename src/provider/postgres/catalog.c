@@ -27,7 +27,7 @@ enum {
     TEXT_BYTES = 1024,
 };
 
-weir_status weir_pg_control(struct weir_pg_source *source, const struct weir_pg_waiter *waiter,
+weir_status weir_pg_control(struct weir_pg_source *source, const struct weir_waiter *waiter,
                             struct weir_error *err) {
     if (source->control && weir_pg_is_fresh(source->control)) {
         return WEIR_OK;
@@ -37,11 +37,10 @@ weir_status weir_pg_control(struct weir_pg_source *source, const struct weir_pg_
     return weir_pg_connect(&source->resource->target, WEIR_PG_SQL, waiter, &source->control, err);
 }
 
-weir_status weir_pg_ask(struct weir_pg_source *source, const struct weir_pg_waiter *outer,
+weir_status weir_pg_ask(struct weir_pg_source *source, const struct weir_waiter *outer,
                         const char *text, const char *const *values, int count,
                         struct weir_pg_answer *ret_answer, struct weir_error *err) {
-    struct weir_pg_waiter waiter =
-        weir_pg_waiter_within(outer, source->resource->target.timeout_ns);
+    struct weir_waiter waiter = weir_waiter_within(outer, source->resource->target.timeout_ns);
     const struct weir_pg_statement statement = {
         .text = text, .is_simple = count == 0, .count = count, .values = values};
     *ret_answer = (struct weir_pg_answer){.result = NULL};
@@ -53,7 +52,7 @@ weir_status weir_pg_ask(struct weir_pg_source *source, const struct weir_pg_wait
 // ---- tables ----
 
 static weir_status look(struct weir_pg_source *source, const struct weir_pg_table_name *name,
-                        const struct weir_pg_waiter *waiter, struct weir_pg_table_facts *ret_facts,
+                        const struct weir_waiter *waiter, struct weir_pg_table_facts *ret_facts,
                         struct weir_error *err) {
     const char *values[] = {name->schema, name->name, source->resource->publication};
     struct weir_pg_answer answer;
@@ -69,7 +68,7 @@ static weir_status look(struct weir_pg_source *source, const struct weir_pg_tabl
 // Whoever wrote to the table before it came into the publication, by name, or "" for nobody.
 static weir_status find_writers(struct weir_pg_source *source,
                                 const struct weir_pg_table_name *name, const char *among,
-                                const struct weir_pg_waiter *waiter, PGresult **ret_result,
+                                const struct weir_waiter *waiter, PGresult **ret_result,
                                 struct weir_error *err) {
     const char *values[] = {name->quoted, among};
     struct weir_pg_answer answer;
@@ -88,14 +87,14 @@ static weir_status find_writers(struct weir_pg_source *source,
 
 static weir_status await_writers(struct weir_pg_source *source,
                                  const struct weir_pg_table_name *name,
-                                 const struct weir_pg_waiter *waiter, struct weir_error *err) {
+                                 const struct weir_waiter *waiter, struct weir_error *err) {
     PGresult *first = NULL;
     weir_status status = find_writers(source, name, "", waiter, &first, err);
     bool is_over = status == WEIR_OK && PQgetlength(first, 0, 0) == 0;
     while (status == WEIR_OK && !is_over) { // ends: the waiter's moment
-        struct weir_pg_waiter pause = weir_pg_waiter_within(waiter, LOCK_PAUSE_MS * WEIR_NS_PER_MS);
+        struct weir_waiter pause = weir_waiter_within(waiter, LOCK_PAUSE_MS * WEIR_NS_PER_MS);
         PGresult *now = NULL;
-        weir_pg_wait(&pause, -1, 0);
+        weir_wait(&pause, -1, 0);
         if (weir_clock_monotonic_ns() >= waiter->until_ns) {
             status = weir_fail(err, WEIR_UNAVAILABLE,
                                "a transaction that wrote to %s before it was watched is still open "
@@ -118,7 +117,7 @@ static weir_status await_writers(struct weir_pg_source *source,
 static weir_status publish_table(struct weir_pg_source *source,
                                  const struct weir_pg_table_name *name,
                                  const struct weir_pg_table_facts *facts,
-                                 const struct weir_pg_waiter *waiter, bool *ret_is_done,
+                                 const struct weir_waiter *waiter, bool *ret_is_done,
                                  struct weir_error *err) {
     char text[TEXT_BYTES], quoted[2 * WEIR_PG_NAME_BYTES + 4];
     const char *publication = source->resource->publication;
@@ -164,7 +163,7 @@ static weir_status check_given(const struct weir_pg_source *source,
 
 static weir_status prepare_once(struct weir_pg_source *source,
                                 const struct weir_pg_table_name *name,
-                                const struct weir_pg_waiter *waiter, bool *ret_is_ready,
+                                const struct weir_waiter *waiter, bool *ret_is_ready,
                                 bool *ret_is_added, struct weir_error *err) {
     struct weir_pg_table_facts facts;
     const struct weir_pg_resource *resource = source->resource;
@@ -190,7 +189,7 @@ static weir_status prepare_once(struct weir_pg_source *source,
 }
 
 weir_status weir_pg_table_prepare(struct weir_pg_source *source, struct weir_pg_table *table,
-                                  const struct weir_pg_waiter *waiter, bool *ret_is_added,
+                                  const struct weir_waiter *waiter, bool *ret_is_added,
                                   struct weir_error *err) {
     *ret_is_added = false;
     if (table->is_ready) {
@@ -244,7 +243,7 @@ static void tell_lost(struct weir_pg_table *table) {
 }
 
 weir_status weir_pg_publication_watch(struct weir_pg_source *source,
-                                      const struct weir_pg_waiter *waiter, struct weir_error *err) {
+                                      const struct weir_waiter *waiter, struct weir_error *err) {
     const char *values[] = {source->resource->publication};
     struct weir_pg_answer answer;
     weir_status status =
@@ -277,7 +276,7 @@ weir_status weir_pg_publication_watch(struct weir_pg_source *source,
 
 // ---- small questions ----
 
-weir_status weir_pg_visible_now(struct weir_pg_source *source, const struct weir_pg_waiter *waiter,
+weir_status weir_pg_visible_now(struct weir_pg_source *source, const struct weir_waiter *waiter,
                                 struct weir_pg_visible **ret_visible, uint64_t *ret_lsn,
                                 struct weir_error *err) {
     struct weir_pg_answer answer;
@@ -296,7 +295,7 @@ weir_status weir_pg_visible_now(struct weir_pg_source *source, const struct weir
 }
 
 weir_status weir_pg_primary_key(struct weir_pg_source *source, uint32_t relation,
-                                const struct weir_pg_waiter *waiter, PGresult **ret_result,
+                                const struct weir_waiter *waiter, PGresult **ret_result,
                                 struct weir_error *err) {
     char id[16];
     const char *values[] = {id};

@@ -5,7 +5,6 @@
 
 #include "base/clock.h"
 #include "config/secret.h"
-#include "provider/postgres/lookup.h"
 
 #include <inttypes.h>
 #include <poll.h>
@@ -16,7 +15,9 @@
 
 enum {
     SETTINGS_MAX = 32,
-    LIST_BYTES = WEIR_PG_ADDRESSES_MAX * (WEIR_PG_HOST_BYTES + 1),
+    ADDRESSES_MAX = 4, // of a host, that are tried
+    ADDRESS_BYTES = 64,
+    LIST_BYTES = ADDRESSES_MAX * (WEIR_PG_HOST_BYTES + 1),
     MESSAGE_SHOWN_BYTES = 600, // of what the server says
     UNASKED_READS_MAX = 4,
     QUIET_READS = 3,
@@ -105,6 +106,39 @@ static weir_status fail_wait(weir_status status, const char *what, struct weir_e
 
 // ---- connecting ----
 
+// What a host's name stands for, as numbers. None: libpq needs none.
+struct addresses {
+    size_t count;
+    char texts[ADDRESSES_MAX][ADDRESS_BYTES];
+};
+
+// libpq would look the name up by itself, within PQconnectPoll and without a bound.
+static weir_status look_up(const struct weir_pg_target *target, const struct weir_waiter *waiter,
+                           struct addresses *ret_addresses, struct weir_error *err) {
+    struct addrinfo *found;
+    const struct weir_place place = {.host = target->address.host};
+    *ret_addresses = (struct addresses){.count = 0};
+    if (!weir_pg_address_is_name(&target->address)) {
+        return WEIR_OK;
+    }
+    weir_status status = weir_lookup(target->lookups, &place, waiter, &found, err);
+    if (status != WEIR_OK) {
+        return status;
+    }
+    for (const struct addrinfo *each = found; each && ret_addresses->count < ADDRESSES_MAX;
+         each = each->ai_next) {
+        char *text = ret_addresses->texts[ret_addresses->count];
+        if (getnameinfo(each->ai_addr, each->ai_addrlen, text, ADDRESS_BYTES, NULL, 0,
+                        NI_NUMERICHOST) == 0) {
+            ret_addresses->count++;
+        }
+    }
+    freeaddrinfo(found);
+    return ret_addresses->count > 0
+               ? WEIR_OK
+               : weir_fail(err, WEIR_UNAVAILABLE, "the host \"%s\" has no address", place.host);
+}
+
 struct settings {
     const char *names[SETTINGS_MAX], *values[SETTINGS_MAX];
     size_t count; // the last one is NULL
@@ -155,8 +189,8 @@ struct texts {
     char options[320];
 };
 
-static void put_hosts(const struct weir_pg_address *address,
-                      const struct weir_pg_addresses *addresses, struct texts *texts) {
+static void put_hosts(const struct weir_pg_address *address, const struct addresses *addresses,
+                      struct texts *texts) {
     size_t hosts = 0, numbers = 0;
     for (size_t i = 0; i < addresses->count; i++) {
         const char *comma = i > 0 ? "," : "";
@@ -184,7 +218,7 @@ static void put_options(const struct weir_pg_target *target, enum weir_pg_sessio
 }
 
 static weir_status start(const struct weir_pg_target *target, enum weir_pg_session session,
-                         const struct weir_pg_addresses *addresses, PGconn **ret_connection,
+                         const struct addresses *addresses, PGconn **ret_connection,
                          struct weir_error *err) {
     struct weir_secret secret;
     struct texts texts = {.addresses = ""};
@@ -223,14 +257,14 @@ static void ignore_notice(void *context, const PGresult *result) {
     (void)result;
 }
 
-static weir_status poll_connection(PGconn *connection, const struct weir_pg_waiter *waiter,
+static weir_status poll_connection(PGconn *connection, const struct weir_waiter *waiter,
                                    struct weir_error *err) {
     // The first step is to wait until the socket can be written to.
     PostgresPollingStatusType step =
         PQstatus(connection) == CONNECTION_BAD ? PGRES_POLLING_FAILED : PGRES_POLLING_WRITING;
     while (step != PGRES_POLLING_OK && step != PGRES_POLLING_FAILED) { // ends: the waiter's moment
-        weir_status status = weir_pg_wait(waiter, PQsocket(connection),
-                                          step == PGRES_POLLING_READING ? POLLIN : POLLOUT);
+        weir_status status = weir_wait(waiter, PQsocket(connection),
+                                       step == PGRES_POLLING_READING ? POLLIN : POLLOUT);
         if (status != WEIR_OK) {
             return fail_wait(status, "the server did not answer in time", err);
         }
@@ -258,17 +292,15 @@ static weir_status refine(weir_status status, PGconn *connection, struct weir_er
 }
 
 weir_status weir_pg_connect(const struct weir_pg_target *target, enum weir_pg_session session,
-                            const struct weir_pg_waiter *outer, PGconn **ret_connection,
+                            const struct weir_waiter *outer, PGconn **ret_connection,
                             struct weir_error *err) {
-    struct weir_pg_waiter waiter = weir_pg_waiter_within(outer, target->timeout_ns);
-    struct weir_pg_addresses addresses = {.count = 0};
+    struct weir_waiter waiter = weir_waiter_within(outer, target->timeout_ns);
+    struct addresses addresses;
     struct weir_error own;
     PGconn *connection = NULL;
     err = err ? err : &own;
     *ret_connection = NULL;
-    weir_status status = weir_pg_address_is_name(&target->address)
-                             ? weir_pg_lookup(target->address.host, &waiter, &addresses, err)
-                             : WEIR_OK;
+    weir_status status = look_up(target, &waiter, &addresses, err);
     status = status == WEIR_OK ? start(target, session, &addresses, &connection, err) : status;
     if (status == WEIR_OK) {
         PQsetNoticeReceiver(connection, ignore_notice, NULL);
@@ -308,7 +340,7 @@ bool weir_pg_consume(PGconn *connection) {
     return is_good;
 }
 
-weir_status weir_pg_flush(PGconn *connection, const struct weir_pg_waiter *waiter,
+weir_status weir_pg_flush(PGconn *connection, const struct weir_waiter *waiter,
                           struct weir_error *err) {
     for (;;) { // ends: the waiter's moment
         int left = PQflush(connection);
@@ -316,7 +348,7 @@ weir_status weir_pg_flush(PGconn *connection, const struct weir_pg_waiter *waite
             return left == 0 ? WEIR_OK : weir_pg_fail_connection(connection, err);
         }
         // What the server sends meanwhile must be read, or it stops reading.
-        weir_status status = weir_pg_wait(waiter, PQsocket(connection), POLLIN | POLLOUT);
+        weir_status status = weir_wait(waiter, PQsocket(connection), POLLIN | POLLOUT);
         if (status != WEIR_OK) {
             return fail_wait(status, "the server did not take the statement in time", err);
         }
@@ -326,7 +358,7 @@ weir_status weir_pg_flush(PGconn *connection, const struct weir_pg_waiter *waite
     }
 }
 
-weir_status weir_pg_send(PGconn *connection, const struct weir_pg_waiter *waiter,
+weir_status weir_pg_send(PGconn *connection, const struct weir_waiter *waiter,
                          const struct weir_pg_statement *statement, struct weir_error *err) {
     int is_sent = statement->is_simple
                       ? PQsendQuery(connection, statement->text)
@@ -342,11 +374,11 @@ weir_status weir_pg_send(PGconn *connection, const struct weir_pg_waiter *waiter
     return weir_pg_flush(connection, waiter, err);
 }
 
-weir_status weir_pg_next(PGconn *connection, const struct weir_pg_waiter *waiter,
+weir_status weir_pg_next(PGconn *connection, const struct weir_waiter *waiter,
                          PGresult **ret_result, struct weir_error *err) {
     *ret_result = NULL;
     while (PQisBusy(connection)) { // ends: the waiter's moment
-        weir_status status = weir_pg_wait(waiter, PQsocket(connection), POLLIN);
+        weir_status status = weir_wait(waiter, PQsocket(connection), POLLIN);
         if (status != WEIR_OK) {
             return fail_wait(status, "the server did not answer in time", err);
         }
@@ -375,7 +407,7 @@ static void note_error(const PGresult *result, weir_status *status,
     *status = weir_pg_fail(result, err);
 }
 
-weir_status weir_pg_run(PGconn *connection, const struct weir_pg_waiter *waiter,
+weir_status weir_pg_run(PGconn *connection, const struct weir_waiter *waiter,
                         const struct weir_pg_statement *statement,
                         struct weir_pg_answer *ret_answer, struct weir_error *err) {
     *ret_answer = (struct weir_pg_answer){.result = NULL};

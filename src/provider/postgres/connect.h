@@ -10,8 +10,9 @@
 #define WEIR_PROVIDER_POSTGRES_CONNECT_H
 
 #include "base/error.h"
+#include "provider/lookup.h"
 #include "provider/postgres/address.h"
-#include "provider/postgres/waiter.h"
+#include "provider/wait.h"
 
 #include <libpq-fe.h>
 #include <stdbool.h>
@@ -30,8 +31,9 @@ struct weir_pg_target {
     struct weir_pg_address address; // user and database are those that hold
     char *password;                 // where it is, see secret.h; NULL: there is none
     enum weir_pg_tls tls;
-    char *tls_ca;       // a file; NULL: the system's
-    int64_t timeout_ns; // of a connection, and of a statement
+    char *tls_ca;                 // a file; NULL: the system's
+    int64_t timeout_ns;           // of a connection, and of a statement
+    struct weir_lookups *lookups; // owned
 };
 
 enum weir_pg_session { WEIR_PG_SQL, WEIR_PG_REPLICATION };
@@ -39,7 +41,7 @@ enum weir_pg_session { WEIR_PG_SQL, WEIR_PG_REPLICATION };
 // Connects, within target->timeout_ns and the waiter's moment. WEIR_UNAVAILABLE, WEIR_DENIED,
 // WEIR_STOPPED, and what reading the password answers.
 weir_status weir_pg_connect(const struct weir_pg_target *target, enum weir_pg_session session,
-                            const struct weir_pg_waiter *waiter, PGconn **ret_connection,
+                            const struct weir_waiter *waiter, PGconn **ret_connection,
                             struct weir_error *err);
 
 // A statement and its parameters. `text` alone (no parameters, is_simple) may hold several.
@@ -61,18 +63,18 @@ struct weir_pg_answer {
 
 // Runs it and returns its last result. Where it is WEIR_UNAVAILABLE or WEIR_STOPPED without a
 // state, the connection is not usable any more.
-weir_status weir_pg_run(PGconn *connection, const struct weir_pg_waiter *waiter,
+weir_status weir_pg_run(PGconn *connection, const struct weir_waiter *waiter,
                         const struct weir_pg_statement *statement,
                         struct weir_pg_answer *ret_answer, struct weir_error *err);
 
 // The parts of it, for who reads row by row.
-weir_status weir_pg_send(PGconn *connection, const struct weir_pg_waiter *waiter,
+weir_status weir_pg_send(PGconn *connection, const struct weir_waiter *waiter,
                          const struct weir_pg_statement *statement, struct weir_error *err);
 // The next result, NULL after the last one. What is an error in it is the caller's to find.
-weir_status weir_pg_next(PGconn *connection, const struct weir_pg_waiter *waiter,
+weir_status weir_pg_next(PGconn *connection, const struct weir_waiter *waiter,
                          PGresult **ret_result, struct weir_error *err);
 // Waits until what libpq holds is sent.
-weir_status weir_pg_flush(PGconn *connection, const struct weir_pg_waiter *waiter,
+weir_status weir_pg_flush(PGconn *connection, const struct weir_waiter *waiter,
                           struct weir_error *err);
 
 // Reads what has come. False: the connection is lost. With TLS all that has come must be read

@@ -22,7 +22,7 @@ enum { TEXT_BYTES = 1024 };
 struct look {
     const struct weir_pg_resource *resource;
     PGconn *connection;
-    struct weir_pg_waiter waiter;
+    struct weir_waiter waiter;
     const struct weir_findings *findings;
     bool is_watched;    // not only read and written
     weir_status status; // of the first question that could not be asked
@@ -265,8 +265,8 @@ static void look_at_replication(struct look *look) {
     char remedy[TEXT_BYTES];
     struct weir_error err;
     PGconn *connection;
-    struct weir_pg_waiter waiter = {.until_ns = weir_clock_monotonic_ns() +
-                                                look->resource->target.timeout_ns};
+    struct weir_waiter waiter = {.until_ns =
+                                     weir_clock_monotonic_ns() + look->resource->target.timeout_ns};
     if (weir_pg_connect(&look->resource->target, WEIR_PG_REPLICATION, &waiter, &connection, &err) ==
         WEIR_OK) {
         PQfinish(connection);

@@ -66,7 +66,7 @@ void weir_pg_job_destroy(struct weir_pg_job *job) {
 // ---- beginning ----
 
 static weir_status export_snapshot(struct weir_pg_job *job, PGconn *replication,
-                                   const struct weir_pg_waiter *waiter, char *ret_name, size_t room,
+                                   const struct weir_waiter *waiter, char *ret_name, size_t room,
                                    struct weir_error *err) {
     char text[TEXT_BYTES];
     struct weir_pg_answer answer;
@@ -90,7 +90,7 @@ static weir_status export_snapshot(struct weir_pg_job *job, PGconn *replication,
 }
 
 static weir_status take_snapshot(struct weir_pg_job *job, const char *name,
-                                 const struct weir_pg_waiter *waiter, struct weir_error *err) {
+                                 const struct weir_waiter *waiter, struct weir_error *err) {
     char text[TEXT_BYTES];
     struct weir_pg_answer answer;
     const struct weir_pg_statement statement = {.text = text, .is_simple = true};
@@ -116,7 +116,7 @@ static weir_status take_snapshot(struct weir_pg_job *job, const char *name,
 static weir_status begin_at_server(struct weir_pg_job *job, struct weir_error *err) {
     char name[TEXT_BYTES / 4];
     PGconn *replication;
-    struct weir_pg_waiter waiter =
+    struct weir_waiter waiter =
         weir_pg_source_waiter(job->source, weir_clock_monotonic_ns() + BEGIN_MS * WEIR_NS_PER_MS);
     weir_status status = weir_pg_connect(&job->source->resource->target, WEIR_PG_REPLICATION,
                                          &waiter, &replication, err);
@@ -209,7 +209,7 @@ static weir_status begin_table(struct weir_pg_job *job, struct weir_error *err) 
     const struct weir_pg_watch *single = find_single(job);
     const char *values[1] = {single ? single->key_text.data : NULL};
     const int sizes[1] = {single ? (int)single->key_text.size : 0}, formats[1] = {1};
-    struct weir_pg_waiter waiter = weir_pg_source_waiter(
+    struct weir_waiter waiter = weir_pg_source_waiter(
         job->source, weir_clock_monotonic_ns() + job->source->resource->target.timeout_ns);
     snprintf(text, sizeof text, "SELECT * FROM %s%s", job->table->name.quoted,
              single ? " WHERE key = $1" : "");
@@ -245,7 +245,7 @@ static weir_status know_relation(struct weir_pg_job *job, const PGresult *result
     if (status != WEIR_OK || job->source->resource->is_store) {
         return status;
     }
-    struct weir_pg_waiter waiter = weir_pg_source_waiter(
+    struct weir_waiter waiter = weir_pg_source_waiter(
         job->source, weir_clock_monotonic_ns() + job->source->resource->target.timeout_ns);
     PGresult *names = NULL;
     status = weir_pg_primary_key(job->source, PQftable(result, 0), &waiter, &names, err);

@@ -216,6 +216,7 @@ static void pg_close(struct weir_resource *base) {
     weir_link_finish(&resource->link);
     free(resource->target.password);
     free(resource->target.tls_ca);
+    weir_lookups_destroy(resource->target.lookups);
     free(resource->base.name);
     free(resource);
 }
@@ -223,7 +224,7 @@ static void pg_close(struct weir_resource *base) {
 static weir_status open_connection(void *context, int64_t until_ns, void **ret_connection,
                                    struct weir_error *err) {
     const struct weir_pg_resource *resource = context;
-    const struct weir_pg_waiter waiter = {.until_ns = until_ns};
+    const struct weir_waiter waiter = {.until_ns = until_ns};
     PGconn *connection;
     weir_status status = weir_pg_connect(&resource->target, WEIR_PG_SQL, &waiter, &connection, err);
     *ret_connection = connection;
@@ -257,9 +258,10 @@ static weir_status read_target(const struct weir_pg_options *options, struct wei
     target->timeout_ns = options->timeout_ns;
     target->password = options->password ? strdup(options->password) : NULL;
     target->tls_ca = options->tls_ca ? strdup(options->tls_ca) : NULL;
-    bool is_copied =
-        (!options->password || target->password) && (!options->tls_ca || target->tls_ca);
-    return is_copied ? WEIR_OK : weir_fail_no_memory(err, "a resource");
+    target->lookups = weir_lookups_create();
+    bool is_made = target->lookups && (!options->password || target->password) &&
+                   (!options->tls_ca || target->tls_ca);
+    return is_made ? WEIR_OK : weir_fail_no_memory(err, "a resource");
 }
 
 static weir_status read_names(const struct weir_pg_options *options,
@@ -300,7 +302,8 @@ static weir_status make_parts(const struct weir_pg_options *options,
                                         .idle_ns = IDLE_MS * WEIR_NS_PER_MS,
                                         .open = open_connection,
                                         .close = close_connection,
-                                        .context = resource};
+                                        .context = resource,
+                                        .link = &resource->link};
     const struct weir_hub_args hub = {
         .resource = &resource->base, .functions = &weir_pg_hub_functions, .context = resource};
     weir_status status = weir_pool_create(&pool, &resource->pool, err);
@@ -339,7 +342,8 @@ static struct weir_pg_resource *resource_of(struct weir_resource *base) {
 }
 
 static void pg_health(struct weir_resource *base, struct weir_health *ret_health) {
-    weir_link_health(&resource_of(base)->link, ret_health);
+    struct weir_pg_resource *resource = resource_of(base);
+    weir_link_health(&resource->link, weir_hub_is_watched(resource->hub), ret_health);
 }
 
 static weir_status pg_promise(struct weir_resource *base, const struct weir_pattern *pattern,

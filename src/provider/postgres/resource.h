@@ -78,7 +78,7 @@ weir_status weir_pg_publish(struct weir_resource *base, struct weir_event *event
                             struct weir_error *err);
 // Makes the store's table, unless it is there.
 weir_status weir_pg_store_create(const struct weir_pg_resource *resource, PGconn *connection,
-                                 const struct weir_pg_waiter *waiter, struct weir_error *err);
+                                 const struct weir_waiter *waiter, struct weir_error *err);
 
 // ---- query.c; any thread ----
 
@@ -100,7 +100,7 @@ weir_status weir_pg_withdraw(struct weir_resource *base, const struct weir_findi
 struct weir_pg_call {
     struct weir_pg_resource *resource;
     PGconn *connection;
-    struct weir_pg_waiter waiter;
+    struct weir_waiter waiter;
 };
 
 // Takes a connection that is not known to be closed.

@@ -143,7 +143,7 @@ static bool has_seen_all(const struct weir_pg_stream *stream,
 // What the watch is not to be told: what is over now. Waits until that has all that was told.
 static weir_status look_at_now(struct weir_pg_source *source, struct weir_pg_watch *watch,
                                const struct weir_pg_stream *stream,
-                               const struct weir_pg_waiter *waiter, struct weir_error *err) {
+                               const struct weir_waiter *waiter, struct weir_error *err) {
     for (;;) { // ends: the waiter's moment
         weir_status status =
             weir_pg_visible_now(source, waiter, &watch->visible, &watch->visible_until_lsn, err);
@@ -157,8 +157,8 @@ static weir_status look_at_now(struct weir_pg_source *source, struct weir_pg_wat
                              "a transaction is in the log and not visible yet: does it wait for a "
                              "standby that is away (synchronous_standby_names)?");
         }
-        struct weir_pg_waiter pause = weir_pg_waiter_within(waiter, UNSEEN_MS * WEIR_NS_PER_MS);
-        weir_pg_wait(&pause, -1, 0);
+        struct weir_waiter pause = weir_waiter_within(waiter, UNSEEN_MS * WEIR_NS_PER_MS);
+        weir_wait(&pause, -1, 0);
     }
 }
 
@@ -176,7 +176,7 @@ static weir_status reach_server(struct weir_pg_source *source, struct weir_pg_wa
                                 struct weir_pg_table *table, struct weir_pg_stream *stream,
                                 int64_t until_ns, struct weir_error *err) {
     bool is_added;
-    struct weir_pg_waiter waiter =
+    struct weir_waiter waiter =
         weir_pg_source_waiter(source, until_ns - BEGIN_RESERVE_MS * WEIR_NS_PER_MS);
     weir_status status = weir_pg_table_prepare(source, table, &waiter, &is_added, err);
     if (status == WEIR_OK && stream->state == WEIR_PG_DOWN) {
@@ -336,7 +336,7 @@ static int64_t drop_slot(struct weir_pg_source *source, struct weir_pg_stream *s
     if (now_ns < stream->retry_ns) {
         return stream->retry_ns;
     }
-    struct weir_pg_waiter waiter =
+    struct weir_waiter waiter =
         weir_pg_source_waiter(source, now_ns + source->resource->target.timeout_ns);
     weir_status status = weir_pg_ask(
         source, &waiter,
@@ -377,8 +377,7 @@ static int64_t rest(struct weir_pg_source *source, struct weir_pg_stream *stream
 static void connect_stream(struct weir_pg_source *source, struct weir_pg_stream *stream,
                            int64_t now_ns) {
     struct weir_error err;
-    struct weir_pg_waiter waiter =
-        weir_pg_source_waiter(source, now_ns + CONNECT_MS * WEIR_NS_PER_MS);
+    struct weir_waiter waiter = weir_pg_source_waiter(source, now_ns + CONNECT_MS * WEIR_NS_PER_MS);
     if (weir_pg_stream_connect(stream, &waiter, &err) != WEIR_OK) {
         weir_pg_stream_down(stream, &err);
     }
@@ -387,7 +386,7 @@ static void connect_stream(struct weir_pg_source *source, struct weir_pg_stream 
 // Those that have come since the stream streams.
 static void join(struct weir_pg_source *source, struct weir_pg_stream *stream, int64_t now_ns) {
     struct weir_error err;
-    struct weir_pg_waiter waiter =
+    struct weir_waiter waiter =
         weir_pg_source_waiter(source, now_ns + source->resource->target.timeout_ns);
     source->are_joining = false;
     for (struct weir_pg_watch *watch = stream->watches; watch; watch = watch->stream_next) {
@@ -466,7 +465,7 @@ static int64_t check_publication(struct weir_pg_source *source, int64_t now_ns) 
     }
     if (now_ns >= source->check_ns) {
         struct weir_error err;
-        struct weir_pg_waiter waiter =
+        struct weir_waiter waiter =
             weir_pg_source_waiter(source, now_ns + source->resource->target.timeout_ns);
         // Where it cannot be asked, the streams will notice.
         weir_pg_publication_watch(source, &waiter, &err);

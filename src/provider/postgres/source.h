@@ -165,9 +165,9 @@ weir_status weir_pg_source_create(struct weir_pg_resource *resource, struct weir
 void weir_pg_source_destroy(struct weir_pg_source *source);
 extern const struct weir_hub_functions weir_pg_hub_functions;
 
-static inline struct weir_pg_waiter weir_pg_source_waiter(const struct weir_pg_source *source,
-                                                          int64_t until_ns) {
-    return (struct weir_pg_waiter){.hub = source->resource->hub, .until_ns = until_ns};
+static inline struct weir_waiter weir_pg_source_waiter(const struct weir_pg_source *source,
+                                                       int64_t until_ns) {
+    return (struct weir_waiter){.hub = source->resource->hub, .until_ns = until_ns};
 }
 // Has the stream go back, if it has passed that already; whether it has. Not the temporary one.
 bool weir_pg_rewind(struct weir_pg_stream *stream, uint64_t lsn);
@@ -181,11 +181,11 @@ void weir_pg_watch_go_live(struct weir_pg_watch *watch);
 // ---- stream.c ----
 
 // Connects and starts it; makes its slot where there is none.
-weir_status weir_pg_stream_connect(struct weir_pg_stream *stream,
-                                   const struct weir_pg_waiter *waiter, struct weir_error *err);
+weir_status weir_pg_stream_connect(struct weir_pg_stream *stream, const struct weir_waiter *waiter,
+                                   struct weir_error *err);
 // Looks whether a watch can go on where it was.
 weir_status weir_pg_stream_join(struct weir_pg_stream *stream, struct weir_pg_watch *watch,
-                                const struct weir_pg_waiter *waiter, struct weir_error *err);
+                                const struct weir_waiter *waiter, struct weir_error *err);
 // Reads a bounded part of what has come. Returns whether there may be more.
 bool weir_pg_stream_read(struct weir_pg_stream *stream);
 // The connection is lost, because of that.
@@ -226,30 +226,30 @@ void weir_pg_tell_bookmark(struct weir_pg_watch *watch, uint64_t lsn);
 
 // ---- catalog.c: what is asked on a connection of its own ----
 
-weir_status weir_pg_control(struct weir_pg_source *source, const struct weir_pg_waiter *waiter,
+weir_status weir_pg_control(struct weir_pg_source *source, const struct weir_waiter *waiter,
                             struct weir_error *err);
 // Runs a statement there: with text parameters, or several statements without.
-weir_status weir_pg_ask(struct weir_pg_source *source, const struct weir_pg_waiter *waiter,
+weir_status weir_pg_ask(struct weir_pg_source *source, const struct weir_waiter *waiter,
                         const char *text, const char *const *values, int count,
                         struct weir_pg_answer *ret_answer, struct weir_error *err);
 // Looks at the table, and has it in the publication. Sets *ret_is_added: changes of it were not
 // told before now.
 weir_status weir_pg_table_prepare(struct weir_pg_source *source, struct weir_pg_table *table,
-                                  const struct weir_pg_waiter *waiter, bool *ret_is_added,
+                                  const struct weir_waiter *waiter, bool *ret_is_added,
                                   struct weir_error *err);
 // Nothing is known of tables any more.
 void weir_pg_tables_doubt(struct weir_pg_source *source);
 // What a transaction that begins now sees, and where the log ends by then.
-weir_status weir_pg_visible_now(struct weir_pg_source *source, const struct weir_pg_waiter *waiter,
+weir_status weir_pg_visible_now(struct weir_pg_source *source, const struct weir_waiter *waiter,
                                 struct weir_pg_visible **ret_visible, uint64_t *ret_lsn,
                                 struct weir_error *err);
 // Looks whether the publication is still what it has to be; has those watches told of a gap for
 // which it was not.
 weir_status weir_pg_publication_watch(struct weir_pg_source *source,
-                                      const struct weir_pg_waiter *waiter, struct weir_error *err);
+                                      const struct weir_waiter *waiter, struct weir_error *err);
 // The names of the columns of a table's primary key.
 weir_status weir_pg_primary_key(struct weir_pg_source *source, uint32_t relation,
-                                const struct weir_pg_waiter *waiter, PGresult **ret_result,
+                                const struct weir_waiter *waiter, PGresult **ret_result,
                                 struct weir_error *err);
 
 // ---- job.c: reading tables ----

@@ -64,7 +64,7 @@ static void add(struct request *request, struct weir_str value) {
 }
 
 weir_status weir_pg_store_create(const struct weir_pg_resource *resource, PGconn *connection,
-                                 const struct weir_pg_waiter *waiter, struct weir_error *err) {
+                                 const struct weir_waiter *waiter, struct weir_error *err) {
     char text[TEXT_BYTES];
     struct weir_pg_answer answer;
     snprintf(text, sizeof text,

@@ -39,7 +39,7 @@ enum {
 
 // ---- statements on the replication connection ----
 
-static weir_status run(struct weir_pg_stream *stream, const struct weir_pg_waiter *waiter,
+static weir_status run(struct weir_pg_stream *stream, const struct weir_waiter *waiter,
                        const char *text, struct weir_pg_answer *ret_answer,
                        struct weir_error *err) {
     const struct weir_pg_statement statement = {.text = text, .is_simple = true};
@@ -60,7 +60,7 @@ static void forget_recent(struct weir_pg_stream *stream, uint64_t above_lsn) {
     }
 }
 
-static weir_status identify(struct weir_pg_stream *stream, const struct weir_pg_waiter *waiter,
+static weir_status identify(struct weir_pg_stream *stream, const struct weir_waiter *waiter,
                             struct weir_error *err) {
     struct weir_pg_answer answer;
     weir_status status = run(stream, waiter, "IDENTIFY_SYSTEM", &answer, err);
@@ -90,7 +90,7 @@ struct slot {
     uint64_t confirmed_lsn;
 };
 
-static weir_status look_at_slot(struct weir_pg_stream *stream, const struct weir_pg_waiter *waiter,
+static weir_status look_at_slot(struct weir_pg_stream *stream, const struct weir_waiter *waiter,
                                 struct slot *ret_slot, struct weir_error *err) {
     char text[TEXT_BYTES];
     struct weir_pg_answer answer;
@@ -134,11 +134,11 @@ static weir_status fail_slot(struct weir_pg_stream *stream, const struct slot *s
                      stream->slot, slot->pid);
 }
 
-static weir_status create_slot(struct weir_pg_stream *stream, const struct weir_pg_waiter *outer,
+static weir_status create_slot(struct weir_pg_stream *stream, const struct weir_waiter *outer,
                                struct weir_error *err) {
     char text[TEXT_BYTES];
     struct weir_pg_answer answer;
-    struct weir_pg_waiter waiter = weir_pg_waiter_within(outer, SLOT_CREATE_MS * WEIR_NS_PER_MS);
+    struct weir_waiter waiter = weir_waiter_within(outer, SLOT_CREATE_MS * WEIR_NS_PER_MS);
     uint64_t lsn = 0;
     snprintf(text, sizeof text,
              "CREATE_REPLICATION_SLOT \"%s\"%s LOGICAL pgoutput NOEXPORT_SNAPSHOT", stream->slot,
@@ -164,7 +164,7 @@ static weir_status create_slot(struct weir_pg_stream *stream, const struct weir_
     return WEIR_OK;
 }
 
-static weir_status drop_slot(struct weir_pg_stream *stream, const struct weir_pg_waiter *waiter,
+static weir_status drop_slot(struct weir_pg_stream *stream, const struct weir_waiter *waiter,
                              struct weir_error *err) {
     char text[TEXT_BYTES];
     struct weir_pg_answer answer;
@@ -186,7 +186,7 @@ static void lose_all(struct weir_pg_stream *stream, const char *reason) {
 }
 
 static weir_status check_timeline(struct weir_pg_stream *stream, struct weir_pg_watch *watch,
-                                  const struct weir_pg_waiter *waiter, bool *ret_is_here,
+                                  const struct weir_waiter *waiter, bool *ret_is_here,
                                   struct weir_error *err) {
     char text[TEXT_BYTES];
     struct weir_pg_answer answer;
@@ -238,7 +238,7 @@ static const char *find_loss(const struct weir_pg_stream *stream, const struct w
 }
 
 weir_status weir_pg_stream_join(struct weir_pg_stream *stream, struct weir_pg_watch *watch,
-                                const struct weir_pg_waiter *waiter, struct weir_error *err) {
+                                const struct weir_waiter *waiter, struct weir_error *err) {
     bool is_added, is_on_timeline;
     weir_status status =
         weir_pg_table_prepare(stream->source, watch->table, waiter, &is_added, err);
@@ -300,7 +300,7 @@ static void forget_held(struct weir_pg_stream *stream) {
 }
 
 static weir_status start(struct weir_pg_stream *stream, uint64_t lsn,
-                         const struct weir_pg_waiter *waiter, struct weir_error *err) {
+                         const struct weir_waiter *waiter, struct weir_error *err) {
     char text[TEXT_BYTES], lsn_text[WEIR_PG_LSN_BYTES];
     struct weir_pg_answer answer;
     // Those of published events, which carry their chain. A server before 14 cannot send them.
@@ -339,8 +339,8 @@ static weir_status start(struct weir_pg_stream *stream, uint64_t lsn,
 // The tables of the stream's watches, in the publication before there is a slot: one that is older
 // than its publication cannot be read. A watch of a table that is gone must not hold up the others;
 // but where no table can be published there is no publication either.
-static weir_status prepare_tables(struct weir_pg_stream *stream,
-                                  const struct weir_pg_waiter *waiter, struct weir_error *err) {
+static weir_status prepare_tables(struct weir_pg_stream *stream, const struct weir_waiter *waiter,
+                                  struct weir_error *err) {
     weir_status status = WEIR_OK;
     bool is_any_ready = !stream->watches;
     for (struct weir_pg_watch *watch = stream->watches; watch; watch = watch->stream_next) {
@@ -356,7 +356,7 @@ static weir_status prepare_tables(struct weir_pg_stream *stream,
     return is_any_ready ? WEIR_OK : status;
 }
 
-static weir_status make_slot(struct weir_pg_stream *stream, const struct weir_pg_waiter *waiter,
+static weir_status make_slot(struct weir_pg_stream *stream, const struct weir_waiter *waiter,
                              const char *loss, struct weir_error *err) {
     weir_status status = prepare_tables(stream, waiter, err);
     status = status == WEIR_OK ? create_slot(stream, waiter, err) : status;
@@ -367,27 +367,27 @@ static weir_status make_slot(struct weir_pg_stream *stream, const struct weir_pg
 }
 
 // The server takes a moment to notice that our own last connection has ended.
-static weir_status await_release(struct weir_pg_stream *stream, const struct weir_pg_waiter *outer,
+static weir_status await_release(struct weir_pg_stream *stream, const struct weir_waiter *outer,
                                  struct slot *slot, struct weir_error *err) {
-    struct weir_pg_waiter waiter =
-        weir_pg_waiter_within(outer, stream->source->resource->target.timeout_ns);
+    struct weir_waiter waiter =
+        weir_waiter_within(outer, stream->source->resource->target.timeout_ns);
     weir_status status = WEIR_OK;
     while (status == WEIR_OK && slot->is_active && slot->pid == stream->pid &&
            weir_clock_monotonic_ns() < waiter.until_ns) {
-        struct weir_pg_waiter pause = weir_pg_waiter_within(&waiter, RELEASE_MS * WEIR_NS_PER_MS);
-        weir_pg_wait(&pause, -1, 0);
+        struct weir_waiter pause = weir_waiter_within(&waiter, RELEASE_MS * WEIR_NS_PER_MS);
+        weir_wait(&pause, -1, 0);
         status = look_at_slot(stream, outer, slot, err);
     }
     return status;
 }
 
-static weir_status replace_slot(struct weir_pg_stream *stream, const struct weir_pg_waiter *waiter,
+static weir_status replace_slot(struct weir_pg_stream *stream, const struct weir_waiter *waiter,
                                 const char *loss, struct weir_error *err) {
     weir_status status = drop_slot(stream, waiter, err);
     return status == WEIR_OK ? make_slot(stream, waiter, loss, err) : status;
 }
 
-static weir_status find_slot(struct weir_pg_stream *stream, const struct weir_pg_waiter *waiter,
+static weir_status find_slot(struct weir_pg_stream *stream, const struct weir_waiter *waiter,
                              struct weir_error *err) {
     struct slot slot;
     if (stream->is_temporary) {
@@ -423,7 +423,7 @@ static weir_status find_slot(struct weir_pg_stream *stream, const struct weir_pg
 }
 
 // Those that go on, and those that were told of before the connection was lost.
-static weir_status join_all(struct weir_pg_stream *stream, const struct weir_pg_waiter *waiter,
+static weir_status join_all(struct weir_pg_stream *stream, const struct weir_waiter *waiter,
                             struct weir_error *err) {
     weir_status status = WEIR_OK;
     struct weir_pg_watch *watch = stream->watches;
@@ -435,7 +435,7 @@ static weir_status join_all(struct weir_pg_stream *stream, const struct weir_pg_
     return status;
 }
 
-static weir_status connect_all(struct weir_pg_stream *stream, const struct weir_pg_waiter *waiter,
+static weir_status connect_all(struct weir_pg_stream *stream, const struct weir_waiter *waiter,
                                struct weir_error *err) {
     weir_status status = weir_pg_connect(&stream->source->resource->target, WEIR_PG_REPLICATION,
                                          waiter, &stream->connection, err);
@@ -445,8 +445,8 @@ static weir_status connect_all(struct weir_pg_stream *stream, const struct weir_
     return status == WEIR_OK ? start(stream, start_lsn(stream), waiter, err) : status;
 }
 
-weir_status weir_pg_stream_connect(struct weir_pg_stream *stream,
-                                   const struct weir_pg_waiter *waiter, struct weir_error *err) {
+weir_status weir_pg_stream_connect(struct weir_pg_stream *stream, const struct weir_waiter *waiter,
+                                   struct weir_error *err) {
     weir_pg_stream_close(stream);
     weir_pg_tables_doubt(stream->source);
     weir_status status = connect_all(stream, waiter, err);
@@ -527,7 +527,7 @@ static bool tell_held(struct weir_pg_stream *stream) {
 // The stream has ended at the server, or the connection.
 static void read_end(struct weir_pg_stream *stream) {
     struct weir_error err = {.status = WEIR_OK};
-    struct weir_pg_waiter waiter = weir_pg_source_waiter(
+    struct weir_waiter waiter = weir_pg_source_waiter(
         stream->source, weir_clock_monotonic_ns() + stream->source->resource->target.timeout_ns);
     PGresult *result = NULL;
     weir_status status = weir_pg_next(stream->connection, &waiter, &result, &err);

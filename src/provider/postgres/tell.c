@@ -561,7 +561,7 @@ static void end_transaction(struct weir_pg_stream *stream) {
 static weir_status find_key(struct weir_pg_stream *stream, struct weir_pg_relation *relation,
                             struct weir_error *err) {
     struct weir_pg_source *source = stream->source;
-    struct weir_pg_waiter waiter = weir_pg_source_waiter(
+    struct weir_waiter waiter = weir_pg_source_waiter(
         source, weir_clock_monotonic_ns() + source->resource->target.timeout_ns);
     PGresult *names = NULL;
     weir_status status = weir_pg_primary_key(source, relation->id, &waiter, &names, err);

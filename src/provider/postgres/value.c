@@ -5,6 +5,7 @@
 #include "provider/postgres/value.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,32 +36,41 @@ static struct weir_sql_value as_text(struct weir_str text) {
     return (struct weir_sql_value){.kind = WEIR_SQL_TEXT, .bytes = text};
 }
 
-static struct weir_sql_value integer_of(struct weir_str text, const char *terminated) {
+// Both read a text with a NUL behind it. strtoll and strtod would also take blanks in front, and
+// strtod numbers in hex, which PostgreSQL does not write.
+
+static bool read_integer(const char *text, size_t size, int64_t *ret_number) {
     char *end;
     errno = 0;
-    long long number = strtoll(terminated, &end, 10);
-    return errno == 0 && end != terminated && *end == '\0'
-               ? (struct weir_sql_value){.kind = WEIR_SQL_INTEGER, .integer = number}
-               : as_text(text);
+    *ret_number = strtoll(text, &end, 10);
+    return strspn(text, "-0123456789") == size && errno == 0 && *end == '\0';
 }
 
-static struct weir_sql_value real_of(struct weir_str text, const char *terminated) {
+static bool read_real(const char *text, size_t size, double *ret_number) {
+    static const char *const words[] = {"NaN", "Infinity", "-Infinity"};
+    bool is_number = strspn(text, "+-.0123456789e") == size;
+    for (size_t i = 0; !is_number && i < sizeof words / sizeof words[0]; i++) {
+        is_number = strlen(words[i]) == size && memcmp(text, words[i], size) == 0;
+    }
     char *end;
-    double number = strtod(terminated, &end); // takes NaN and Infinity as PostgreSQL writes them
-    return end != terminated && *end == '\0'
-               ? (struct weir_sql_value){.kind = WEIR_SQL_REAL, .real = number}
-               : as_text(text);
+    *ret_number = strtod(text, &end);
+    return is_number && *end == '\0';
 }
 
 static struct weir_sql_value number_of(uint32_t type, struct weir_str text) {
     char terminated[NUMBER_BYTES_MAX];
+    struct weir_sql_value value;
     if (text.size == 0 || text.size >= sizeof terminated) {
         return as_text(text);
     }
     memcpy(terminated, text.data, text.size);
     terminated[text.size] = '\0';
-    return type == WEIR_PG_FLOAT4 || type == WEIR_PG_FLOAT8 ? real_of(text, terminated)
-                                                            : integer_of(text, terminated);
+    if (type == WEIR_PG_FLOAT4 || type == WEIR_PG_FLOAT8) {
+        value.kind = WEIR_SQL_REAL;
+        return read_real(terminated, text.size, &value.real) ? value : as_text(text);
+    }
+    value.kind = WEIR_SQL_INTEGER;
+    return read_integer(terminated, text.size, &value.integer) ? value : as_text(text);
 }
 
 static struct weir_sql_value bytes_of(struct weir_str text, struct weir_pg_scratch *scratch) {

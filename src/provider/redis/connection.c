@@ -10,11 +10,10 @@
 #include "base/digits.h"
 #include "base/show.h"
 #include "config/secret.h"
+#include "provider/dial.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,9 +35,8 @@ struct weir_redis_connection {
     pid_t pid; // whose it is
     int64_t id;
     int64_t heard_ns;
-    struct weir_redis_tls_session *tls; // NULL: none
+    struct weir_tls_session *tls; // NULL: none
     struct weir_redis_reader *reader;
-    short read_events, write_events; // what TLS waits for where it cannot go on
     char *unsent;
     size_t unsent_at, unsent_size, unsent_room;
 };
@@ -100,35 +98,17 @@ void weir_redis_endpoint_finish(struct weir_redis_endpoint *endpoint) {
     free(endpoint->host);
     free(endpoint->port);
     free(endpoint->path);
-    weir_redis_tls_destroy(endpoint->tls);
-    weir_redis_lookups_destroy(endpoint->lookups);
+    weir_tls_destroy(endpoint->tls);
+    weir_lookups_destroy(endpoint->lookups);
     *endpoint = (struct weir_redis_endpoint){0};
 }
 
 // ---- waiting ----
 
-static weir_status wait_by_poll(void *context, int fd, short events, int64_t until_ns) {
-    (void)context;
-    struct pollfd one = {.fd = fd, .events = events};
-    for (;;) { // ends at the moment
-        int64_t left_ns = until_ns == INT64_MAX ? 0 : until_ns - weir_clock_monotonic_ns();
-        struct timespec timeout = weir_clock_timespec(left_ns > 0 ? left_ns : 0);
-        int ready = ppoll(&one, 1, until_ns == INT64_MAX ? NULL : &timeout, NULL);
-        if (ready > 0) {
-            return WEIR_OK;
-        }
-        if (ready == 0 || errno != EINTR) {
-            return WEIR_UNAVAILABLE;
-        }
-    }
-}
-
-const struct weir_redis_waiter weir_redis_poll_waiter = {.wait = wait_by_poll};
-
 static weir_status wait_for(struct weir_redis_connection *connection,
-                            const struct weir_redis_waiter *waiter, short events, int64_t until_ns,
+                            const struct weir_waiter *waiter, short events,
                             struct weir_error *err) {
-    weir_status status = waiter->wait(waiter->context, connection->fd, events, until_ns);
+    weir_status status = weir_wait(waiter, connection->fd, events);
     if (status == WEIR_UNAVAILABLE) {
         return weir_fail(err, status, "Redis at %s did not answer in time",
                          connection->endpoint->address);
@@ -154,8 +134,7 @@ static weir_status read_bytes(struct weir_redis_connection *connection, char *bu
                               size_t *ret_size, struct weir_error *err) {
     *ret_size = 0;
     if (connection->tls) {
-        return weir_redis_tls_read(connection->tls, buffer, size, ret_size,
-                                   &connection->read_events, err);
+        return weir_tls_read(connection->tls, buffer, size, ret_size, err);
     }
     ssize_t got = recv(connection->fd, buffer, size, 0);
     if (got < 0) {
@@ -169,8 +148,7 @@ static weir_status write_bytes(struct weir_redis_connection *connection, const c
                                size_t size, size_t *ret_size, struct weir_error *err) {
     *ret_size = 0;
     if (connection->tls) {
-        return weir_redis_tls_write(connection->tls, bytes, size, ret_size,
-                                    &connection->write_events, err);
+        return weir_tls_write(connection->tls, bytes, size, ret_size, err);
     }
     ssize_t sent = send(connection->fd, bytes, size, MSG_NOSIGNAL);
     if (sent < 0) {
@@ -184,7 +162,6 @@ static weir_status write_bytes(struct weir_redis_connection *connection, const c
 static weir_status read_piece(struct weir_redis_connection *connection, struct weir_error *err) {
     char buffer[CHUNK_BYTES];
     size_t size;
-    connection->read_events = POLLIN;
     weir_status status = read_bytes(connection, buffer, sizeof buffer, &size, err);
     if (status != WEIR_OK) {
         return status;
@@ -264,7 +241,6 @@ size_t weir_redis_unsent_bytes(const struct weir_redis_connection *connection) {
 }
 
 weir_status weir_redis_send(struct weir_redis_connection *connection, struct weir_error *err) {
-    connection->write_events = POLLOUT;
     while (connection->unsent_at < connection->unsent_size) {
         size_t sent;
         weir_status status =
@@ -299,12 +275,13 @@ int weir_redis_fd(const struct weir_redis_connection *connection) {
 
 short weir_redis_events(const struct weir_redis_connection *connection) {
     bool has_unsent = weir_redis_unsent_bytes(connection) > 0;
-    return (short)(connection->read_events | (has_unsent ? connection->write_events : 0));
+    return connection->tls ? weir_tls_events(connection->tls, has_unsent)
+                           : (short)(POLLIN | (has_unsent ? POLLOUT : 0));
 }
 
 weir_status weir_redis_await(struct weir_redis_connection *connection,
-                             const struct weir_redis_waiter *waiter, int64_t until_ns,
-                             struct weir_redis_reply **ret_reply, struct weir_error *err) {
+                             const struct weir_waiter *waiter, struct weir_redis_reply **ret_reply,
+                             struct weir_error *err) {
     *ret_reply = NULL;
     for (;;) { // ends at the moment
         weir_status status = weir_redis_send(connection, err);
@@ -312,7 +289,7 @@ weir_status weir_redis_await(struct weir_redis_connection *connection,
             status = weir_redis_receive(connection, ret_reply, err);
         }
         if (status == WEIR_AGAIN) {
-            status = wait_for(connection, waiter, weir_redis_events(connection), until_ns, err);
+            status = wait_for(connection, waiter, weir_redis_events(connection), err);
             if (status == WEIR_OK) {
                 continue;
             }
@@ -341,77 +318,18 @@ bool weir_redis_is_fresh(const struct weir_redis_connection *connection) {
 
 // ---- connecting ----
 
-static int make_socket(int family) {
-    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd >= 0 && family != AF_UNIX) {
-        int on = 1;
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-    }
-    return fd;
-}
-
-static weir_status fail_connect(const struct weir_redis_endpoint *endpoint, int code,
-                                struct weir_error *err) {
-    weir_status status =
-        weir_fail_errno(err, code, "cannot connect to Redis at %s", endpoint->address);
-    if (status != WEIR_DENIED && status != WEIR_NO_MEMORY) {
-        status = WEIR_UNAVAILABLE;
-    }
-    if (err) {
-        err->status = status;
-    }
-    return status;
-}
-
-static weir_status connect_to(struct weir_redis_connection *connection,
-                              const struct sockaddr *address, socklen_t size,
-                              const struct weir_redis_waiter *waiter, int64_t until_ns,
-                              struct weir_error *err) {
-    int code = 0;
-    socklen_t code_size = sizeof code;
-    connection->fd = make_socket(address->sa_family);
-    if (connection->fd < 0) {
-        return fail_connect(connection->endpoint, errno, err);
-    }
-    if (connect(connection->fd, address, size) == 0) {
-        return WEIR_OK;
-    }
-    if (errno != EINPROGRESS) { // EAGAIN: a Unix socket whose queue is full
-        return fail_connect(connection->endpoint, errno, err);
-    }
-    weir_status status = wait_for(connection, waiter, POLLOUT, until_ns, err);
-    if (status != WEIR_OK) {
-        return status;
-    }
-    if (getsockopt(connection->fd, SOL_SOCKET, SO_ERROR, &code, &code_size) != 0) {
-        code = errno;
-    }
-    return code == 0 ? WEIR_OK : fail_connect(connection->endpoint, code, err);
-}
-
-static void close_socket(struct weir_redis_connection *connection) {
-    if (connection->fd >= 0) {
-        close(connection->fd);
-        connection->fd = -1;
-    }
-}
-
 // Tries the addresses one after the other; each gets its share of the time that is left.
 static weir_status connect_to_any(struct weir_redis_connection *connection,
                                   const struct addrinfo *addresses,
-                                  const struct weir_redis_waiter *waiter, int64_t until_ns,
-                                  struct weir_error *err) {
-    int64_t left = 0;
+                                  const struct weir_waiter *waiter, struct weir_error *err) {
+    size_t left = 0;
     for (const struct addrinfo *each = addresses; each; each = each->ai_next) {
         left++;
     }
     weir_status status = WEIR_UNAVAILABLE;
     for (const struct addrinfo *each = addresses; each; each = each->ai_next, left--) {
-        int64_t now_ns = weir_clock_monotonic_ns();
-        close_socket(connection);
-        status = connect_to(connection, each->ai_addr, each->ai_addrlen, waiter,
-                            now_ns + (until_ns - now_ns) / left, err);
+        struct weir_waiter share = weir_waiter_share(waiter, left);
+        status = weir_dial(each->ai_addr, each->ai_addrlen, &share, &connection->fd, err);
         if (status != WEIR_UNAVAILABLE && status != WEIR_DENIED) {
             break;
         }
@@ -420,42 +338,35 @@ static weir_status connect_to_any(struct weir_redis_connection *connection,
 }
 
 static weir_status connect_socket(struct weir_redis_connection *connection,
-                                  const struct weir_redis_waiter *waiter, int64_t until_ns,
-                                  struct weir_error *err) {
+                                  const struct weir_waiter *waiter, struct weir_error *err) {
     const struct weir_redis_endpoint *endpoint = connection->endpoint;
     if (endpoint->path) {
         struct sockaddr_un address = {.sun_family = AF_UNIX};
         memcpy(address.sun_path, endpoint->path, strlen(endpoint->path) + 1);
-        return connect_to(connection, (const struct sockaddr *)&address, sizeof address, waiter,
-                          until_ns, err);
+        return weir_dial((const struct sockaddr *)&address, sizeof address, waiter, &connection->fd,
+                         err);
     }
     struct addrinfo *addresses;
-    struct weir_redis_place place = {.host = endpoint->host, .port = endpoint->port};
-    weir_status status =
-        weir_redis_lookup(endpoint->lookups, &place, waiter, until_ns, &addresses, err);
+    const struct weir_place place = {.host = endpoint->host, .port = endpoint->port};
+    weir_status status = weir_lookup(endpoint->lookups, &place, waiter, &addresses, err);
     if (status == WEIR_OK) {
-        status = connect_to_any(connection, addresses, waiter, until_ns, err);
+        status = connect_to_any(connection, addresses, waiter, err);
         freeaddrinfo(addresses);
     }
     return status;
 }
 
-static weir_status begin_tls(struct weir_redis_connection *connection,
-                             const struct weir_redis_waiter *waiter, int64_t until_ns,
-                             struct weir_error *err) {
+// A socket, in TLS where that is wanted.
+static weir_status reach(struct weir_redis_connection *connection, const struct weir_waiter *waiter,
+                         struct weir_error *err) {
     const struct weir_redis_endpoint *endpoint = connection->endpoint;
-    weir_status status =
-        weir_redis_tls_begin(endpoint->tls, connection->fd, endpoint->host, &connection->tls, err);
-    while (status == WEIR_OK) { // ends at the moment
-        short events = 0;
-        status = weir_redis_tls_handshake(connection->tls, &events, err);
-        if (status != WEIR_AGAIN) {
-            return weir_error_prefix(status == WEIR_OK ? NULL : err, status, "Redis at %s",
-                                     endpoint->address);
-        }
-        status = wait_for(connection, waiter, events, until_ns, err);
+    weir_status status = connect_socket(connection, waiter, err);
+    if (status == WEIR_OK && endpoint->tls) {
+        const struct weir_tls_args args = {.fd = connection->fd, .host = endpoint->host};
+        status = weir_tls_begin(endpoint->tls, &args, waiter, &connection->tls, err);
     }
-    return status;
+    return weir_error_prefix(status == WEIR_OK ? NULL : err, status,
+                             "cannot connect to Redis at %s", endpoint->address);
 }
 
 // A command by which a connection makes itself known.
@@ -503,11 +414,10 @@ static size_t make_greetings(const struct weir_redis_endpoint *endpoint,
 
 // Takes the answer to a greeting.
 static weir_status take_greeting(struct weir_redis_connection *connection,
-                                 const struct greeting *greeting,
-                                 const struct weir_redis_waiter *waiter, int64_t until_ns,
+                                 const struct greeting *greeting, const struct weir_waiter *waiter,
                                  struct weir_error *err) {
     struct weir_redis_reply *reply;
-    weir_status status = weir_redis_await(connection, waiter, until_ns, &reply, err);
+    weir_status status = weir_redis_await(connection, waiter, &reply, err);
     if (status != WEIR_OK) {
         return status;
     }
@@ -524,21 +434,19 @@ static weir_status take_greeting(struct weir_redis_connection *connection,
 }
 
 static weir_status greet(struct weir_redis_connection *connection, const struct greeting *greetings,
-                         size_t count, const struct weir_redis_waiter *waiter, int64_t until_ns,
-                         struct weir_error *err) {
+                         size_t count, const struct weir_waiter *waiter, struct weir_error *err) {
     weir_status status = WEIR_OK;
     for (size_t i = 0; status == WEIR_OK && i < count; i++) {
         status = weir_redis_append(connection, greetings[i].words, greetings[i].count, err);
     }
     for (size_t i = 0; status == WEIR_OK && i < count; i++) {
-        status = take_greeting(connection, &greetings[i], waiter, until_ns, err);
+        status = take_greeting(connection, &greetings[i], waiter, err);
     }
     return status;
 }
 
 static weir_status make_known(struct weir_redis_connection *connection,
-                              const struct weir_redis_waiter *waiter, int64_t until_ns,
-                              struct weir_error *err) {
+                              const struct weir_waiter *waiter, struct weir_error *err) {
     const struct weir_redis_endpoint *endpoint = connection->endpoint;
     struct weir_secret password;
     weir_status status = weir_secret_read(endpoint->password, &password, err);
@@ -549,7 +457,7 @@ static weir_status make_known(struct weir_redis_connection *connection,
     snprintf(database, sizeof database, "%" PRIu64, endpoint->database);
     struct greeting greetings[GREETINGS_MAX];
     size_t count = make_greetings(endpoint, &password, database, greetings);
-    status = greet(connection, greetings, count, waiter, until_ns, err);
+    status = greet(connection, greetings, count, waiter, err);
     weir_secret_forget(&password);
     // Sent or not, it lies in the buffer.
     if (connection->unsent) {
@@ -559,7 +467,7 @@ static weir_status make_known(struct weir_redis_connection *connection,
 }
 
 weir_status weir_redis_connect(const struct weir_redis_endpoint *endpoint,
-                               const struct weir_redis_waiter *waiter, int64_t until_ns,
+                               const struct weir_waiter *outer,
                                struct weir_redis_connection **ret_connection,
                                struct weir_error *err) {
     *ret_connection = NULL;
@@ -567,22 +475,12 @@ weir_status weir_redis_connect(const struct weir_redis_endpoint *endpoint,
     if (!connection) {
         return weir_fail_no_memory(err, "a connection");
     }
-    *connection = (struct weir_redis_connection){.endpoint = endpoint,
-                                                 .fd = -1,
-                                                 .pid = getpid(),
-                                                 .read_events = POLLIN,
-                                                 .write_events = POLLOUT};
-    int64_t ours_ns = weir_clock_monotonic_ns() + endpoint->timeout_ns;
-    until_ns = until_ns < ours_ns ? until_ns : ours_ns;
+    *connection = (struct weir_redis_connection){.endpoint = endpoint, .fd = -1, .pid = getpid()};
+    struct weir_waiter waiter = weir_waiter_within(outer, endpoint->timeout_ns);
     connection->reader = weir_redis_reader_create();
-    weir_status status = connection->reader ? connect_socket(connection, waiter, until_ns, err)
+    weir_status status = connection->reader ? reach(connection, &waiter, err)
                                             : weir_fail_no_memory(err, "a connection");
-    if (status == WEIR_OK && endpoint->tls) {
-        status = begin_tls(connection, waiter, until_ns, err);
-    }
-    if (status == WEIR_OK) {
-        status = make_known(connection, waiter, until_ns, err);
-    }
+    status = status == WEIR_OK ? make_known(connection, &waiter, err) : status;
     if (status != WEIR_OK) {
         weir_redis_disconnect(connection);
         return status;
@@ -595,8 +493,10 @@ void weir_redis_disconnect(struct weir_redis_connection *connection) {
     if (!connection) {
         return;
     }
-    weir_redis_tls_end(connection->tls);
-    close_socket(connection);
+    weir_tls_end(connection->tls);
+    if (connection->fd >= 0) {
+        close(connection->fd);
+    }
     weir_redis_reader_destroy(connection->reader);
     free(connection->unsent);
     free(connection);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A connection to a Redis server, by TCP, TLS or a Unix socket. The socket never blocks; whoever
-// has to wait does so by a waiter of its own, with a moment at which it ends. What is to be sent is
+// has to wait does so by a waiter, with a moment at which it ends. What is to be sent is
 // appended, sent as far as the socket takes it, and the replies come in the order of the commands.
 //
 // One thread at a time. A child of a process must not use its parent's connections.
@@ -10,16 +10,13 @@
 
 #include "base/error.h"
 #include "base/str.h"
-#include "provider/redis/lookup.h"
+#include "provider/lookup.h"
 #include "provider/redis/reply.h"
-#include "provider/redis/tls.h"
+#include "provider/tls.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-// Waits by poll(2); for threads that call a resource.
-extern const struct weir_redis_waiter weir_redis_poll_waiter;
 
 // What connections of a resource are made of. Constant while it is open.
 struct weir_redis_endpoint {
@@ -30,9 +27,9 @@ struct weir_redis_endpoint {
     const char *password; // where the secret is, see secret.h; NULL: none
     const char *name;     // by which the server's operators know the connection
     uint64_t database;
-    int64_t timeout_ns;                 // of connecting, and of an answer
-    struct weir_redis_tls *tls;         // owned; NULL: none
-    struct weir_redis_lookups *lookups; // owned
+    int64_t timeout_ns;           // of connecting, and of an answer
+    struct weir_tls *tls;         // owned; NULL: none
+    struct weir_lookups *lookups; // owned
 };
 
 // Takes "HOST:PORT", "HOST", "[IPV6]:PORT" or "/PATH" apart. WEIR_INVALID, WEIR_NO_MEMORY.
@@ -44,10 +41,10 @@ struct weir_redis_connection;
 
 enum { WEIR_REDIS_DEFAULT_PORT = 6379 };
 
-// Connects, makes itself known and chooses the database, until the moment. WEIR_UNAVAILABLE,
-// WEIR_DENIED, WEIR_STOPPED, ...
+// Connects, makes itself known and chooses the database, until the waiter's moment.
+// WEIR_UNAVAILABLE, WEIR_DENIED, WEIR_STOPPED, ...
 weir_status weir_redis_connect(const struct weir_redis_endpoint *endpoint,
-                               const struct weir_redis_waiter *waiter, int64_t until_ns,
+                               const struct weir_waiter *waiter,
                                struct weir_redis_connection **ret_connection,
                                struct weir_error *err);
 // NULL is allowed.
@@ -80,11 +77,11 @@ weir_status weir_redis_send(struct weir_redis_connection *connection, struct wei
 weir_status weir_redis_receive(struct weir_redis_connection *connection,
                                struct weir_redis_reply **ret_reply, struct weir_error *err);
 
-// ---- with waiting, until the moment.
+// ---- with waiting, until the waiter's moment.
 
 // Sends all that was appended, and waits for the next reply.
 weir_status weir_redis_await(struct weir_redis_connection *connection,
-                             const struct weir_redis_waiter *waiter, int64_t until_ns,
-                             struct weir_redis_reply **ret_reply, struct weir_error *err);
+                             const struct weir_waiter *waiter, struct weir_redis_reply **ret_reply,
+                             struct weir_error *err);
 
 #endif

@@ -46,8 +46,8 @@ weir_status weir_redis_put(struct weir_redis_loan *loan, const struct weir_str *
 
 weir_status weir_redis_take(struct weir_redis_loan *loan, struct weir_redis_reply **ret_reply,
                             struct weir_error *err) {
-    weir_status status =
-        weir_redis_await(loan->connection, &weir_redis_poll_waiter, loan->until_ns, ret_reply, err);
+    const struct weir_waiter waiter = {.until_ns = loan->until_ns};
+    weir_status status = weir_redis_await(loan->connection, &waiter, ret_reply, err);
     loan->is_usable = loan->is_usable && status == WEIR_OK;
     return status;
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The provider's table, its options, and the opening and closing of a resource. The other rooms:
-// reply.c reads what a server answers, lookup.c, tls.c and connection.c are how it is reached,
-// loan.c and session.c who has connections: threads that read and write (store.c, publish.c,
-// log_write.c), and the hub's thread, which watches: in one of three modes, keys.c with compare.c,
-// log.c and streams.c. examine.c tries a server for people.
+// reply.c reads what a server answers, connection.c is how it is reached, loan.c and session.c who
+// has connections: threads that read and write (store.c, publish.c, log_write.c), and the hub's
+// thread, which watches: in one of three modes, keys.c with compare.c, log.c and streams.c.
+// examine.c tries a server for people.
 //
 // Any thread.
 #include "provider/redis/redis.h"
@@ -237,8 +237,8 @@ static weir_status pool_open(void *context, int64_t until_ns, void **ret_connect
                              struct weir_error *err) {
     struct weir_redis_resource *resource = context;
     struct weir_redis_connection *connection;
-    weir_status status = weir_redis_connect(&resource->endpoint, &weir_redis_poll_waiter, until_ns,
-                                            &connection, err);
+    const struct weir_waiter waiter = {.until_ns = until_ns};
+    weir_status status = weir_redis_connect(&resource->endpoint, &waiter, &connection, err);
     *ret_connection = connection;
     return status;
 }
@@ -258,14 +258,16 @@ static weir_status make_endpoint(struct weir_redis_resource *resource, struct we
     endpoint->name = resource->connection_name;
     endpoint->database = options->database;
     endpoint->timeout_ns = options->timeout_ns;
-    endpoint->lookups = weir_redis_lookups_create();
+    endpoint->lookups = weir_lookups_create();
     if (status == WEIR_OK && !endpoint->lookups) {
         status = weir_fail_no_memory(err, "a resource");
     }
     if (status == WEIR_OK && options->tls) {
-        const struct weir_redis_tls_files files = {
+        const struct weir_tls_files files = {
             .ca = options->tls_ca, .cert = options->tls_cert, .key = options->tls_key};
-        status = weir_redis_tls_create(&files, &endpoint->tls, err);
+        endpoint->tls = weir_tls_create(&files);
+        status = endpoint->tls ? weir_tls_check(endpoint->tls, err)
+                               : weir_fail_no_memory(err, "a resource");
     }
     return status;
 }
@@ -307,6 +309,7 @@ static weir_status make(struct weir_redis_resource *resource, struct weir_error 
         .open = pool_open,
         .close = pool_close,
         .context = resource,
+        .link = &resource->link,
     };
     resource->mode = functions[resource->options.mode];
     weir_status status = make_endpoint(resource, err);
@@ -369,7 +372,8 @@ static weir_status redis_open(const struct weir_resource_args *args,
 }
 
 static void redis_health(struct weir_resource *base, struct weir_health *ret_health) {
-    weir_link_health(&((struct weir_redis_resource *)base)->link, ret_health);
+    struct weir_redis_resource *resource = (struct weir_redis_resource *)base;
+    weir_link_health(&resource->link, weir_hub_is_watched(resource->hub), ret_health);
 }
 
 // ---- watching ----

@@ -45,7 +45,6 @@ struct prefix {
 
 struct weir_redis_session {
     struct weir_redis_session_args args;
-    struct weir_redis_waiter waiter; // the hub's
     struct weir_hub *hub;
     struct weir_redis_connection *bell, *line;   // both or none
     int64_t retry_ns;                            // when to connect again
@@ -75,13 +74,8 @@ weir_status weir_redis_session_create(const struct weir_redis_session_args *args
     return WEIR_OK;
 }
 
-static weir_status wait_by_hub(void *context, int fd, short events, int64_t until_ns) {
-    return weir_hub_wait(context, fd, events, until_ns);
-}
-
 void weir_redis_session_set_hub(struct weir_redis_session *session, struct weir_hub *hub) {
     session->hub = hub;
-    session->waiter = (struct weir_redis_waiter){.wait = wait_by_hub, .context = hub};
 }
 
 static void forget_prefixes(struct weir_redis_session *session) {
@@ -102,11 +96,12 @@ static void disconnect(struct weir_redis_session *session) {
 // Waits for the answers to what was asked last: a connection that is closed before it has read them
 // may take with it what the server has not read.
 static void await_last_answers(struct weir_redis_session *session) {
-    int64_t until_ns = weir_clock_monotonic_ns() + END_WAIT_MS * WEIR_NS_PER_MS;
+    const struct weir_waiter waiter = {.until_ns = weir_clock_monotonic_ns() +
+                                                   END_WAIT_MS * WEIR_NS_PER_MS};
     weir_status status = WEIR_OK;
     for (; session->line && status == WEIR_OK && session->asked_count > 0; session->asked_count--) {
         struct weir_redis_reply *reply;
-        status = weir_redis_await(session->line, &weir_redis_poll_waiter, until_ns, &reply, NULL);
+        status = weir_redis_await(session->line, &waiter, &reply, NULL);
         weir_redis_reply_free(reply);
     }
 }
@@ -220,7 +215,7 @@ void weir_redis_session_flush(struct weir_redis_session *session) {
 
 static weir_status fail_lost(const struct weir_redis_session *session, struct weir_error *err) {
     struct weir_health health;
-    weir_link_health(session->args.link, &health);
+    weir_link_health(session->args.link, true, &health);
     return weir_fail(err, WEIR_UNAVAILABLE, "%s", health.reason);
 }
 
@@ -442,7 +437,7 @@ static bool take_messages(struct weir_redis_session *session) {
 
 // ---- connecting ----
 
-static weir_status subscribe(struct weir_redis_session *session, int64_t until_ns,
+static weir_status subscribe(struct weir_redis_session *session, const struct weir_waiter *waiter,
                              struct weir_error *err) {
     const struct weir_str words[] = {WEIR_STR("SUBSCRIBE"), WEIR_STR(CHANNEL)};
     struct weir_redis_reply *reply = NULL;
@@ -454,7 +449,7 @@ static weir_status subscribe(struct weir_redis_session *session, int64_t until_n
     }
     weir_status status = weir_redis_append(session->bell, words, 2, err);
     if (status == WEIR_OK) {
-        status = weir_redis_await(session->bell, &session->waiter, until_ns, &reply, err);
+        status = weir_redis_await(session->bell, waiter, &reply, err);
     }
     if (status == WEIR_OK) {
         status = weir_redis_reply_status(reply, "subscribing to the channel " CHANNEL, err);
@@ -466,14 +461,14 @@ static weir_status subscribe(struct weir_redis_session *session, int64_t until_n
 static weir_status connect_both(struct weir_redis_session *session, int64_t until_ns,
                                 struct weir_error *err) {
     const struct weir_redis_endpoint *endpoint = session->args.endpoint;
+    const struct weir_waiter waiter = {.hub = session->hub, .until_ns = until_ns};
     forget_prefixes(session);
-    weir_status status =
-        weir_redis_connect(endpoint, &session->waiter, until_ns, &session->bell, err);
+    weir_status status = weir_redis_connect(endpoint, &waiter, &session->bell, err);
     if (status == WEIR_OK) {
-        status = subscribe(session, until_ns, err);
+        status = subscribe(session, &waiter, err);
     }
     if (status == WEIR_OK) {
-        status = weir_redis_connect(endpoint, &session->waiter, until_ns, &session->line, err);
+        status = weir_redis_connect(endpoint, &waiter, &session->line, err);
     }
     if (status != WEIR_OK) {
         disconnect(session);

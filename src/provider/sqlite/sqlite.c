@@ -204,7 +204,8 @@ static weir_status sqlite_open(const struct weir_resource_args *args,
 }
 
 static void sqlite_health(struct weir_resource *base, struct weir_health *ret_health) {
-    weir_link_health(&weir_sqlite_resource_of(base)->link, ret_health);
+    struct weir_sqlite_resource *resource = weir_sqlite_resource_of(base);
+    weir_link_health(&resource->link, weir_hub_is_watched(resource->hub), ret_health);
 }
 
 // ---- watching ----

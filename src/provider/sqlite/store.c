@@ -136,6 +136,7 @@ weir_status weir_sqlite_pool_create(struct weir_sqlite_resource *resource, struc
         .open = client_open,
         .close = client_close,
         .context = resource,
+        .link = &resource->link,
     };
     return weir_pool_create(&args, &resource->pool, err);
 }

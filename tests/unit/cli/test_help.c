@@ -32,22 +32,46 @@ static char *read_page(const char *name) {
     return text;
 }
 
-static void the_reference_page_has_the_help_word_for_word(void **state) {
-    (void)state;
-    char *page = read_page("docs/configuration.md"), *help = help_of_config();
+// That the first block of text of a page is what `weir help TOPIC` prints.
+static void assert_page_has(const char *name, const char *topic, const char *help) {
+    char *page = read_page(name);
     const char *block = strstr(page, "```text\n");
-    assert_non_null(block);
+    if (!block) {
+        fail_msg("%s has no block ```text for the output of \"weir help %s\"", name, topic);
+    }
     block += strlen("```text\n");
     const char *end = strstr(block, "```\n");
     assert_non_null(end);
     if (!weir_str_equal((struct weir_str){block, (size_t)(end - block)}, weir_str_of(help))) {
-        fail_msg(
-            "docs/configuration.md differs: put the output of \"weir help config\" between its "
-            "last ``` lines:\n%s",
-            help);
+        fail_msg("%s differs: put the output of \"weir help %s\" between its ``` lines:\n%s", name,
+                 topic, help);
     }
     free(page);
+}
+
+static void the_reference_page_has_the_help_word_for_word(void **state) {
+    (void)state;
+    char *help = help_of_config();
+    assert_page_has("docs/configuration.md", "config", help);
     free(help);
+}
+
+static void each_providers_page_has_its_help_word_for_word(void **state) {
+    (void)state;
+    size_t count = 0;
+    for (const struct weir_provider *const *provider = weir_providers; *provider; provider++) {
+        char name[64], *help = NULL;
+        size_t size = 0;
+        FILE *out = open_memstream(&help, &size);
+        assert_non_null(out);
+        weir_help_provider(out, *provider);
+        assert_int_equal(fclose(out), 0);
+        snprintf(name, sizeof name, "docs/providers/%s.md", (*provider)->kind);
+        assert_page_has(name, (*provider)->kind, help);
+        free(help);
+        count++;
+    }
+    assert_true(count >= 6);
 }
 
 static void assert_has_row(const char *help, const char *name) {
@@ -134,6 +158,7 @@ static void the_page_of_projects_has_the_help_of_its_commands(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_reference_page_has_the_help_word_for_word),
+        cmocka_unit_test(each_providers_page_has_its_help_word_for_word),
         cmocka_unit_test(every_key_is_explained),
         cmocka_unit_test(every_provider_explains_its_options),
         cmocka_unit_test(every_command_has_help),

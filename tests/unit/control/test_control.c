@@ -68,10 +68,12 @@ weir_status __wrap_weir_flow_look(struct weir_flow *of, const struct weir_status
                   &(struct weir_target_status){.name = "out", .waiting = 4, .error = ""});
     if (calls->resource) {
         calls->resource(calls->context,
-                        &(struct weir_resource_status){
-                            .name = "cache",
-                            .kind = "redis",
-                            .health = {.since_wall_ns = 1, .reconnects = 3, .reason = "refused"}});
+                        &(struct weir_resource_status){.name = "cache",
+                                                       .kind = "redis",
+                                                       .health = {.is_known = true,
+                                                                  .since_wall_ns = 1,
+                                                                  .reconnects = 3,
+                                                                  .reason = "refused"}});
     }
     return WEIR_OK;
 }

@@ -16,35 +16,71 @@ static void it_is_told_how_it_is(void **state) {
     struct weir_link link;
     struct weir_health health;
     weir_link_init(&link, "store", NULL);
-    weir_link_health(&link, &health);
-    assert_false(health.is_connected);
+    weir_link_health(&link, true, &health);
+    assert_false(health.is_known || health.is_connected);
     assert_int_equal(health.since_wall_ns, 0);
     weir_link_down(&link, &refused);
-    weir_link_health(&link, &health);
+    weir_link_health(&link, true, &health);
     assert_string_equal(health.reason, "connection refused");
     assert_int_equal(health.since_wall_ns, 0); // it never was
     weir_link_up(&link);
-    weir_link_health(&link, &health);
+    weir_link_health(&link, true, &health);
     assert_true(health.is_connected);
     assert_string_equal(health.reason, "");
     assert_int_equal(health.reconnects, 0);
     int64_t since_ns = health.since_wall_ns;
     assert_true(since_ns > 0);
     weir_link_up(&link); // nothing new
-    weir_link_health(&link, &health);
+    weir_link_health(&link, true, &health);
     assert_int_equal(health.since_wall_ns, since_ns);
     weir_link_down(&link, &refused);
-    weir_link_health(&link, &health);
+    weir_link_health(&link, true, &health);
     assert_false(health.is_connected);
     int64_t away_ns = health.since_wall_ns;
     assert_true(away_ns >= since_ns);
     weir_link_down(&link, &(struct weir_error){WEIR_UNAVAILABLE, "no route"});
-    weir_link_health(&link, &health);
+    weir_link_health(&link, true, &health);
     assert_int_equal(health.since_wall_ns, away_ns); // since it went, not since the last attempt
     assert_string_equal(health.reason, "no route");
     weir_link_up(&link);
-    weir_link_health(&link, &health);
+    weir_link_health(&link, true, &health);
     assert_int_equal(health.reconnects, 1);
+    weir_link_finish(&link);
+}
+
+// What calls have found is told while nothing is watched, and leaves the watches' connection alone.
+static void calls_say_how_it_is_where_nothing_is_watched(void **state) {
+    (void)state;
+    struct weir_link link;
+    struct weir_health health;
+    weir_link_init(&link, "store", NULL);
+    weir_link_health(&link, false, &health);
+    assert_false(health.is_known || health.is_connected);
+    weir_link_down(&link, &(struct weir_error){WEIR_DENIED, "the watch that could not begin"});
+    weir_link_health(&link, false, &health);
+    assert_string_equal(health.reason, "the watch that could not begin");
+    weir_link_called(&link, &refused);
+    weir_link_health(&link, false, &health);
+    assert_true(health.is_known);
+    assert_false(health.is_connected);
+    assert_int_equal(health.since_wall_ns, 0); // it never was
+    assert_string_equal(health.reason, "connection refused");
+    weir_link_called(&link, NULL);
+    weir_link_called(&link, &refused);
+    weir_link_called(&link, &refused);
+    weir_link_called(&link, NULL);
+    weir_link_health(&link, false, &health);
+    assert_true(health.is_connected);
+    assert_string_equal(health.reason, "");
+    assert_int_equal(health.reconnects, 1);
+    weir_link_health(&link, true, &health);
+    assert_false(health.is_connected);
+    weir_link_up(&link);
+    weir_link_called(&link, &refused);
+    weir_link_health(&link, true, &health);
+    assert_true(health.is_connected);
+    weir_link_health(&link, false, &health);
+    assert_false(health.is_connected);
     weir_link_finish(&link);
 }
 
@@ -105,6 +141,7 @@ static void a_loss_and_a_return_are_logged_once(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_is_told_how_it_is),
+        cmocka_unit_test(calls_say_how_it_is_where_nothing_is_watched),
         cmocka_unit_test(each_attempt_waits_longer_up_to_the_most),
         cmocka_unit_test(a_loss_and_a_return_are_logged_once),
     };

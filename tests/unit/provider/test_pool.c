@@ -103,6 +103,40 @@ static void one_that_cannot_be_made_takes_no_place(void **state) {
     weir_pool_destroy(pool);
 }
 
+// What came of making one is how the resource is, also where the caller wants no error.
+static void the_link_is_told(void **state) {
+    (void)state;
+    struct maker maker = {.refusal = WEIR_UNAVAILABLE};
+    struct weir_link link;
+    struct weir_health health;
+    struct weir_pool *pool;
+    void *one;
+    weir_link_init(&link, "store", NULL);
+    const struct weir_pool_args args = {.connections_max = 1,
+                                        .idle_ns = INT64_MAX / 2,
+                                        .open = open_one,
+                                        .close = close_one,
+                                        .context = &maker,
+                                        .link = &link};
+    assert_int_equal(weir_pool_create(&args, &pool, NULL), WEIR_OK);
+    assert_int_equal(weir_pool_take(pool, 0, &one, NULL, NULL), WEIR_UNAVAILABLE);
+    weir_link_health(&link, false, &health);
+    assert_true(health.is_known);
+    assert_false(health.is_connected);
+    assert_string_equal(health.reason, "no server");
+    maker.refusal = WEIR_NO_MEMORY; // that says nothing of the server
+    assert_int_equal(weir_pool_take(pool, 0, &one, NULL, NULL), WEIR_NO_MEMORY);
+    weir_link_health(&link, false, &health);
+    assert_string_equal(health.reason, "no server");
+    maker.refusal = WEIR_OK;
+    assert_int_equal(weir_pool_take(pool, 0, &one, NULL, NULL), WEIR_OK);
+    weir_link_health(&link, false, &health);
+    assert_true(health.is_connected);
+    weir_pool_give(pool, one, true);
+    weir_pool_destroy(pool);
+    weir_link_finish(&link);
+}
+
 static void those_that_are_not_needed_are_closed(void **state) {
     (void)state;
     struct maker maker = {0};
@@ -174,6 +208,7 @@ int main(void) {
         cmocka_unit_test(a_connection_is_used_again),
         cmocka_unit_test(who_finds_none_waits_until_the_moment),
         cmocka_unit_test(one_that_cannot_be_made_takes_no_place),
+        cmocka_unit_test(the_link_is_told),
         cmocka_unit_test(those_that_are_not_needed_are_closed),
         cmocka_unit_test(many_threads_share_few),
     };

@@ -337,6 +337,15 @@ static void values_have_the_kind_of_their_type(void **state) {
     assert_ptr_equal(scratch.at, buffer + 3);
     struct weir_pg_scratch none = {buffer, buffer};
     assert_int_equal(weir_pg_value(WEIR_PG_BYTEA, WEIR_STR("\\x00"), &none).kind, WEIR_SQL_TEXT);
+    // What the C library would take for a number, and PostgreSQL does not write as one.
+    const struct weir_str odd[] = {WEIR_STR(" 1"), WEIR_STR("\r1"), WEIR_STR("1\0002"),
+                                   WEIR_STR("0x10"), WEIR_STR("-")};
+    for (size_t i = 0; i < COUNT_OF(odd); i++) {
+        assert_int_equal(weir_pg_value(WEIR_PG_INT8, odd[i], &none).kind, WEIR_SQL_TEXT);
+        value = weir_pg_value(WEIR_PG_FLOAT8, odd[i], &none);
+        assert_int_equal(value.kind, WEIR_SQL_TEXT);
+        assert_true(weir_str_equal(value.bytes, odd[i]));
+    }
 }
 
 // ---- chains ----

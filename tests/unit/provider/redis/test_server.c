@@ -329,6 +329,22 @@ static uint16_t free_port(void) {
     return fake.port;
 }
 
+// The files are read for each connection: one that was renewed is used by an open resource.
+static void check_renewal(const struct test_folder *folder, uint16_t port) {
+    char options[1024];
+    struct weir_error err;
+    struct weir_resource *resource = NULL;
+    run(folder, "cp other.pem renewed.pem");
+    snprintf(options, sizeof options, "address=127.0.0.1:%u tls=true tls_ca=%s/renewed.pem", port,
+             folder->path);
+    assert_ok(redis_rig_try_open(&rig, "renewed", options, &resource, &err));
+    assert_int_equal(weir_redis_provider.set(resource, WEIR_STR("k"), WEIR_STR("v"), &limits, &err),
+                     WEIR_DENIED);
+    run(folder, "cp ca.pem renewed.pem");
+    assert_ok(weir_redis_provider.set(resource, WEIR_STR("k"), WEIR_STR("v"), &limits, &err));
+    weir_redis_provider.close(resource);
+}
+
 static void tls_looks_at_who_answers(void **state) {
     (void)state;
     char openssl[TEST_PATH_BYTES], config[2048], options[1024], value[256 * 1024];
@@ -361,6 +377,7 @@ static void tls_looks_at_who_answers(void **state) {
             break;
         }
         assert_ok(try_set(options, &err));
+        check_renewal(&folder, port);
         snprintf(options, sizeof options, "address=127.0.0.1:%u tls=true tls_ca=%s/other.pem", port,
                  folder.path);
         assert_int_equal(try_set(options, &err), WEIR_DENIED);

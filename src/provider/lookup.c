@@ -3,7 +3,7 @@
 // See lookup.h. What a look-up works on is shared by who waits for it and its thread, and freed by
 // whoever is the last to let go of it. getaddrinfo_a(3) was left: what it began cannot be
 // abandoned, its memory belongs to it until it is done.
-#include "provider/redis/lookup.h"
+#include "provider/lookup.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -16,7 +16,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-struct weir_redis_lookups {
+struct weir_lookups {
     atomic_uint holders; // the resource, and each look-up
     atomic_uint under_way;
 };
@@ -24,15 +24,15 @@ struct weir_redis_lookups {
 struct lookup {
     atomic_uint holders; // who waits, and the thread
     atomic_bool is_done; // hands over what the thread has written, as done_fd wakes
-    struct weir_redis_lookups *lookups;
+    struct weir_lookups *lookups;
     int done_fd; // eventfd
     struct addrinfo *addresses;
     int code; // of getaddrinfo
     char *host, *port;
 };
 
-struct weir_redis_lookups *weir_redis_lookups_create(void) {
-    struct weir_redis_lookups *lookups = calloc(1, sizeof *lookups);
+struct weir_lookups *weir_lookups_create(void) {
+    struct weir_lookups *lookups = calloc(1, sizeof *lookups);
     if (lookups) {
         atomic_init(&lookups->holders, 1);
         atomic_init(&lookups->under_way, 0);
@@ -40,7 +40,7 @@ struct weir_redis_lookups *weir_redis_lookups_create(void) {
     return lookups;
 }
 
-void weir_redis_lookups_destroy(struct weir_redis_lookups *lookups) {
+void weir_lookups_destroy(struct weir_lookups *lookups) {
     if (lookups && atomic_fetch_sub(&lookups->holders, 1) == 1) {
         free(lookups);
     }
@@ -59,7 +59,7 @@ static void let_go(struct lookup *lookup) {
     free(lookup->host);
     free(lookup->port);
     atomic_fetch_sub(&lookup->lookups->under_way, 1);
-    weir_redis_lookups_destroy(lookup->lookups);
+    weir_lookups_destroy(lookup->lookups);
     free(lookup);
 }
 
@@ -90,17 +90,18 @@ static weir_status start(struct lookup *lookup, struct weir_error *err) {
     int code = pthread_create(&thread, NULL, look_up, lookup);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (code != 0) {
+        weir_status status =
+            weir_fail_errno(err, code, "cannot start a thread to look up \"%s\"", lookup->host);
         let_go(lookup);
-        return weir_fail_errno(err, code, "cannot start a thread to look up \"%s\"", lookup->host);
+        return status;
     }
     pthread_setname_np(thread, "weir:lookup");
     pthread_detach(thread);
     return WEIR_OK;
 }
 
-static weir_status lookup_new(struct weir_redis_lookups *lookups,
-                              const struct weir_redis_place *place, struct lookup **ret_lookup,
-                              struct weir_error *err) {
+static weir_status lookup_new(struct weir_lookups *lookups, const struct weir_place *place,
+                              struct lookup **ret_lookup, struct weir_error *err) {
     *ret_lookup = NULL;
     struct lookup *lookup = calloc(1, sizeof *lookup);
     if (!lookup) {
@@ -112,15 +113,15 @@ static weir_status lookup_new(struct weir_redis_lookups *lookups,
     uint32_t before = atomic_fetch_add(&lookups->under_way, 1);
     lookup->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     lookup->host = strdup(place->host);
-    lookup->port = strdup(place->port);
+    lookup->port = place->port ? strdup(place->port) : NULL;
     weir_status status = WEIR_OK;
-    if (before >= WEIR_REDIS_LOOKUPS_MAX) {
+    if (before >= WEIR_LOOKUPS_MAX) {
         status = weir_fail(err, WEIR_UNAVAILABLE,
                            "cannot look up the host \"%s\": %d look-ups have not been answered yet",
-                           place->host, WEIR_REDIS_LOOKUPS_MAX);
+                           place->host, WEIR_LOOKUPS_MAX);
     } else if (lookup->done_fd < 0) {
         status = weir_fail_errno(err, errno, "cannot look up the host \"%s\"", place->host);
-    } else if (!lookup->host || !lookup->port) {
+    } else if (!lookup->host || (place->port && !lookup->port)) {
         status = weir_fail_no_memory(err, "a look-up");
     }
     if (status != WEIR_OK) {
@@ -131,10 +132,9 @@ static weir_status lookup_new(struct weir_redis_lookups *lookups,
     return WEIR_OK;
 }
 
-static weir_status await(struct lookup *lookup, const struct weir_redis_waiter *waiter,
-                         int64_t until_ns) {
+static weir_status await(struct lookup *lookup, const struct weir_waiter *waiter) {
     uint64_t done = 0;
-    weir_status status = waiter->wait(waiter->context, lookup->done_fd, POLLIN, until_ns);
+    weir_status status = weir_wait(waiter, lookup->done_fd, POLLIN);
     if (status == WEIR_OK &&
         (read(lookup->done_fd, &done, sizeof done) < 0 || !atomic_load(&lookup->is_done))) {
         return WEIR_UNAVAILABLE; // woken for nothing
@@ -142,9 +142,8 @@ static weir_status await(struct lookup *lookup, const struct weir_redis_waiter *
     return status;
 }
 
-static weir_status look_up_elsewhere(struct weir_redis_lookups *lookups,
-                                     const struct weir_redis_place *place,
-                                     const struct weir_redis_waiter *waiter, int64_t until_ns,
+static weir_status look_up_elsewhere(struct weir_lookups *lookups, const struct weir_place *place,
+                                     const struct weir_waiter *waiter,
                                      struct addrinfo **ret_addresses, struct weir_error *err) {
     struct lookup *lookup;
     weir_status status = lookup_new(lookups, place, &lookup, err);
@@ -154,7 +153,7 @@ static weir_status look_up_elsewhere(struct weir_redis_lookups *lookups,
     atomic_fetch_add(&lookup->holders, 1);
     status = start(lookup, err);
     if (status == WEIR_OK) {
-        status = await(lookup, waiter, until_ns);
+        status = await(lookup, waiter);
         if (status == WEIR_UNAVAILABLE) {
             weir_fail(err, status, "cannot look up the host \"%s\": no name server has answered",
                       place->host);
@@ -171,16 +170,15 @@ static weir_status look_up_elsewhere(struct weir_redis_lookups *lookups,
     return status;
 }
 
-weir_status weir_redis_lookup(struct weir_redis_lookups *lookups,
-                              const struct weir_redis_place *place,
-                              const struct weir_redis_waiter *waiter, int64_t until_ns,
-                              struct addrinfo **ret_addresses, struct weir_error *err) {
+weir_status weir_lookup(struct weir_lookups *lookups, const struct weir_place *place,
+                        const struct weir_waiter *waiter, struct addrinfo **ret_addresses,
+                        struct weir_error *err) {
     *ret_addresses = NULL;
     struct addrinfo numeric = hints;
     numeric.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
     int code = getaddrinfo(place->host, place->port, &numeric, ret_addresses);
     if (code == EAI_NONAME) { // it is a name
-        return look_up_elsewhere(lookups, place, waiter, until_ns, ret_addresses, err);
+        return look_up_elsewhere(lookups, place, waiter, ret_addresses, err);
     }
     return code == 0 ? WEIR_OK : fail_lookup(place->host, code, err);
 }
