@@ -489,8 +489,8 @@ static void let_go_of_stopping(struct weir_pg_source *source) {
     struct weir_error err;
     struct weir_pg_waiter waiter = weir_pg_source_waiter(
         source, weir_clock_monotonic_ns() + source->resource->target.timeout_ns);
-    if (weir_pg_control(source, &waiter, &err) == WEIR_OK) {
-        return; // it was that session alone
+    if (weir_pg_control(source, &waiter, &err) != WEIR_UNAVAILABLE) {
+        return; // it was that session alone, or it is no matter of the server's
     }
     for (int i = 0; i < 2; i++) {
         if (source->streams[i].state != WEIR_PG_DOWN) {
