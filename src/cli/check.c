@@ -321,7 +321,10 @@ static void tell_finding(void *context, const struct weir_finding *finding) {
     char shown[WEIR_ERROR_MESSAGE_BYTES];
     told->findings++;
     told->mistakes += finding->is_mistake;
-    printf("    %s: %s\n", finding->is_mistake ? "missing" : finding->remedy ? "note" : "good",
+    printf("    %s: %s\n",
+           finding->is_mistake ? "missing"
+           : finding->remedy   ? "note"
+                               : "good",
            weir_show(weir_str_of(finding->what), shown, sizeof shown));
     if (finding->remedy) {
         printf("      mend it: %s\n", weir_show(weir_str_of(finding->remedy), shown, sizeof shown));

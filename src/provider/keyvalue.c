@@ -22,22 +22,6 @@ static char *put_text(char *at, struct weir_str text) {
     return at + text.size;
 }
 
-// Writes a key that is not UTF-8 as a text: see WEIR_EXTENSION_SUBJECT_ENCODING.
-static char *put_coded(char *at, struct weir_str key) {
-    static const char hex[] = "0123456789ABCDEF";
-    for (size_t i = 0; i < key.size; i++) {
-        unsigned char byte = (unsigned char)key.data[i];
-        if (byte >= 0x80 || byte == '%') {
-            *at++ = '%';
-            *at++ = hex[byte >> 4];
-            *at++ = hex[byte & 15];
-        } else {
-            *at++ = (char)byte;
-        }
-    }
-    return at;
-}
-
 // The texts that are made for an event.
 struct texts {
     char time[WEIR_TIME_BYTES];
@@ -48,9 +32,8 @@ struct texts {
 };
 
 static void put_id(const struct weir_keyvalue_change *change, struct texts *texts) {
-    char *at =
-        texts->is_coded ? put_coded(texts->id, change->key) : put_text(texts->id, change->key);
-    texts->subject_size = (size_t)(at - texts->id);
+    texts->subject_size = weir_subject_of_key(change->key, texts->is_coded, texts->id);
+    char *at = texts->id + texts->subject_size;
     *at++ = '@';
     at = put_text(at, change->revision);
     texts->id_size = (size_t)(at - texts->id);

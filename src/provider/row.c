@@ -264,16 +264,18 @@ static weir_status make(const struct weir_row_change *change, struct texts *text
                         struct weir_event **ret_event, struct weir_error *err) {
     struct weir_attribute extensions[EXTENSIONS_MAX];
     size_t count = put_extensions(change, texts, extensions);
-    weir_time_format(change->wall_ns, texts->time);
     struct weir_event_fields fields = {
         .specversion = WEIR_STR(WEIR_CLOUDEVENTS_VERSION),
         .ty = weir_str_of(change->type),
         .source = change->source,
         .id = texts->id,
         .subject = {true, change->key},
-        .time = {true, weir_str_of(texts->time)},
         .extensions = {.items = extensions, .count = count},
     };
+    if (change->wall_ns != 0) {
+        weir_time_format(change->wall_ns, texts->time);
+        fields.time = (struct weir_optional_str){true, weir_str_of(texts->time)};
+    }
     if (texts->data.size <= change->event_bytes_max) {
         fields.data = (struct weir_optional_payload){true, {WEIR_PAYLOAD_TEXT, texts->data}};
         fields.datacontenttype = (struct weir_optional_str){true, WEIR_STR("application/json")};

@@ -42,7 +42,7 @@ struct weir_row_change {
     struct weir_str revision;    // of this change, UTF-8: the same for the same change
     struct weir_str position;    // see struct weir_event_origin
     struct weir_str transaction; // empty: nobody knows
-    int64_t wall_ns;             // when it was committed, or noticed
+    int64_t wall_ns;             // when it was committed, or noticed; 0: nobody knows
     bool is_snapshot;            // see WEIR_EXTENSION_SNAPSHOT
     const struct weir_row_image *before, *after; // NULL: there is none, or it is not known
     uint64_t event_bytes_max;                    // data above it is left out, and that is said

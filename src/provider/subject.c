@@ -7,6 +7,8 @@
 
 #include "base/show.h"
 
+#include <string.h>
+
 // The value of a hex digit of either case, -1 for anything else.
 static int hex_value(char digit) {
     if (digit >= '0' && digit <= '9') {
@@ -70,4 +72,24 @@ weir_status weir_subject_key(const struct weir_event_fields *fields,
     }
     *ret_key = key;
     return WEIR_OK;
+}
+
+size_t weir_subject_of_key(struct weir_str key, bool is_coded, char *to) {
+    static const char hex[] = "0123456789ABCDEF";
+    char *at = to;
+    if (!is_coded && key.size > 0) {
+        memcpy(at, key.data, key.size);
+        return key.size;
+    }
+    for (size_t i = 0; i < key.size; i++) {
+        unsigned char byte = (unsigned char)key.data[i];
+        if (byte >= 0x80 || byte == '%') {
+            *at++ = '%';
+            *at++ = hex[byte >> 4];
+            *at++ = hex[byte & 15];
+        } else {
+            *at++ = (char)byte;
+        }
+    }
+    return (size_t)(at - to);
 }

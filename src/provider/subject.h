@@ -24,4 +24,8 @@ weir_status weir_subject_key(const struct weir_event_fields *fields,
                              struct weir_subject_buffer *buffer, struct weir_str *ret_key,
                              struct weir_error *err);
 
+// The other way: writes a key as a subject, as it is, or coded as the extension says where
+// `is_coded`. Into room for 3 * key.size bytes. Returns the size.
+size_t weir_subject_of_key(struct weir_str key, bool is_coded, char *to);
+
 #endif

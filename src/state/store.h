@@ -6,8 +6,8 @@
 //
 // The one invariant: every event at or below a subscription's cursor is settled, or has a row in
 // the journal; every event above it will be told again by the source. A source that cannot replay
-// has no cursor, and every event of it that was taken is settled, has a row, or was not acknowledged
-// to a source that tells it again.
+// has no cursor, and every event of it that was taken is settled, has a row, or was not
+// acknowledged to a source that tells it again.
 //
 // Nothing in a batch is owned by the store, nor copied: whoever makes the batch keeps all of it
 // until the commit has returned.

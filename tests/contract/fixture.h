@@ -32,7 +32,7 @@ struct fixture {
 };
 
 extern const struct fixture fixture_file, fixture_nats_bucket, fixture_nats_stream,
-    fixture_nats_subject, fixture_postgres, fixture_redis_keys, fixture_redis_log,
-    fixture_redis_streams, fixture_sqlite, fixture_topic;
+    fixture_nats_subject, fixture_postgres, fixture_postgres_outbox, fixture_postgres_channel,
+    fixture_redis_keys, fixture_redis_log, fixture_redis_streams, fixture_sqlite, fixture_topic;
 
 #endif

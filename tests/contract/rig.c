@@ -6,9 +6,18 @@
 #include <stdlib.h>
 
 static const struct fixture *const fixtures[] = {
-    &fixture_file,          &fixture_sqlite,      &fixture_redis_keys,   &fixture_redis_log,
-    &fixture_nats_bucket,   &fixture_nats_stream, &fixture_nats_subject, &fixture_postgres,
-    &fixture_redis_streams, &fixture_topic,
+    &fixture_file,
+    &fixture_sqlite,
+    &fixture_redis_keys,
+    &fixture_redis_log,
+    &fixture_nats_bucket,
+    &fixture_nats_stream,
+    &fixture_nats_subject,
+    &fixture_postgres,
+    &fixture_postgres_outbox,
+    &fixture_postgres_channel,
+    &fixture_redis_streams,
+    &fixture_topic,
 };
 
 const struct weir_limits rig_limits = {.value_bytes_max = RIG_VALUE_BYTES_MAX,

@@ -385,6 +385,49 @@ class PostgresClient:
                 self.connection.execute("SELECT key, value FROM place")}
 
 
+class PostgresOutboxPlace(PostgresPlace):
+    """A table to which rows are only added, each a message under its key."""
+
+    name = "postgres-outbox"
+    has_values = False
+    has_leftovers = False
+    noticed_s = 3 * NOTICED_S
+
+    def prepare(self):
+        with self.connect() as client:
+            client.connection.execute(
+                "CREATE TABLE place (id bigint GENERATED ALWAYS AS IDENTITY,"
+                " xid xid8 NOT NULL DEFAULT pg_current_xact_id(), key bytea NOT NULL,"
+                " payload bytea, attributes jsonb, PRIMARY KEY (xid, id))")
+            client.connection.execute(
+                "CREATE FUNCTION wake() RETURNS trigger LANGUAGE plpgsql AS"
+                " $$ BEGIN PERFORM pg_notify('place', ''); RETURN NULL; END $$")
+            client.connection.execute("CREATE TRIGGER wake AFTER INSERT ON place"
+                                      " FOR EACH STATEMENT EXECUTE FUNCTION wake()")
+
+    def options(self, port):
+        options = super().options(port)
+        del options["kv"]
+        return options | {"outbox": "place", "key_column": "key", "payload_column": "payload",
+                          "attributes_column": "attributes"}
+
+    @contextlib.contextmanager
+    def connect(self):
+        with contextlib.closing(self.server.client()) as connection:
+            yield PostgresOutboxClient(connection)
+
+    def leftovers(self):
+        return [each for each in super().leftovers() if each != "trigger wake"]
+
+
+class PostgresOutboxClient(PostgresClient):
+    SET = "INSERT INTO place (key, payload) VALUES (%s, %s)"
+
+    def read(self):
+        return {key.decode(): value for key, value in self.connection.execute(
+            "SELECT DISTINCT ON (key) key, payload FROM place ORDER BY key, xid DESC, id DESC")}
+
+
 # ---- NATS ----
 
 
@@ -523,7 +566,7 @@ class NatsStreamPlace(NatsPlace):
 
 
 PLACES = [FilePlace, SqlitePlace, RedisPlace, RedisLogPlace, RedisStreamsPlace, PostgresPlace,
-          NatsPlace, NatsStreamPlace]
+          PostgresOutboxPlace, NatsPlace, NatsStreamPlace]
 
 
 def on(condition=lambda place: True):

@@ -347,6 +347,10 @@ class Postgres(Server):
             check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=DEADLINE_S)
         Postgres._template = folder / "data"
 
+    def wipe(self):
+        Postgres._template = None  # a cluster that is made anew has another identifier
+        super().wipe()
+
     def _prepare(self):
         if not self._template:
             self._make_template()

@@ -141,9 +141,6 @@ def test_killed_at_each_step_under_load(site, place):
 @on(has_server)
 @pytest.mark.parametrize("way", ["restart", "kill"])
 def test_a_server_that_comes_back(site, place, way):
-    if way == "restart" and place.name.startswith("postgres"):
-        pytest.skip("an orderly stop of PostgreSQL under load waits for weir to confirm all it was "
-                    "sent, now and then until wal_sender_timeout; see the provider's page")
     told = Told()
     told.follow(start(site, impatient(place)))
     with Writer(place) as writer:

@@ -13,7 +13,6 @@ import pytest
 from conftest import begin_place
 from harness import LITTLE_QUARANTINE, configuration, guest_path, has_kind
 from places import PLACES, has_values, on
-from servers import Postgres
 from told import SUBSCRIPTION, Told, Writer, do, watching
 
 MIB = 1 << 20
@@ -188,9 +187,7 @@ def test_mixed_load_on_all_places_at_once(site, quick_path, servers):
             before_kib = before_kib or weir.status("VmRSS")
             if running:
                 server = chance.choice(running)
-                # An orderly stop of PostgreSQL under load may take as long as this test.
-                ways = [server.kill] if isinstance(server, Postgres) else [server.restart, server.kill]
-                chance.choice(ways)()
+                chance.choice([server.restart, server.kill])()
                 server.start()
             for each in told.values():
                 each.take()

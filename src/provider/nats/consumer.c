@@ -20,9 +20,9 @@
 // delivered and is not held here is refused (NAK) before anything is asked for (RECALLING); the
 // server tells that first, in the order in which it was refused, behind what it was to tell again
 // already: what it could not deliver, or what was refused before and is lost once more. So first
-// that list is emptied (EMPTYING): as many messages are asked for as it can hold, and dropped. Where
-// somebody else asks the same consumer, all of this is left to the server: what is delivered may be
-// with the other.
+// that list is emptied (EMPTYING): as many messages are asked for as it can hold, and dropped.
+// Where somebody else asks the same consumer, all of this is left to the server: what is delivered
+// may be with the other.
 #include "provider/nats/resource.h"
 
 #include "base/clock.h"

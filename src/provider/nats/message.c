@@ -284,24 +284,6 @@ static void put_foreign(struct draft *draft, struct weir_str headers, struct tex
     }
 }
 
-// The subject as a text, which a foreign one need not be: as keys of stores are coded.
-static size_t code_subject(struct weir_str key, bool is_coded,
-                           char ret_text[static 3 * WEIR_KEY_BYTES_MAX]) {
-    static const char hex[] = "0123456789ABCDEF";
-    size_t size = 0;
-    for (size_t i = 0; i < key.size; i++) {
-        unsigned char byte = (unsigned char)key.data[i];
-        if (is_coded && (byte >= 0x80 || byte == '%')) {
-            ret_text[size++] = '%';
-            ret_text[size++] = hex[byte >> 4];
-            ret_text[size++] = hex[byte & 15];
-        } else {
-            ret_text[size++] = (char)byte;
-        }
-    }
-    return size;
-}
-
 static char *put_text(char *at, struct weir_str text) {
     memcpy(at, text.data, text.size);
     return at + text.size;
@@ -314,7 +296,7 @@ static weir_status foreign_event(const struct weir_nats_resource *resource,
     const struct weir_nats_frame *frame = message->frame;
     char id[3 * WEIR_KEY_BYTES_MAX + WEIR_TIME_BYTES + WEIR_DECIMAL_BYTES_MAX + 2];
     bool is_coded = !weir_utf8_valid(key);
-    size_t subject_size = code_subject(key, is_coded, id);
+    size_t subject_size = weir_subject_of_key(key, is_coded, id);
     bool is_kept = message->delivery.sequence > 0;
     weir_time_format(is_kept ? message->delivery.wall_ns : weir_clock_wall_ns(), texts->time);
     char *id_end = put_text(id + subject_size, WEIR_STR("@"));

@@ -171,7 +171,7 @@ static weir_status prepare_once(struct weir_pg_source *source,
     if (status != WEIR_OK) {
         return status;
     }
-    if (!facts.is_there && resource->is_store && resource->creates) {
+    if (!facts.is_there && resource->mode == WEIR_PG_KV && resource->creates) {
         return weir_pg_store_create(resource, source->control, waiter, err);
     }
     status = weir_pg_table_facts_check(&facts, name, err);

@@ -447,15 +447,25 @@ bool weir_pg_is_usable(PGconn *connection) {
     return PQstatus(connection) == CONNECTION_OK && PQtransactionStatus(connection) == PQTRANS_IDLE;
 }
 
+// A session that is ended is told so in a message, for which nobody has asked, ...
+static void note_end(void *context, const PGresult *result) {
+    const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+    bool *ret_is_ended = context;
+    *ret_is_ended |= severity && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0);
+}
+
 bool weir_pg_is_fresh(PGconn *connection) {
+    bool is_ended = false;
     if (!weir_pg_is_usable(connection)) {
         return false;
     }
-    // A server that closes a connection says why, and then ends it: two reads.
-    for (int reads = 0; reads < UNASKED_READS_MAX && is_readable(connection); reads++) {
-        if (!PQconsumeInput(connection)) {
-            return false;
-        }
+    PQsetNoticeReceiver(connection, note_end, &is_ended);
+    // ... and then the connection is closed, which may come a moment later.
+    for (int reads = 0; reads < UNASKED_READS_MAX && !is_ended && is_readable(connection);
+         reads++) {
+        is_ended = !PQconsumeInput(connection);
+        PQisBusy(connection); // has libpq read what has come
     }
-    return weir_pg_is_usable(connection);
+    PQsetNoticeReceiver(connection, ignore_notice, NULL);
+    return !is_ended && weir_pg_is_usable(connection);
 }

@@ -201,7 +201,7 @@ static const struct weir_pg_watch *find_single(const struct weir_pg_job *job) {
             single = watch;
         }
     }
-    return job->source->resource->is_store ? single : NULL;
+    return job->source->resource->mode == WEIR_PG_KV ? single : NULL;
 }
 
 static weir_status begin_table(struct weir_pg_job *job, struct weir_error *err) {
@@ -242,7 +242,7 @@ static weir_status know_relation(struct weir_pg_job *job, const PGresult *result
         return WEIR_OK;
     }
     weir_status status = weir_pg_relation_of_result(result, &job->table->name, &job->relation, err);
-    if (status != WEIR_OK || job->source->resource->is_store) {
+    if (status != WEIR_OK || job->source->resource->mode == WEIR_PG_KV) {
         return status;
     }
     struct weir_waiter waiter = weir_pg_source_waiter(

@@ -70,12 +70,10 @@ static weir_status read_table(const struct weir_pattern *pattern,
     return weir_pg_table_parse(text, ret_name, err);
 }
 
-weir_status weir_pg_pattern_check(const struct weir_pg_resource *resource,
-                                  const struct weir_pattern *pattern, struct weir_error *err) {
+weir_status weir_pg_pattern_check(const struct weir_pattern *pattern, struct weir_error *err) {
     struct weir_pg_table_name name;
     struct weir_str rest;
-    return resource->is_store ? weir_keyvalue_check_pattern(pattern, err)
-                              : read_table(pattern, &name, &rest, err);
+    return read_table(pattern, &name, &rest, err);
 }
 
 weir_status weir_pg_pattern_read(const struct weir_pg_resource *resource,
@@ -86,7 +84,7 @@ weir_status weir_pg_pattern_read(const struct weir_pg_resource *resource,
     char table[WEIR_KEY_BYTES_MAX];
     size_t table_size = 0;
     *ret_key_text = (struct weir_str){0};
-    if (resource->is_store) {
+    if (resource->mode == WEIR_PG_KV) {
         *ret_name = resource->kv;
     } else {
         weir_status status = read_table(pattern, ret_name, &rest, err);
@@ -117,8 +115,8 @@ size_t weir_pg_pattern_routes(const struct weir_pg_watch *watch,
     ret_patterns[0] =
         (struct weir_pattern){.text = text, .is_prefix = watch->base.pattern.is_prefix};
     split(text, &table, &rest);
-    bool is_all =
-        !resource->is_store && (rest.size == 0 || (rest.size == 1 && ret_patterns[0].is_prefix));
+    bool is_all = resource->mode != WEIR_PG_KV &&
+                  (rest.size == 0 || (rest.size == 1 && ret_patterns[0].is_prefix));
     if (!is_all) {
         return 1;
     }

@@ -8,9 +8,8 @@
 
 struct weir_pg_watch;
 
-// Checks it. WEIR_INVALID.
-weir_status weir_pg_pattern_check(const struct weir_pg_resource *resource,
-                                  const struct weir_pattern *pattern, struct weir_error *err);
+// Checks one of rows. WEIR_INVALID.
+weir_status weir_pg_pattern_check(const struct weir_pattern *pattern, struct weir_error *err);
 
 // Its table, and its text as the table's keys are written; the caller frees ret_key_text->data.
 weir_status weir_pg_pattern_read(const struct weir_pg_resource *resource,

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Statements of others. One at a time, by the extended protocol, which takes no second one behind a
-// semicolon; parameters go beside the text. One that may only read runs in a transaction that is
-// READ ONLY. The session is left as it was found (DISCARD ALL), whatever the statement did to it: a
-// connection serves everybody.
+// semicolon; parameters go beside the text. Each runs in a transaction, which is READ ONLY for one
+// that may only read: what is refused for its answer is taken back. The session is left as it was
+// found (DISCARD ALL), whatever the statement did to it: a connection serves everybody.
 //
 // Rows come one by one, so that a result that is larger than allowed is noticed while it comes; the
 // connection is then closed, which ends the statement at the server.
@@ -25,6 +25,8 @@ enum {
     ROWS_FIRST = 16,
     NUMBER_BYTES = 40,
 };
+
+#define UNDEFINED_TABLE "42P01"
 
 // ---- what a result holds ----
 
@@ -276,6 +278,18 @@ static void put_changed(struct query *query, PGresult *result) {
     }
 }
 
+// A table that is not there is the statement's mistake: here nobody waits until it comes.
+static weir_status fail_statement(const PGresult *result, struct weir_error *err) {
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    struct weir_error own;
+    err = err ? err : &own;
+    weir_status status = weir_pg_fail(result, err);
+    if (state && strcmp(state, UNDEFINED_TABLE) == 0) {
+        err->status = status = WEIR_INVALID;
+    }
+    return status;
+}
+
 static weir_status put_result(struct query *query, PGresult *result, struct weir_error *err) {
     switch (PQresultStatus(result)) {
     case PGRES_SINGLE_TUPLE:
@@ -291,7 +305,7 @@ static weir_status put_result(struct query *query, PGresult *result, struct weir
     case PGRES_COPY_BOTH:
         return weir_fail(err, WEIR_UNSUPPORTED, "COPY from or to a client cannot be run here");
     default:
-        return weir_pg_fail(result, err);
+        return fail_statement(result, err);
     }
 }
 
@@ -341,7 +355,7 @@ static weir_status prepare_session(struct query *query, struct weir_error *err) 
     int64_t left_ms =
         (query->call.waiter.until_ns - weir_clock_monotonic_ns()) / WEIR_NS_PER_MS + 1;
     snprintf(text, sizeof text, "SET statement_timeout = %" PRId64 "%s", left_ms > 0 ? left_ms : 1,
-             query->statement->is_reading ? "; BEGIN READ ONLY" : "");
+             query->statement->is_reading ? "; BEGIN READ ONLY" : "; BEGIN");
     return weir_pg_call_text(&query->call, text, err);
 }
 

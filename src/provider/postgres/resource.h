@@ -8,6 +8,7 @@
 #include "provider/link.h"
 #include "provider/pool.h"
 #include "provider/postgres/connect.h"
+#include "provider/postgres/options.h"
 #include "provider/postgres/table.h"
 #include "provider/provider.h"
 
@@ -15,38 +16,34 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum weir_pg_snapshot {
-    WEIR_PG_SNAPSHOT_AFTER_GAP,
-    WEIR_PG_SNAPSHOT_ALWAYS,
-    WEIR_PG_SNAPSHOT_NEVER
-};
-
-// As the option table describes it.
-struct weir_pg_options {
-    char *address, *database, *user, *password;
-    int tls;
-    char *tls_ca;
-    char *kv;
-    bool create;
-    char *slot, *publication;
-    int snapshot;
-    int64_t linger_ns, heartbeat_ns, timeout_ns;
-    uint64_t connections;
+// An outbox: its table, what is read of it, and how. Columns are quoted as SQL has them.
+struct weir_pg_outbox_table {
+    struct weir_pg_table_name name;
+    char id[WEIR_PG_COLUMN_BYTES], xid[WEIR_PG_COLUMN_BYTES];
+    // "": there is none.
+    char key[WEIR_PG_COLUMN_BYTES], payload[WEIR_PG_COLUMN_BYTES], attributes[WEIR_PG_COLUMN_BYTES];
+    char wake[WEIR_PG_NAME_BYTES]; // the channel
+    int64_t poll_ns;
 };
 
 // The type of a store's column `key`.
 enum weir_pg_key_kind { WEIR_PG_KEY_UNKNOWN, WEIR_PG_KEY_BYTES, WEIR_PG_KEY_TEXT };
 
 struct weir_pg_source;
+struct weir_pg_outbox;
+struct weir_pg_listener;
 
 struct weir_pg_resource {
     struct weir_resource base;
     // Constant.
     struct weir_log *log;
     struct weir_pg_target target;
+    enum weir_pg_mode mode;
     struct weir_pg_table_name kv; // of a store
-    bool is_store;
-    bool creates; // the store's table
+    bool creates;                 // the store's table
+    struct weir_pg_outbox_table outbox_table;
+    char channels[WEIR_PG_CHANNELS_MAX][WEIR_PG_NAME_BYTES];
+    size_t channel_count;
     char slot[WEIR_PG_NAME_BYTES], publication[WEIR_PG_NAME_BYTES];
     bool is_publication_given; // by the configuration, and so its owner's
     enum weir_pg_snapshot snapshot;
@@ -56,7 +53,17 @@ struct weir_pg_resource {
     struct weir_pool *pool; // of the calls
     atomic_int key_kind;    // enum weir_pg_key_kind, as it was found last
     struct weir_hub *hub;
-    struct weir_pg_source *source; // the hub's thread's
+    // The hub's thread's; that of the mode, the others are NULL.
+    struct weir_pg_source *source;
+    struct weir_pg_outbox *outbox;
+    struct weir_pg_listener *listener;
+};
+
+// A connection of the pool, and how long there is for what is done on it.
+struct weir_pg_call {
+    struct weir_pg_resource *resource;
+    PGconn *connection;
+    struct weir_waiter waiter;
 };
 
 // ---- store.c: keys and values; any thread ----
@@ -74,8 +81,9 @@ weir_status weir_pg_list(struct weir_resource *base, const struct weir_pattern *
 weir_status weir_pg_update(struct weir_resource *base, struct weir_str key,
                            const struct weir_limits *limits, const struct weir_change *change,
                            struct weir_error *err);
-weir_status weir_pg_publish(struct weir_resource *base, struct weir_event *event,
-                            struct weir_error *err);
+// Sets or removes the key, with the event's chain. WEIR_OTHER, WEIR_INVALID, WEIR_UNAVAILABLE, ...
+weir_status weir_pg_store_publish(const struct weir_pg_call *call, struct weir_str key,
+                                  const struct weir_event_fields *fields, struct weir_error *err);
 // Makes the store's table, unless it is there.
 weir_status weir_pg_store_create(const struct weir_pg_resource *resource, PGconn *connection,
                                  const struct weir_waiter *waiter, struct weir_error *err);
@@ -94,14 +102,12 @@ weir_status weir_pg_examine(struct weir_resource *base, const struct weir_patter
 weir_status weir_pg_withdraw(struct weir_resource *base, const struct weir_findings *findings,
                              struct weir_error *err);
 
-// ---- calls ----
+// ---- publish.c; any thread ----
 
-// A connection of the pool, and how long there is for what is done on it.
-struct weir_pg_call {
-    struct weir_pg_resource *resource;
-    PGconn *connection;
-    struct weir_waiter waiter;
-};
+weir_status weir_pg_publish(struct weir_resource *base, struct weir_event *event,
+                            struct weir_error *err);
+
+// ---- call.c; any thread ----
 
 // Takes a connection that is not known to be closed.
 weir_status weir_pg_call_begin(struct weir_pg_resource *resource, int64_t until_ns,

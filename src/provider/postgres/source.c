@@ -311,6 +311,11 @@ static void acknowledge(void *context, struct weir_hub_watch *base, struct weir_
     }
 }
 
+static void acknowledged(void *context) {
+    struct weir_pg_source *source = ((struct weir_pg_resource *)context)->source;
+    weir_pg_stream_acknowledged(&source->streams[0]);
+}
+
 // ---- work ----
 
 static bool has_ghosts(const struct weir_pg_source *source, int64_t now_ns) {
@@ -474,11 +479,38 @@ static int64_t check_publication(struct weir_pg_source *source, int64_t now_ns) 
     return source->check_ns;
 }
 
+// A server that is stopped in order ends all sessions, takes no new ones, and then waits until
+// whoever replicates has confirmed what it was sent, for as long as that takes. Handlers may take
+// long, and what is not durable must not be confirmed; so when the session for questions is ended
+// and there is no other to be had, the streams are let go of. What was not confirmed is told again
+// when the server is back, and who had it already passes it over.
+static void let_go_of_stopping(struct weir_pg_source *source) {
+    struct weir_error err;
+    struct weir_waiter waiter = weir_pg_source_waiter(
+        source, weir_clock_monotonic_ns() + source->resource->target.timeout_ns);
+    if (weir_pg_control(source, &waiter, &err) != WEIR_UNAVAILABLE) {
+        return; // it was that session alone, or it is no matter of the server's
+    }
+    for (int i = 0; i < 2; i++) {
+        if (source->streams[i].state != WEIR_PG_DOWN) {
+            weir_pg_stream_down(&source->streams[i], &err);
+        }
+    }
+}
+
+// `fds` is what wait_for has filled in, where the first may be the session for questions.
+static bool is_session_over(const struct weir_pg_source *source, const struct pollfd *fds,
+                            size_t count) {
+    return source->control && count > 0 && fds[0].revents &&
+           fds[0].fd == PQsocket(source->control) && !weir_pg_is_fresh(source->control);
+}
+
 static int64_t work(void *context, const struct pollfd *fds, size_t count) {
     struct weir_pg_source *source = ((struct weir_pg_resource *)context)->source;
     int64_t now_ns = weir_clock_monotonic_ns(), due_ns = INT64_MAX;
-    (void)fds;
-    (void)count;
+    if (is_session_over(source, fds, count)) {
+        let_go_of_stopping(source);
+    }
     const int64_t dues_ns[] = {work_on(source, &source->streams[0], now_ns),
                                work_on(source, &source->streams[1], now_ns),
                                check_publication(source, now_ns), tell_gaps(source, now_ns),
@@ -492,6 +524,9 @@ static int64_t work(void *context, const struct pollfd *fds, size_t count) {
 static size_t wait_for(void *context, struct pollfd ret_fds[static WEIR_HUB_FDS_MAX]) {
     const struct weir_pg_source *source = ((struct weir_pg_resource *)context)->source;
     size_t count = 0;
+    if (source->control && PQsocket(source->control) >= 0) {
+        ret_fds[count++] = (struct pollfd){.fd = PQsocket(source->control), .events = POLLIN};
+    }
     for (int i = 0; i < 2; i++) {
         const struct weir_pg_stream *stream = &source->streams[i];
         if (stream->state == WEIR_PG_DOWN) {
@@ -516,6 +551,7 @@ const struct weir_hub_functions weir_pg_hub_functions = {
     .end = end,
     .resume = resume,
     .acknowledge = acknowledge,
+    .acknowledged = acknowledged,
     .discard = discard,
     .wait_for = wait_for,
     .work = work,

@@ -106,12 +106,12 @@ struct weir_pg_stream {
     // Of the server, and how far it is.
     uint64_t system;
     uint32_t timeline;
-    uint64_t server_lsn;        // it was there when last heard of
-    uint64_t confirmed_lsn;     // it needs not send again what is before this
-    uint64_t passed_lsn;        // transactions whose commit is before this were told
-    uint64_t passed_before_lsn; // the same, at the last beat
-    bool has_slot;              // it is known to be there
-    bool is_unreadable;         // there is a place in it that cannot be passed
+    uint64_t server_lsn;    // it was there when last heard of
+    uint64_t confirmed_lsn; // it needs not send again what is before this
+    uint64_t passed_lsn;    // transactions whose commit is before this were told
+    uint64_t asked_lsn;     // it waits for the answer that this is confirmed; 0: it does not
+    bool has_slot;          // it is known to be there
+    bool is_unreadable;     // there is a place in it that cannot be passed
 
     // The transaction that is being told, and the change in it.
     bool is_in_transaction;
@@ -201,6 +201,8 @@ bool weir_pg_stream_stands(const struct weir_pg_stream *stream);
 struct weir_pg_position weir_pg_stream_place(const struct weir_pg_stream *stream);
 // How far the server may forget.
 uint64_t weir_pg_stream_flushed(const struct weir_pg_stream *stream);
+// What watches have acknowledged may be what the server waits for.
+void weir_pg_stream_acknowledged(struct weir_pg_stream *stream);
 
 // ---- tell.c ----
 

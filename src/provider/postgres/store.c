@@ -20,7 +20,6 @@
 #include "provider/keyvalue.h"
 #include "provider/postgres/chain.h"
 #include "provider/postgres/value.h"
-#include "provider/subject.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -121,7 +120,7 @@ static weir_status no_key(struct weir_str key, struct weir_error *err) {
 static weir_status begin(struct weir_resource *base, struct weir_str key, int64_t until_ns,
                          struct weir_pg_call *ret_call, struct weir_error *err) {
     weir_status status = weir_keyvalue_check_key(key, err);
-    if (status == WEIR_OK && !resource_of(base)->is_store) {
+    if (status == WEIR_OK && resource_of(base)->mode != WEIR_PG_KV) {
         status = weir_fail(err, WEIR_UNSUPPORTED,
                            "%s tells rows of tables and is no key-value store; with the option "
                            "`kv: TABLE` a table is one",
@@ -494,21 +493,8 @@ weir_status weir_pg_update(struct weir_resource *base, struct weir_str key,
 
 // ---- publish ----
 
-// What came of an attempt, as publish has to tell it: only what is wrong with the event itself is
-// for ever.
-static weir_status attempted(weir_status status, struct weir_error *err) {
-    if (status == WEIR_OK || status == WEIR_INVALID || status == WEIR_NO_MEMORY ||
-        status == WEIR_UNSUPPORTED) {
-        return status;
-    }
-    if (err) {
-        err->status = WEIR_UNAVAILABLE;
-    }
-    return WEIR_UNAVAILABLE;
-}
-
-static weir_status publish_to(const struct weir_pg_call *call, struct weir_str key,
-                              const struct weir_event_fields *fields, struct weir_error *err) {
+weir_status weir_pg_store_publish(const struct weir_pg_call *call, struct weir_str key,
+                                  const struct weir_event_fields *fields, struct weir_error *err) {
     char buffer[WEIR_PG_CHAIN_BYTES_MAX];
     struct weir_str chain = {buffer, weir_pg_chain_encode(fields, buffer)};
     if (!fields->data.is_some && weir_str_equal(fields->ty, WEIR_STR(WEIR_TYPE_KEYVALUE_DELETED))) {
@@ -517,31 +503,4 @@ static weir_status publish_to(const struct weir_pg_call *call, struct weir_str k
     }
     return write_value(call, key, fields->data.is_some ? fields->data.value.bytes : WEIR_STR(""),
                        chain, err);
-}
-
-weir_status weir_pg_publish(struct weir_resource *base, struct weir_event *event,
-                            struct weir_error *err) {
-    const struct weir_event_fields *fields = &event->fields;
-    struct weir_subject_buffer buffer;
-    struct weir_pg_call call;
-    struct weir_str key;
-    if (!fields->subject.is_some) {
-        return weir_fail(err, WEIR_INVALID,
-                         "the event has no subject, which would name the key to set");
-    }
-    weir_status status = weir_subject_key(fields, &buffer, &key, err);
-    if (status == WEIR_OK) {
-        status = weir_keyvalue_check_key(key, err);
-        status = status == WEIR_OK ? WEIR_OK : weir_error_prefix(err, status, "the subject");
-    }
-    if (status != WEIR_OK) {
-        return status;
-    }
-    int64_t until_ns = weir_clock_monotonic_ns() + WEIR_PUBLISH_WAIT_MS * WEIR_NS_PER_MS;
-    status = begin(base, key, until_ns, &call, err);
-    if (status == WEIR_OK) {
-        status = publish_to(&call, key, fields, err);
-        weir_pg_call_end(&call);
-    }
-    return fail_key(attempted(status, err), err, "publish", key);
 }

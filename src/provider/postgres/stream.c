@@ -9,7 +9,9 @@
 //
 // How far it may forget: to the place from which each watch that is kept would go on if weir ended
 // now. A watch that is told nothing for a day would hold that back; so it is offered bookmarks, at
-// each beat, and the server may forget what is before one when it is acknowledged.
+// each beat, and the server may forget what is before one when it is acknowledged. A server that
+// asks for an answer waits for that place: it gets a beat at once, and another word whenever what
+// it waits for comes nearer.
 //
 // The hub's thread.
 #include "provider/postgres/source.h"
@@ -323,7 +325,8 @@ static weir_status start(struct weir_pg_stream *stream, uint64_t lsn,
     forget_relations(stream);
     forget_held(stream);
     stream->is_in_transaction = false;
-    stream->passed_lsn = stream->passed_before_lsn = lsn;
+    stream->passed_lsn = lsn;
+    stream->asked_lsn = 0;
     stream->rewind_lsn = UINT64_MAX;
     stream->state = WEIR_PG_STREAMING;
     stream->pid = PQbackendPID(stream->connection);
@@ -495,7 +498,10 @@ static bool tell_held(struct weir_pg_stream *stream) {
             stream->passed_lsn = frame.end_lsn;
         }
         note_server(stream, frame.end_lsn);
-        stream->is_status_due |= frame.wants_reply;
+        if (frame.wants_reply) {
+            stream->asked_lsn = frame.end_lsn;
+            stream->beat_ns = 0;
+        }
         return true;
     }
     status = status == WEIR_OK ? weir_pg_message_read(frame.message, message, &err) : status;
@@ -602,7 +608,7 @@ struct weir_pg_position weir_pg_stream_place(const struct weir_pg_stream *stream
 uint64_t weir_pg_stream_flushed(const struct weir_pg_stream *stream) {
     const struct weir_pg_source *source = stream->source;
     int64_t now_ns = weir_clock_coarse_ns();
-    uint64_t lsn = stream->is_temporary ? stream->passed_before_lsn : stream->passed_lsn;
+    uint64_t lsn = stream->passed_lsn;
     if (!stream->is_temporary && now_ns < source->hold_until_ns) {
         return stream->confirmed_lsn;
     }
@@ -633,6 +639,7 @@ static void send_status(struct weir_pg_stream *stream, int64_t now_ns, bool want
     stream->is_status_due = false;
     if (PQputCopyData(stream->connection, bytes, sizeof bytes) == 1) {
         stream->confirmed_lsn = flushed_lsn;
+        stream->asked_lsn = flushed_lsn < stream->asked_lsn ? stream->asked_lsn : 0;
     } // else libpq has no room: the next one says it
     PQflush(stream->connection); // what is left goes with the next one; an error is read
 }
@@ -647,7 +654,12 @@ static void beat(struct weir_pg_stream *stream, int64_t now_ns) {
         }
     }
     send_status(stream, now_ns, false);
-    stream->passed_before_lsn = stream->passed_lsn;
+}
+
+void weir_pg_stream_acknowledged(struct weir_pg_stream *stream) {
+    if (stream->asked_lsn != 0 && weir_pg_stream_flushed(stream) > stream->confirmed_lsn) {
+        stream->beat_ns = 0;
+    }
 }
 
 static int64_t earlier(int64_t a, int64_t b) {

@@ -17,6 +17,7 @@
 enum {
     WEIR_PG_TABLE_BYTES = 2 * WEIR_PG_NAME_BYTES,       // as people write it
     WEIR_PG_QUOTED_BYTES = 2 * WEIR_PG_TABLE_BYTES + 8, // as SQL does
+    WEIR_PG_COLUMN_BYTES = 2 * WEIR_PG_NAME_BYTES + 4,  // the same of a column
 };
 
 struct weir_pg_table_name {

@@ -103,7 +103,7 @@ static weir_status obtain_event(struct fact *fact, uint64_t event_bytes_max,
     weir_pg_position_revision(&fact->position, fact->revision);
     weir_pg_position_encode(&fact->position, fact->position_bytes);
     fact->transaction_size = fact->row ? 0 : weir_decimal(fact->xid, fact->transaction);
-    return fact->source->resource->is_store
+    return fact->source->resource->mode == WEIR_PG_KV
                ? make_of_store(fact, event_bytes_max, &fact->event, err)
                : make_of_row(fact, event_bytes_max, &fact->event, err);
 }
@@ -433,8 +433,8 @@ static weir_status tell_values(struct change *change, struct weir_error *err) {
     if (message->kind != WEIR_PG_DELETE) {
         read_values(change, &message->new_tuple, false, change->new_values);
     }
-    weir_status status =
-        change->source->resource->is_store ? tell_key(change, err) : tell_row(change, err);
+    weir_status status = change->source->resource->mode == WEIR_PG_KV ? tell_key(change, err)
+                                                                      : tell_row(change, err);
     free(room);
     return status;
 }
@@ -504,7 +504,7 @@ static void lose_all(struct weir_pg_stream *stream, struct weir_pg_table *table)
 static weir_status tell_truncated(struct weir_pg_stream *stream, struct weir_pg_table *table,
                                   uint32_t part, struct weir_error *err) {
     char key[WEIR_KEY_BYTES_MAX];
-    if (stream->source->resource->is_store) {
+    if (stream->source->resource->mode == WEIR_PG_KV) {
         lose_all(stream, table);
         return WEIR_OK;
     }
@@ -580,7 +580,7 @@ static weir_status note_relation(struct weir_pg_stream *stream, struct weir_erro
     if (status != WEIR_OK) {
         return status;
     }
-    if (!source->resource->is_store && !weir_pg_relation_knows_key(message)) {
+    if (source->resource->mode != WEIR_PG_KV && !weir_pg_relation_knows_key(message)) {
         status = find_key(stream, relation, err);
     }
     if (status != WEIR_OK) {

@@ -192,9 +192,9 @@ static void what_is_refused_already_does_not_come_first(void **state) {
     weir_nats_consumer_name(NAME, consumer);
     snprintf(subject, sizeof subject, "$JS.ACK." NATS_RIG_STREAM ".%s.1.4.%d.0.0", consumer,
              MESSAGES);
-    json_decref(test_foreign_call(
-        rig->foreign, json_pack("{s:s, s:s, s:o}", "op", "publish_core", "subject", subject,
-                                "payload", test_json_bytes(WEIR_STR("-NAK")))));
+    json_decref(test_foreign_call(rig->foreign, json_pack("{s:s, s:s, s:o}", "op", "publish_core",
+                                                          "subject", subject, "payload",
+                                                          test_json_bytes(WEIR_STR("-NAK")))));
     go_on(rig, "*");
     for (int i = 1; i <= MESSAGES; i++) {
         snprintf(payload, sizeof payload, "%d", i);

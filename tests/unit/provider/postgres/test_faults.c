@@ -93,6 +93,60 @@ static void calls_go_on_after_the_server_was_restarted(void **state) {
     test_server_restart(rig->server);
 }
 
+// It ends sessions, and then waits until what it has sent is confirmed; which it is not.
+static void an_orderly_stop_waits_for_nobody(void **state) {
+    struct postgres_rig *rig = postgres_rig_of(state);
+    static struct postgres_sub sub, other;
+    open_store(rig);
+    for (int i = 0; i < 3; i++) {
+        bool has_room = i == 1;
+        set(rig, "k", WEIR_STR("before"));
+        postgres_sub_init(&sub, rig, "sub", "*");
+        postgres_sub_init(&other, rig, NULL, "*");
+        sub.acknowledges = i == 2;
+        postgres_sub_begin(&sub);
+        postgres_sub_begin(&other);
+        test_sink_set_room(&sub.sink, has_room ? SIZE_MAX : 1, WEIR_AGAIN);
+        set(rig, "k", WEIR_STR("1"));
+        set(rig, "k", WEIR_STR("2"));
+        test_sink_await_offers(&sub.sink, 2);
+        int64_t began_ns = weir_clock_monotonic_ns();
+        test_server_halt(rig->server);
+        assert_in_range(weir_clock_monotonic_ns() - began_ns, 0, 5 * WEIR_NS_PER_S);
+        test_server_restart(rig->server);
+        test_sink_set_room(&sub.sink, SIZE_MAX, WEIR_AGAIN);
+        rig->resource->provider->resume(sub.watch);
+        set(rig, "k", WEIR_STR("3"));
+        test_sink_expect_set(&sub.sink, "k", "1");
+        test_sink_expect_set(&sub.sink, "k", "2");
+        test_sink_expect_set(&sub.sink, "k", "3");
+        postgres_sub_finish(&sub);
+        postgres_sub_finish(&other);
+    }
+}
+
+// A server with a short wal_sender_timeout asks for an answer twice in it.
+static void a_server_that_asks_is_told_at_once(void **state) {
+    struct postgres_rig *rig = postgres_rig_of(state);
+    static struct postgres_sub sub;
+    rig->options.heartbeat_ns = 3600 * WEIR_NS_PER_S;
+    postgres_rig_sql(rig, "ALTER SYSTEM SET wal_sender_timeout = '400ms'");
+    postgres_rig_sql(rig, "SELECT pg_reload_conf()");
+    open_store(rig);
+    postgres_sub_init(&sub, rig, "sub", "*");
+    postgres_sub_begin(&sub);
+    set(rig, "k", WEIR_STR("1"));
+    test_sink_expect_set(&sub.sink, "k", "1");
+    postgres_rig_sql(rig, "CREATE TABLE place AS SELECT pg_current_wal_insert_lsn() AS lsn");
+    WAIT_UNTIL(postgres_rig_is(rig,
+                               "SELECT (confirmed_flush_lsn >= lsn)::text FROM "
+                               "pg_replication_slots, place",
+                               "true"));
+    postgres_rig_sql(rig, "ALTER SYSTEM RESET wal_sender_timeout");
+    postgres_rig_sql(rig, "SELECT pg_reload_conf()");
+    postgres_sub_finish(&sub);
+}
+
 // Something that listens, and answers each connection with `text`, or with nothing.
 struct impostor {
     int fd;
@@ -276,6 +330,8 @@ int main(void) {
         CASE(a_server_that_stands_still_ends_each_call),
         CASE(a_resource_closes_while_its_server_stands_still),
         CASE(calls_go_on_after_the_server_was_restarted),
+        CASE(an_orderly_stop_waits_for_nobody),
+        CASE(a_server_that_asks_is_told_at_once),
         CASE(what_is_no_server_is_refused),
         CASE(a_host_that_is_not_found_is_told),
         CASE(a_slow_sink_takes_no_memory),

@@ -93,15 +93,17 @@ static void addresses_that_are_none_are_refused(void **state) {
 
 // ---- options ----
 
-static weir_status open_with(const char *option, const char *text, struct weir_error *err) {
+// With one or two options; NULL: there is no second.
+static weir_status open_with_two(const char *option, const char *text, const char *second,
+                                 const char *second_text, struct weir_error *err) {
     struct weir_pg_options options = {0};
     const struct weir_option_table *table = &weir_postgres_provider.options;
     struct weir_resource *resource = NULL;
     assert_int_equal(weir_options_init(table, &options, err), WEIR_OK);
-    const char *names[] = {"address", option};
-    const char *texts[] = {"127.0.0.1:1/db", text};
+    const char *names[] = {"address", option, second};
+    const char *texts[] = {"127.0.0.1:1/db", text, second_text};
     weir_status status = WEIR_OK;
-    for (int i = 0; status == WEIR_OK && i < 2; i++) {
+    for (int i = 0; status == WEIR_OK && i < (second ? 3 : 2); i++) {
         status = weir_option_set(weir_option_find(table, weir_str_of(names[i])), &options,
                                  weir_str_of(texts[i]), NULL, err);
     }
@@ -110,6 +112,43 @@ static weir_status open_with(const char *option, const char *text, struct weir_e
     weir_postgres_provider.close(resource);
     weir_options_finish(table, &options);
     return status;
+}
+
+static weir_status open_with(const char *option, const char *text, struct weir_error *err) {
+    return open_with_two(option, text, NULL, NULL, err);
+}
+
+static void a_resource_is_of_one_kind(void **state) {
+    (void)state;
+    const struct {
+        const char *option, *text, *second, *second_text, *wrong;
+    } rows[] = {
+        {"outbox", "box", "key_column", "key", NULL},
+        {"outbox", "box", "kv", "kv", "one of kv, outbox and channels"},
+        {"channels", "a", "kv", "kv", "one of kv, outbox and channels"},
+        {"kv", "kv", "payload_column", "p", "are of an outbox"},
+        {"channels", "a", "wake", "a", "are of an outbox"},
+        {"outbox", "box", "attributes_column", "a", "beside a payload_column"},
+        {"outbox", "a_schema_of_a_name_that_is_long_and_longer.and_a_table_of_such_a_name", NULL,
+         NULL, "the option `wake`"},
+        {"outbox", "a_schema_of_a_name_that_is_long_and_longer.and_a_table_of_such_a_name", "wake",
+         "w", NULL},
+        {"outbox", ".box", NULL, NULL, "no name of a table"},
+        {"channels", "a, b c,\xc3\xa4", NULL, NULL, NULL},
+        {"channels", "a,,b", NULL, NULL, "with commas between"},
+        {"channels", ",", NULL, NULL, "with commas between"},
+        {"channels", "c234567890c234567890c234567890c234567890c234567890c234567890c234", NULL, NULL,
+         "with commas between"},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct weir_error err = {.status = WEIR_OK};
+        weir_status status =
+            open_with_two(rows[i].option, rows[i].text, rows[i].second, rows[i].second_text, &err);
+        assert_int_equal(status, rows[i].wrong ? WEIR_INVALID : WEIR_OK);
+        if (rows[i].wrong) {
+            assert_message_has(&err, rows[i].wrong);
+        }
+    }
 }
 
 static void options_are_checked_without_a_server(void **state) {
@@ -491,6 +530,7 @@ int main(void) {
         cmocka_unit_test(addresses_say_where),
         cmocka_unit_test(addresses_that_are_none_are_refused),
         cmocka_unit_test(options_are_checked_without_a_server),
+        cmocka_unit_test(a_resource_is_of_one_kind),
         cmocka_unit_test(tables_have_one_name),
         cmocka_unit_test(positions_ascend_as_their_places_do),
         cmocka_unit_test(lsns_are_written_as_postgresql_does),

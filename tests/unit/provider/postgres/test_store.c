@@ -261,7 +261,7 @@ static void statements_that_are_none_are_invalid(void **state) {
         {"SELECT 1/0", WEIR_INVALID},
         {"SELECT 'x'::int", WEIR_INVALID},
         {"COPY (SELECT 1) TO STDOUT", WEIR_UNSUPPORTED},
-        {"SELECT * FROM absent", WEIR_OTHER},
+        {"SELECT * FROM absent", WEIR_INVALID},
         {"SELECT repeat('x', 1000000) FROM generate_series(1, 3)", WEIR_LIMIT},
         {"SELECT generate_series(1, 101)", WEIR_LIMIT},
     };
