@@ -105,6 +105,16 @@ class FilePlace(Place):
         yield FileClient(self.folder)
 
 
+def read_folder(folder):
+    """The files of a directory by their keys. What goes meanwhile is not among them."""
+    found = {}
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            if path.is_file() and not path.name.startswith("."):
+                found[str(path.relative_to(folder))] = path.read_bytes()
+    return found
+
+
 class FileClient:
     def __init__(self, folder):
         self.folder = folder
@@ -121,9 +131,7 @@ class FileClient:
             os.rename(beside, path)
 
     def read(self):
-        return {str(path.relative_to(self.folder)): path.read_bytes()
-                for path in self.folder.rglob("*")
-                if path.is_file() and not path.name.startswith(".")}
+        return read_folder(self.folder)
 
 
 class SqlitePlace(Place):

@@ -218,6 +218,19 @@ class Server:
         shutil.rmtree(self.data, ignore_errors=True)
         self._start_new()
 
+    def save(self):
+        """Keeps a copy of its data, as a backup does; it stops for that."""
+        self.stop()
+        subprocess.run(["cp", "--archive", self.data, self.folder / "saved"], check=True)
+        self.start()
+
+    def restore(self):
+        """Kills it and starts it with the data that was saved, on the same port."""
+        self.kill()
+        shutil.rmtree(self.data)
+        subprocess.run(["cp", "--archive", self.folder / "saved", self.data], check=True)
+        self.start()
+
     def finish(self):
         """Ends it, whatever state it is in, and removes its folder."""
         self.kill()

@@ -230,6 +230,29 @@ def test_a_server_that_lost_everything(site, place):
 
 
 @on(has_server)
+def test_a_server_that_was_restored(site, place):
+    """It has forgotten what weir was told since the backup; what changes from then on is told.
+
+    More changes before it than behind it: how far PostgreSQL is again tells that it was restored.
+    """
+    told, done = Told(), collections.defaultdict(list)
+    told.follow(start(site, impatient(place)))
+    do(place, done, ("kept", "1"), ("changed", "1"))
+    told.check(place, done)
+    place.server.save()
+    for number in range(CHANGES // 5):
+        do(place, done, ("changed", f"2 {number}"), ("new", str(number)))
+    told.check(place, done)
+    place.server.restore()
+    place.change(("after", b"1"), ("changed", b"3"))
+    told.weir.wait_for(lambda: told.take().last.items() >= {("after", "1"), ("changed", "3")},
+                       lambda: f"what changes behind it: {told.last}")
+    if place.compares:
+        told.wait(place.read(), what="what is gone")
+    assert told.weir.stop() == 0
+
+
+@on(has_server)
 def test_a_first_start_without_a_server_is_an_error(site, place):
     place.server.stop()
     weir = site.run(impatient(place))

@@ -4,7 +4,7 @@
 import pytest
 
 from harness import configuration
-from places import has_values, on
+from places import has_values, on, read_folder
 from test_seed import SEEDS, needs_rust
 from told import Told, watching
 
@@ -142,9 +142,7 @@ def test_a_guest_of_the_standard_interfaces_alone(site, place, way):
         place.set(key, value) if way == "from" else site.put(key, value)
 
     def copied():
-        return place.read() if way == "to" else {
-            str(path.relative_to(copy)): path.read_bytes() for path in copy.rglob("*")
-            if path.is_file() and not path.name.startswith(".")}
+        return place.read() if way == "to" else read_folder(copy)
 
     weir.wait_for(lambda: copied() == values, "the copies")
     place.remove("every") if way == "from" else (site.store / "every").unlink()

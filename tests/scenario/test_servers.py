@@ -201,7 +201,8 @@ def test_each_server_is_reached_through_a_proxy(keys, proxy_before):
     keys.put("key", value, proxy.port)
     assert keys.get("key", proxy.port) == value
     assert proxy.accepted >= 2
-    assert min(proxy.bytes[UP], proxy.bytes[DOWN]) > len(value)
+    wait_for(lambda: min(proxy.bytes[UP], proxy.bytes[DOWN]) > len(value),
+             lambda: f"all of the bytes in both counts: {proxy.bytes}")
     wait_for(lambda: proxy.open == 0, lambda: "the end of the connections")
     assert (proxy.resets, proxy.buffered_bytes) == (0, 0)
 
