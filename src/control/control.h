@@ -91,8 +91,8 @@ weir_status weir_control_next(struct weir_control_link *link, json_t **ret_line,
 
 // ---- what both sides are written with ----
 
-// A text of anybody's as a JSON string: as it is where it is UTF-8 and not longer, else shown by
-// weir_show, and cut. NULL without memory.
+// A text of anybody's as a JSON string: as it is where it is UTF-8 without a NUL (a position may be
+// such bytes by chance) and not longer, else shown by weir_show, and cut. NULL without memory.
 json_t *weir_control_text(struct weir_str text, size_t bytes_max);
 
 #endif

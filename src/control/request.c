@@ -10,6 +10,7 @@
 #include "control/control.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 // One member of a command's request.
 struct member {
@@ -174,7 +175,8 @@ weir_status weir_control_error_of(const json_t *answer, struct weir_error *err) 
 // ---- texts ----
 
 json_t *weir_control_text(struct weir_str text, size_t bytes_max) {
-    if (text.size <= bytes_max && weir_utf8_valid(text)) {
+    bool has_nul = text.size > 0 && memchr(text.data, '\0', text.size);
+    if (text.size <= bytes_max && !has_nul && weir_utf8_valid(text)) {
         return json_stringn_nocheck(text.data ? text.data : "", text.size);
     }
     size_t size = bytes_max + WEIR_SHOWN_BYTES_MAX * 2; // what weir_show wants at least

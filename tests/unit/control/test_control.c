@@ -57,7 +57,7 @@ weir_status __wrap_weir_flow_look(struct weir_flow *of, const struct weir_status
                                                 .handler = "handler",
                                                 .to = "",
                                                 .key = WEIR_STR("k\xff*"),
-                                                .cursor = WEIR_STR("\x01\x02"),
+                                                .cursor = WEIR_STR("\x01\0\x02"), // UTF-8 by chance
                                                 .state = "running",
                                                 .counts = {.queued = 2, .behind = 3, .handled = i},
                                                 .oldest_ns = WEIR_NS_PER_S,
@@ -259,6 +259,7 @@ static void a_status_has_names_and_numbers(void **state) {
     const json_t *first = json_array_get(all, 0), *second = json_array_get(all, 1);
     assert_string_equal(json_string_value(json_object_get(first, "name")), "sub-0");
     assert_string_equal(json_string_value(json_object_get(first, "key")), "k\\xff*");
+    assert_string_equal(json_string_value(json_object_get(first, "cursor")), "\\x01\\x00\\x02");
     assert_int_equal(json_integer_value(json_object_get(first, "lag_events")), 5);
     assert_int_equal(json_integer_value(json_object_get(first, "oldest_age_ms")), 1000);
     assert_string_equal(
