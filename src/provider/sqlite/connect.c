@@ -120,7 +120,7 @@ static weir_status install(struct weir_sqlite_watcher *watcher, struct weir_sqli
     status = status == WEIR_OK ? prepare_scan(watcher, err) : status;
     if (status == WEIR_OK) {
         watcher->has_news = true; // what it wrote itself
-        status = read_schema_version(watcher, &watcher->schema_version, err);
+        watcher->schema_version = installed.schema_version;
     }
     return status;
 }

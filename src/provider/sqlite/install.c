@@ -685,8 +685,10 @@ weir_status weir_sqlite_install(struct weir_sqlite_db *db, const struct weir_sql
     struct weir_error own;
     err = err ? err : &own;
     struct installing installing = {.db = db, .wanted = wanted, .installed = ret_installed};
+    const struct question version = {.sql = "PRAGMA schema_version"};
     *ret_installed = (struct weir_sqlite_installed){.skipped = ""};
-    weir_status status = go_through(&installing, err);
+    weir_status status = ask_number(db, &version, &ret_installed->schema_version, err);
+    status = status == WEIR_OK ? go_through(&installing, err) : status;
     if (status != WEIR_OK || !installing.is_wanting) {
         return status;
     }
@@ -700,6 +702,9 @@ weir_status weir_sqlite_install(struct weir_sqlite_db *db, const struct weir_sql
     installing = (struct installing){
         .db = db, .wanted = wanted, .installed = ret_installed, .is_fixing = true};
     status = go_through(&installing, err);
+    if (status == WEIR_OK) { // while nobody else can change it
+        status = ask_number(db, &version, &ret_installed->schema_version, err);
+    }
     status =
         status == WEIR_OK ? weir_sqlite_db_run(db, "COMMIT", "put triggers into", err) : status;
     weir_sqlite_db_rollback(db);

@@ -27,6 +27,9 @@ struct weir_sqlite_wanted {
 struct weir_sqlite_installed {
     // The first of the tables that cannot be followed, whatever is set, and why; "": there is none.
     char skipped[WEIR_ERROR_MESSAGE_BYTES];
+    // The schema's version (PRAGMA schema_version) of which that is true. What others have changed
+    // since has another.
+    int64_t schema_version;
 };
 
 // Sees to it that every table that is wanted and there writes its changes into the log. Where that
