@@ -36,23 +36,6 @@ static void texts_finish(struct texts *texts) {
     weir_text_finish(&texts->json);
 }
 
-// Writes the stream's name as a text: see WEIR_EXTENSION_SUBJECT_ENCODING.
-static size_t put_subject(char *at, struct weir_str name, bool is_coded) {
-    static const char hex[] = "0123456789ABCDEF";
-    char *start = at;
-    for (size_t i = 0; i < name.size; i++) {
-        unsigned char byte = (unsigned char)name.data[i];
-        if (is_coded && (byte >= 0x80 || byte == '%')) {
-            *at++ = '%';
-            *at++ = hex[byte >> 4];
-            *at++ = hex[byte & 15];
-        } else {
-            *at++ = (char)byte;
-        }
-    }
-    return (size_t)(at - start);
-}
-
 static weir_status make_texts(const struct weir_redis_stream_entry *entry, struct texts *texts,
                               struct weir_error *err) {
     struct weir_str name = entry->stream, id = entry->entry->id_text;
@@ -61,7 +44,7 @@ static weir_status make_texts(const struct weir_redis_stream_entry *entry, struc
     if (!texts->subject) {
         return weir_fail_no_memory(err, "an event");
     }
-    texts->subject_size = put_subject(texts->subject, name, texts->is_coded);
+    texts->subject_size = weir_subject_of_key(name, texts->is_coded, texts->subject);
     texts->subject[texts->subject_size] = '@';
     memcpy(texts->subject + texts->subject_size + 1, id.data, id.size);
     texts->id_size = texts->subject_size + 1 + id.size;
@@ -89,7 +72,7 @@ static struct weir_str name_of(struct weir_str name, char **room) {
         return name;
     }
     name.size = nul ? (size_t)(nul - name.data) : name.size;
-    struct weir_str text = {*room, put_subject(*room, name, true)};
+    struct weir_str text = {*room, weir_subject_of_key(name, true, *room)};
     *room += text.size;
     return text;
 }
