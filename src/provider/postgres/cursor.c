@@ -4,39 +4,26 @@
 // the snapshot's transaction, whether there is an id, the id.
 #include "provider/postgres/cursor.h"
 
+#include "base/big_endian.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 enum { VERSION = 1, FIXED_BYTES = 1 + 8 + 8 + 4 * 4 + 8 + 1 };
 
-static char *put(char *at, uint64_t number, int bytes) {
-    for (int shift = 8 * (bytes - 1); shift >= 0; shift -= 8) {
-        *at++ = (char)(number >> shift);
-    }
-    return at;
-}
-
-static uint64_t take(const char **at, int bytes) {
-    uint64_t number = 0;
-    for (int i = 0; i < bytes; i++) {
-        number = number << 8 | (unsigned char)*(*at)++;
-    }
-    return number;
-}
-
 size_t weir_pg_cursor_encode(const struct weir_pg_cursor *cursor, const struct weir_pg_place *place,
                              char ret_bytes[static WEIR_PG_CURSOR_BYTES_MAX]) {
-    char *at = put(ret_bytes, VERSION, 1);
+    char *at = weir_put_big_endian(ret_bytes, VERSION, 1);
     size_t size = cursor->has_id ? strlen(cursor->id) : 0;
-    at = put(at, cursor->xid, 8);
-    at = put(at, place->system, 8);
-    at = put(at, place->timeline, 4);
-    at = put(at, place->database, 4);
-    at = put(at, place->table, 4);
-    at = put(at, place->file, 4);
-    at = put(at, cursor->snapshot_xid, 8);
-    at = put(at, cursor->has_id, 1);
+    at = weir_put_big_endian(at, cursor->xid, 8);
+    at = weir_put_big_endian(at, place->system, 8);
+    at = weir_put_big_endian(at, place->timeline, 4);
+    at = weir_put_big_endian(at, place->database, 4);
+    at = weir_put_big_endian(at, place->table, 4);
+    at = weir_put_big_endian(at, place->file, 4);
+    at = weir_put_big_endian(at, cursor->snapshot_xid, 8);
+    at = weir_put_big_endian(at, cursor->has_id, 1);
     memcpy(at, cursor->id, size);
     return FIXED_BYTES + size;
 }
@@ -47,17 +34,17 @@ bool weir_pg_cursor_decode(struct weir_str bytes, struct weir_pg_cursor *ret_cur
     *ret_cursor = (struct weir_pg_cursor){0};
     *ret_place = (struct weir_pg_place){0};
     if (bytes.size < FIXED_BYTES || bytes.size >= FIXED_BYTES + WEIR_PG_ID_BYTES ||
-        take(&at, 1) != VERSION) {
+        weir_take_big_endian(&at, 1) != VERSION) {
         return false;
     }
-    ret_cursor->xid = take(&at, 8);
-    ret_place->system = take(&at, 8);
-    ret_place->timeline = (uint32_t)take(&at, 4);
-    ret_place->database = (uint32_t)take(&at, 4);
-    ret_place->table = (uint32_t)take(&at, 4);
-    ret_place->file = (uint32_t)take(&at, 4);
-    ret_cursor->snapshot_xid = take(&at, 8);
-    uint64_t has_id = take(&at, 1);
+    ret_cursor->xid = weir_take_big_endian(&at, 8);
+    ret_place->system = weir_take_big_endian(&at, 8);
+    ret_place->timeline = (uint32_t)weir_take_big_endian(&at, 4);
+    ret_place->database = (uint32_t)weir_take_big_endian(&at, 4);
+    ret_place->table = (uint32_t)weir_take_big_endian(&at, 4);
+    ret_place->file = (uint32_t)weir_take_big_endian(&at, 4);
+    ret_cursor->snapshot_xid = weir_take_big_endian(&at, 8);
+    uint64_t has_id = weir_take_big_endian(&at, 1);
     ret_cursor->has_id = has_id;
     memcpy(ret_cursor->id, at, bytes.size - FIXED_BYTES);
     return has_id <= 1 && (has_id || bytes.size == FIXED_BYTES);

@@ -4,6 +4,8 @@
 // that it is asked once, at the end of a message.
 #include "provider/postgres/pgoutput.h"
 
+#include "base/big_endian.h"
+
 #include <string.h>
 
 struct reader {
@@ -11,17 +13,13 @@ struct reader {
     bool is_short; // there were less bytes than wanted
 };
 
-static uint64_t take(struct reader *reader, size_t bytes) {
-    uint64_t number = 0;
-    if ((size_t)(reader->end - reader->at) < bytes) {
+static uint64_t take(struct reader *reader, int bytes) {
+    if (reader->end - reader->at < bytes) {
         reader->is_short = true;
         reader->at = reader->end;
         return 0;
     }
-    for (size_t i = 0; i < bytes; i++) {
-        number = number << 8 | (unsigned char)*reader->at++;
-    }
-    return number;
+    return weir_take_big_endian(&reader->at, bytes);
 }
 
 static struct weir_str take_bytes(struct reader *reader, size_t size) {
@@ -79,21 +77,14 @@ weir_status weir_pg_frame_read(struct weir_str bytes, struct weir_pg_frame *ret_
                : WEIR_OK;
 }
 
-static char *put(char *at, uint64_t number) {
-    for (int shift = 56; shift >= 0; shift -= 8) {
-        *at++ = (char)(number >> shift);
-    }
-    return at;
-}
-
 void weir_pg_status_write(uint64_t flushed_lsn, uint64_t written_lsn, int64_t now_us,
                           bool wants_reply, char ret_bytes[static WEIR_PG_STATUS_BYTES]) {
     char *at = ret_bytes;
     *at++ = 'r';
-    at = put(at, written_lsn);
-    at = put(at, flushed_lsn);
-    at = put(at, flushed_lsn); // "applied": nobody looks at it
-    at = put(at, (uint64_t)now_us);
+    at = weir_put_big_endian(at, written_lsn, 8);
+    at = weir_put_big_endian(at, flushed_lsn, 8);
+    at = weir_put_big_endian(at, flushed_lsn, 8); // "applied": nobody looks at it
+    at = weir_put_big_endian(at, (uint64_t)now_us, 8);
     *at = wants_reply ? 1 : 0;
 }
 

@@ -4,6 +4,7 @@
 // places do: version, commit, change, part, flags, system, timeline.
 #include "provider/postgres/position.h"
 
+#include "base/big_endian.h"
 #include "base/digits.h"
 #include "provider/postgres/value.h"
 
@@ -14,44 +15,29 @@
 
 enum { VERSION = 1, FLAG_SNAPSHOT = 1 };
 
-static char *put(char *at, uint64_t number, int bytes) {
-    for (int shift = 8 * (bytes - 1); shift >= 0; shift -= 8) {
-        *at++ = (char)(number >> shift);
-    }
-    return at;
-}
-
-static uint64_t take(const char **at, int bytes) {
-    uint64_t number = 0;
-    for (int i = 0; i < bytes; i++) {
-        number = number << 8 | (unsigned char)*(*at)++;
-    }
-    return number;
-}
-
 void weir_pg_position_encode(const struct weir_pg_position *position,
                              char ret_bytes[static WEIR_PG_POSITION_BYTES]) {
-    char *at = put(ret_bytes, VERSION, 1);
-    at = put(at, position->commit_lsn, 8);
-    at = put(at, position->change_lsn, 8);
-    at = put(at, position->part, 4);
-    at = put(at, position->is_snapshot ? FLAG_SNAPSHOT : 0, 1);
-    at = put(at, position->system, 8);
-    put(at, position->timeline, 4);
+    char *at = weir_put_big_endian(ret_bytes, VERSION, 1);
+    at = weir_put_big_endian(at, position->commit_lsn, 8);
+    at = weir_put_big_endian(at, position->change_lsn, 8);
+    at = weir_put_big_endian(at, position->part, 4);
+    at = weir_put_big_endian(at, position->is_snapshot ? FLAG_SNAPSHOT : 0, 1);
+    at = weir_put_big_endian(at, position->system, 8);
+    weir_put_big_endian(at, position->timeline, 4);
 }
 
 bool weir_pg_position_decode(struct weir_str bytes, struct weir_pg_position *ret_position) {
     const char *at = bytes.data;
-    if (bytes.size != WEIR_PG_POSITION_BYTES || take(&at, 1) != VERSION) {
+    if (bytes.size != WEIR_PG_POSITION_BYTES || weir_take_big_endian(&at, 1) != VERSION) {
         return false;
     }
-    ret_position->commit_lsn = take(&at, 8);
-    ret_position->change_lsn = take(&at, 8);
-    ret_position->part = (uint32_t)take(&at, 4);
-    uint64_t flags = take(&at, 1);
+    ret_position->commit_lsn = weir_take_big_endian(&at, 8);
+    ret_position->change_lsn = weir_take_big_endian(&at, 8);
+    ret_position->part = (uint32_t)weir_take_big_endian(&at, 4);
+    uint64_t flags = weir_take_big_endian(&at, 1);
     ret_position->is_snapshot = flags & FLAG_SNAPSHOT;
-    ret_position->system = take(&at, 8);
-    ret_position->timeline = (uint32_t)take(&at, 4);
+    ret_position->system = weir_take_big_endian(&at, 8);
+    ret_position->timeline = (uint32_t)weir_take_big_endian(&at, 4);
     return flags <= FLAG_SNAPSHOT;
 }
 

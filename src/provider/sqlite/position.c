@@ -5,6 +5,7 @@
 // bytes. Numbers are big-endian.
 #include "provider/sqlite/position.h"
 
+#include "base/big_endian.h"
 #include "base/digits.h"
 
 #include <assert.h>
@@ -84,11 +85,7 @@ static struct weir_str take(struct reading *reading, size_t bytes) {
 
 static uint64_t take_number(struct reading *reading, size_t bytes) {
     struct weir_str taken = take(reading, bytes);
-    uint64_t number = 0;
-    for (size_t i = 0; i < taken.size; i++) {
-        number = number << 8 | (unsigned char)taken.data[i];
-    }
-    return number;
+    return weir_take_big_endian(&taken.data, (int)taken.size);
 }
 
 static struct weir_str take_text(struct reading *reading) {
