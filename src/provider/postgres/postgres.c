@@ -107,6 +107,7 @@ static weir_status pg_open(const struct weir_resource_args *args,
     resource->base.provider = &weir_postgres_provider;
     resource->log = args->log;
     atomic_init(&resource->key_kind, WEIR_PG_KEY_UNKNOWN);
+    atomic_init(&resource->payload_type, 0);
     resource->base.name = strdup(args->name);
     weir_link_init(&resource->link, resource->base.name, args->log);
     weir_status status = resource->base.name ? weir_pg_options_read(options, resource, err)

@@ -24,22 +24,30 @@ enum {
 
 // ---- an outbox ----
 
-static weir_status ask_type(const struct weir_pg_call *call, const char *column, uint32_t *ret_type,
-                            struct weir_error *err) {
+// The type of the payload's column, asked once.
+static weir_status find_type(const struct weir_pg_call *call, uint32_t *ret_type,
+                             struct weir_error *err) {
+    const struct weir_pg_outbox_table *table = &call->resource->outbox_table;
     char text[TEXT_BYTES];
     struct weir_pg_answer answer;
-    snprintf(text, sizeof text, "SELECT %s FROM %s LIMIT 0", column,
-             call->resource->outbox_table.name.quoted);
+    *ret_type = atomic_load(&call->resource->payload_type);
+    if (*ret_type != 0) {
+        return WEIR_OK;
+    }
+    snprintf(text, sizeof text, "SELECT %s FROM %s LIMIT 0", table->payload, table->name.quoted);
     const struct weir_pg_statement statement = {.text = text};
     weir_status status = weir_pg_run(call->connection, &call->waiter, &statement, &answer, err);
     if (status == WEIR_OK) {
         *ret_type = PQftype(answer.result, 0);
+        atomic_store(&call->resource->payload_type, *ret_type);
     }
     PQclear(answer.result);
     return status;
 }
 
-// Whether the column takes any bytes in binary form: bytea, text and json do; jsonb has another.
+// Whether the column takes any bytes in binary form: bytea, text and json do; jsonb has another,
+// and gets a text that is cast. A column that has got another type since refuses what is not its
+// own, and is asked for again; text in place of jsonb takes the JSON as jsonb writes it.
 static bool takes_bytes(uint32_t type) {
     return type != WEIR_PG_JSONB;
 }
@@ -64,11 +72,15 @@ static weir_status insert(const struct weir_pg_call *call, struct weir_str key,
     const char *values[] = {key.data, payload, attributes};
     const int sizes[] = {(int)key.size, data ? (int)data->bytes.size : 0, 0};
     const int formats[] = {1, takes_bytes(type), 0};
-    snprintf(text, sizeof text, "INSERT INTO %s (%s, %s, %s) VALUES ($1, $2, $3)",
-             table->name.quoted, table->key, table->payload, table->attributes);
+    snprintf(text, sizeof text, "INSERT INTO %s (%s, %s, %s) VALUES ($1, $2%s, $3)",
+             table->name.quoted, table->key, table->payload, table->attributes,
+             takes_bytes(type) ? "" : "::jsonb");
     const struct weir_pg_statement statement = {
         .text = text, .count = 3, .values = values, .sizes = sizes, .formats = formats};
     weir_status status = weir_pg_run(call->connection, &call->waiter, &statement, &answer, err);
+    if (status != WEIR_OK) {
+        atomic_store(&call->resource->payload_type, 0);
+    }
     PQclear(answer.result);
     free(payload);
     return status;
@@ -91,7 +103,7 @@ static weir_status publish_to_outbox(const struct weir_pg_call *call, struct wei
     if (status != WEIR_OK) {
         return status;
     }
-    status = ask_type(call, table->payload, &type, err);
+    status = find_type(call, &type, err);
     if (status == WEIR_OK) {
         status = insert(call, key, fields->data.is_some ? &fields->data.value : NULL, attributes,
                         type, err);

@@ -49,9 +49,10 @@ struct weir_pg_resource {
     enum weir_pg_snapshot snapshot;
     int64_t linger_ns, heartbeat_ns;
 
-    struct weir_link link;  // of the replication connections; the hub's thread's
-    struct weir_pool *pool; // of the calls
-    atomic_int key_kind;    // enum weir_pg_key_kind, as it was found last
+    struct weir_link link;    // of the replication connections; the hub's thread's
+    struct weir_pool *pool;   // of the calls
+    atomic_int key_kind;      // enum weir_pg_key_kind, as it was found last
+    atomic_uint payload_type; // of an outbox's payload column, likewise; 0: not known
     struct weir_hub *hub;
     // The hub's thread's; that of the mode, the others are NULL.
     struct weir_pg_source *source;
