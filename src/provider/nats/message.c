@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/digits.h"
+#include "provider/draft.h"
 #include "provider/keyvalue.h"
 #include "provider/subject.h"
 
@@ -26,7 +27,7 @@ enum {
 
 // Texts that are made for one event.
 struct texts {
-    char number[WEIR_DECIMAL_BYTES_MAX], size[WEIR_DECIMAL_BYTES_MAX], time[WEIR_TIME_BYTES];
+    char number[WEIR_DECIMAL_BYTES_MAX], time[WEIR_TIME_BYTES];
     size_t number_size;
     char *decoded; // values of headers, one behind the other
     size_t decoded_size;
@@ -108,64 +109,14 @@ static weir_status bucket_event(const struct weir_nats_resource *resource,
     return weir_keyvalue_event(&change, ret_event, err);
 }
 
-// ---- fields that are filled in from both sides ----
-
-// What stays of an event while its fields are gathered.
-struct draft {
-    struct weir_event_fields fields;
-    size_t count;
-    bool is_full; // there were more
-    struct weir_attribute extensions[WEIR_EXTENSIONS_MAX];
-};
-
-// The extensions are left as they are: to zero them all would be a quarter of what a message costs.
-static void draft_init(struct draft *draft) {
-    draft->fields = (struct weir_event_fields){0};
-    draft->count = 0;
-    draft->is_full = false;
-}
-
-static void put_extension(struct draft *draft, struct weir_str name, struct weir_str value) {
-    if (draft->count == WEIR_EXTENSIONS_MAX) {
-        draft->is_full = true;
-        return;
-    }
-    draft->extensions[draft->count++] = (struct weir_attribute){name, value};
-}
-
-static void put_data(struct draft *draft, const struct weir_hub_watch *watch,
-                     const struct weir_payload *data, struct texts *texts, bool is_given) {
-    if (data->bytes.size > watch->event_bytes_max) {
-        size_t size = weir_decimal(data->bytes.size, texts->size);
-        put_extension(draft, WEIR_STR("dataomitted"), WEIR_STR("size"));
-        put_extension(draft, WEIR_STR("datasize"), (struct weir_str){texts->size, size});
-        draft->fields.datacontenttype = (struct weir_optional_str){0};
-    } else if (is_given) {
-        draft->fields.data = (struct weir_optional_payload){true, *data};
-    }
-}
-
-// Makes the event where the draft is a valid one.
-static weir_status finish(struct draft *draft, struct weir_str key, struct weir_str position,
-                          struct weir_event **ret_event, struct weir_error *err) {
-    struct weir_event_fields *fields = &draft->fields;
-    fields->extensions =
-        (struct weir_attributes){.items = draft->extensions, .count = draft->count};
-    weir_status status = draft->is_full ? WEIR_INVALID : weir_event_fields_check_utf8(fields, err);
-    status = status == WEIR_OK ? weir_event_fields_check(fields, err) : status;
-    const struct weir_event_origin origin = {.key = key, .position = position};
-    return status == WEIR_OK ? weir_event_make(fields, &origin, ret_event, err) : status;
-}
-
 // ---- CloudEvents in headers ----
 
 // Puts an attribute. `name` is without its prefix, in any case of its letters.
-static void put_attribute(struct draft *draft, struct weir_str name, struct weir_str value,
+static void put_attribute(struct weir_draft *draft, struct weir_str name, struct weir_str value,
                           struct texts *texts) {
-    struct weir_event_fields *fields = &draft->fields;
     char lower[WEIR_EXTENSION_NAME_BYTES_MAX];
     if (name.size == 0 || name.size > sizeof lower) {
-        draft->is_full = true;
+        draft->is_bad = true;
         return;
     }
     for (size_t i = 0; i < name.size; i++) {
@@ -173,27 +124,9 @@ static void put_attribute(struct draft *draft, struct weir_str name, struct weir
         lower[i] = (char)(byte >= 'A' && byte <= 'Z' ? byte | 0x20 : byte);
     }
     struct weir_str small = {lower, name.size};
-    const struct {
-        const char *name;
-        struct weir_str *required;
-        struct weir_optional_str *optional;
-    } known[] = {
-        {"specversion", &fields->specversion, NULL}, {"type", &fields->ty, NULL},
-        {"source", &fields->source, NULL},           {"id", &fields->id, NULL},
-        {"subject", NULL, &fields->subject},         {"time", NULL, &fields->time},
-        {"dataschema", NULL, &fields->dataschema},
-    };
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-        if (weir_str_equal(small, weir_str_of(known[i].name))) {
-            if (known[i].required) {
-                *known[i].required = value;
-            } else {
-                *known[i].optional = (struct weir_optional_str){true, value};
-            }
-            return;
-        }
+    if (!weir_draft_put_attribute(draft, small, value)) {
+        weir_draft_put_extension(draft, decode(texts, small), value);
     }
-    put_extension(draft, decode(texts, small), value);
 }
 
 // WEIR_INVALID: it is no CloudEvent, or none that is valid.
@@ -203,10 +136,10 @@ static weir_status cloud_event(const struct weir_hub_watch *watch,
                                struct weir_error *err) {
     const struct weir_nats_frame *frame = message->frame;
     const struct weir_str prefix = WEIR_STR(WEIR_NATS_HEADER_EVENT);
-    struct draft draft;
+    struct weir_draft draft;
     struct weir_nats_header header;
     struct weir_str headers = frame->headers;
-    draft_init(&draft);
+    weir_draft_init(&draft);
     while (weir_nats_headers_next(&headers, &header)) {
         if (header.name.size > prefix.size && (header.name.data[0] | 0x20) == 'c' &&
             (header.name.data[1] | 0x20) == 'e' && header.name.data[2] == '-') {
@@ -222,14 +155,16 @@ static weir_status cloud_event(const struct weir_hub_watch *watch,
         return WEIR_INVALID;
     }
     struct weir_payload data = weir_payload_of(frame->data);
-    put_data(&draft, watch, &data, texts, frame->data.size > 0 || type.size > 0);
+    if (data.bytes.size > 0 || type.size > 0) {
+        weir_draft_put_data(&draft, data, watch->event_bytes_max);
+    }
     // The key is what the event itself says, as where it is published.
     struct weir_subject_buffer buffer;
     draft.fields.extensions =
         (struct weir_attributes){.items = draft.extensions, .count = draft.count};
     weir_status status = weir_subject_key(&draft.fields, &buffer, &key, err);
-    return status == WEIR_OK ? finish(&draft, key, position_of(message, texts), ret_event, err)
-                             : status;
+    const struct weir_event_origin origin = {.key = key, .position = position_of(message, texts)};
+    return status == WEIR_OK ? weir_draft_finish(&draft, &origin, ret_event, err) : status;
 }
 
 // ---- everything else ----
@@ -247,7 +182,7 @@ static bool is_extension(struct weir_str name) {
     return true;
 }
 
-static bool is_taken(const struct draft *draft, struct weir_str name) {
+static bool is_taken(const struct weir_draft *draft, struct weir_str name) {
     static const char *const own[] = {
         "specversion",     "type",       "source",      "id",       "subject",  "time",   "data",
         "datacontenttype", "dataschema", "dataomitted", "datasize", "snapshot", "attempt"};
@@ -265,7 +200,7 @@ static bool is_taken(const struct draft *draft, struct weir_str name) {
 }
 
 // Headers that may be extensions.
-static void put_foreign(struct draft *draft, struct weir_str headers, struct texts *texts) {
+static void put_foreign(struct weir_draft *draft, struct weir_str headers, struct texts *texts) {
     struct weir_nats_header header;
     while (draft->count < FOREIGN_EXTENSIONS_MAX && weir_nats_headers_next(&headers, &header)) {
         if (!is_extension(header.name) || !weir_utf8_valid(header.value)) {
@@ -279,7 +214,7 @@ static void put_foreign(struct draft *draft, struct weir_str headers, struct tex
         }
         if (!is_taken(draft, name)) {
             texts->decoded_size += name.size;
-            put_extension(draft, name, header.value);
+            weir_draft_put_extension(draft, name, header.value);
         }
     }
 }
@@ -307,8 +242,8 @@ static weir_status foreign_event(const struct weir_nats_resource *resource,
     struct weir_str type = weir_nats_headers_find(frame->headers, WEIR_NATS_HEADER_CONTENT_TYPE);
     struct weir_payload data = weir_payload_of(frame->data);
     bool is_text = data.kind == WEIR_PAYLOAD_TEXT;
-    struct draft draft;
-    draft_init(&draft);
+    struct weir_draft draft;
+    weir_draft_init(&draft);
     draft.fields = (struct weir_event_fields){
         .specversion = WEIR_STR(WEIR_CLOUDEVENTS_VERSION),
         .ty = WEIR_STR(WEIR_TYPE_MESSAGE),
@@ -321,14 +256,16 @@ static weir_status foreign_event(const struct weir_nats_resource *resource,
                                             : WEIR_STR("application/octet-stream")},
     };
     if (is_kept) {
-        put_extension(&draft, WEIR_STR(WEIR_EXTENSION_REVISION), number_of(texts));
+        weir_draft_put_extension(&draft, WEIR_STR(WEIR_EXTENSION_REVISION), number_of(texts));
     }
     if (is_coded) {
-        put_extension(&draft, WEIR_STR(WEIR_EXTENSION_SUBJECT_ENCODING), WEIR_STR("percent"));
+        weir_draft_put_extension(&draft, WEIR_STR(WEIR_EXTENSION_SUBJECT_ENCODING),
+                                 WEIR_STR("percent"));
     }
-    put_data(&draft, watch, &data, texts, true);
+    weir_draft_put_data(&draft, data, watch->event_bytes_max);
     put_foreign(&draft, frame->headers, texts);
-    return finish(&draft, key, position_of(message, texts), ret_event, err);
+    const struct weir_event_origin origin = {.key = key, .position = position_of(message, texts)};
+    return weir_draft_finish(&draft, &origin, ret_event, err);
 }
 
 weir_status weir_nats_event_of(const struct weir_nats_resource *resource,

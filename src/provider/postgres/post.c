@@ -5,36 +5,24 @@
 
 #include "base/base64.h"
 #include "base/clock.h"
+#include "provider/draft.h"
 #include "provider/subject.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    NUMBER_BYTES = 24,
     ID_BYTES = 3 * WEIR_KEY_BYTES_MAX + 320, // subject, '@' and revision
 };
 
-// What stays of an event while its fields are gathered.
+// An event, and the texts that are made for it.
 struct draft {
-    struct weir_event_fields fields;
-    struct weir_attribute extensions[WEIR_EXTENSIONS_MAX];
-    size_t count;
-    bool is_bad; // there are more than an event has, or of another kind
-    char id[ID_BYTES], time[WEIR_TIME_BYTES], size[NUMBER_BYTES];
-    char numbers[WEIR_EXTENSIONS_MAX][NUMBER_BYTES];
+    struct weir_draft event;
+    char id[ID_BYTES], time[WEIR_TIME_BYTES];
+    char numbers[WEIR_EXTENSIONS_MAX][WEIR_DECIMAL_BYTES_MAX];
     size_t number_count;
 };
-
-static void put_extension(struct draft *draft, struct weir_str name, struct weir_str value) {
-    if (draft->count == WEIR_EXTENSIONS_MAX) {
-        draft->is_bad = true;
-        return;
-    }
-    draft->extensions[draft->count++] = (struct weir_attribute){name, value};
-}
 
 // ---- what the post says of itself ----
 
@@ -48,48 +36,23 @@ static struct weir_str text_of(struct draft *draft, const json_t *value) {
     }
     if (json_is_integer(value) && draft->number_count < WEIR_EXTENSIONS_MAX) {
         char *text = draft->numbers[draft->number_count++];
-        snprintf(text, NUMBER_BYTES, "%" PRId64, (int64_t)json_integer_value(value));
-        return weir_str_of(text);
+        return (struct weir_str){text, weir_decimal_signed(json_integer_value(value), text)};
     }
-    draft->is_bad = true;
+    draft->event.is_bad = true;
     return (struct weir_str){0};
 }
 
 static void put_attribute(struct draft *draft, struct weir_str name, const json_t *json) {
-    struct weir_event_fields *fields = &draft->fields;
-    const struct {
-        const char *name;
-        struct weir_str *required;
-        struct weir_optional_str *optional;
-    } known[] = {
-        {"specversion", &fields->specversion, NULL},
-        {"type", &fields->ty, NULL},
-        {"source", &fields->source, NULL},
-        {"id", &fields->id, NULL},
-        {"subject", NULL, &fields->subject},
-        {"time", NULL, &fields->time},
-        {"dataschema", NULL, &fields->dataschema},
-        {"datacontenttype", NULL, &fields->datacontenttype},
-    };
     if (json_is_null(json)) {
         return; // as if it were not there
     }
     struct weir_str value = text_of(draft, json);
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-        if (!weir_str_equal(name, weir_str_of(known[i].name))) {
-            continue;
-        }
-        if (known[i].required) {
-            *known[i].required = value;
-        } else {
-            *known[i].optional = (struct weir_optional_str){true, value};
-        }
-        return;
+    if (!weir_draft_put_attribute(&draft->event, name, value)) {
+        weir_draft_put_extension(&draft->event, name, value);
     }
-    put_extension(draft, name, value);
 }
 
-static bool has_extension(const struct draft *draft, const char *name) {
+static bool has_extension(const struct weir_draft *draft, const char *name) {
     for (size_t i = 0; i < draft->count; i++) {
         if (weir_str_equal(draft->extensions[i].name, weir_str_of(name))) {
             return true;
@@ -115,7 +78,7 @@ static void put_defaults(struct draft *draft, const struct weir_pg_post *post) {
     size_t subject_size = weir_subject_of_key(post->key, is_coded, draft->id);
     int id_size = snprintf(draft->id + subject_size, sizeof draft->id - subject_size, "@%.*s",
                            WEIR_STR_ARG(post->revision));
-    struct weir_event_fields *fields = &draft->fields;
+    struct weir_event_fields *fields = &draft->event.fields;
     *fields = (struct weir_event_fields){
         .specversion = WEIR_STR(WEIR_CLOUDEVENTS_VERSION),
         .ty = WEIR_STR(WEIR_TYPE_MESSAGE),
@@ -136,49 +99,35 @@ static void put_defaults(struct draft *draft, const struct weir_pg_post *post) {
 }
 
 static void put_rest(struct draft *draft, const struct weir_pg_post *post) {
-    struct weir_event_fields *fields = &draft->fields;
-    bool is_own = fields->subject.value.data == draft->id; // the subject that was made of the key
+    struct weir_draft *event = &draft->event;
+    bool is_own = event->fields.subject.value.data == draft->id; // that was made of the key
     if (is_own && !weir_utf8_valid(post->key)) {
-        put_extension(draft, WEIR_STR(WEIR_EXTENSION_SUBJECT_ENCODING), WEIR_STR("percent"));
+        weir_draft_put_extension(event, WEIR_STR(WEIR_EXTENSION_SUBJECT_ENCODING),
+                                 WEIR_STR("percent"));
     }
-    if (post->is_revision_kept && !has_extension(draft, WEIR_EXTENSION_REVISION)) {
-        put_extension(draft, WEIR_STR(WEIR_EXTENSION_REVISION), post->revision);
+    if (post->is_revision_kept && !has_extension(event, WEIR_EXTENSION_REVISION)) {
+        weir_draft_put_extension(event, WEIR_STR(WEIR_EXTENSION_REVISION), post->revision);
     }
-    if (post->is_snapshot && !has_extension(draft, WEIR_EXTENSION_SNAPSHOT)) {
-        put_extension(draft, WEIR_STR(WEIR_EXTENSION_SNAPSHOT), WEIR_STR("true"));
+    if (post->is_snapshot && !has_extension(event, WEIR_EXTENSION_SNAPSHOT)) {
+        weir_draft_put_extension(event, WEIR_STR(WEIR_EXTENSION_SNAPSHOT), WEIR_STR("true"));
     }
-    if (!post->has_data) {
-        return;
-    }
-    if (post->data.size > post->event_bytes_max) {
-        snprintf(draft->size, sizeof draft->size, "%zu", post->data.size);
-        put_extension(draft, WEIR_STR("dataomitted"), WEIR_STR("size"));
-        put_extension(draft, WEIR_STR("datasize"), weir_str_of(draft->size));
-        fields->datacontenttype = (struct weir_optional_str){0};
-    } else {
-        fields->data = (struct weir_optional_payload){true, weir_payload_of(post->data)};
+    if (post->has_data) {
+        weir_draft_put_data(event, weir_payload_of(post->data), post->event_bytes_max);
     }
 }
 
 static weir_status make(struct draft *draft, const struct weir_pg_post *post,
                         const json_t *attributes, struct weir_event **ret_event,
                         struct weir_error *err) {
-    draft->count = draft->number_count = 0;
-    draft->is_bad = false;
+    weir_draft_init(&draft->event);
+    draft->number_count = 0;
     put_defaults(draft, post);
     if (attributes) {
         put_attributes(draft, attributes);
     }
     put_rest(draft, post);
-    struct weir_event_fields *fields = &draft->fields;
-    fields->extensions =
-        (struct weir_attributes){.items = draft->extensions, .count = draft->count};
-    weir_status status = draft->is_bad
-                             ? weir_fail(err, WEIR_INVALID, "attributes that no event can have")
-                             : weir_event_fields_check_utf8(fields, err);
-    status = status == WEIR_OK ? weir_event_fields_check(fields, err) : status;
     const struct weir_event_origin origin = {.key = post->key, .position = post->position};
-    return status == WEIR_OK ? weir_event_make(fields, &origin, ret_event, err) : status;
+    return weir_draft_finish(&draft->event, &origin, ret_event, err);
 }
 
 weir_status weir_pg_post_event(const struct weir_pg_post *post, struct weir_event **ret_event,
