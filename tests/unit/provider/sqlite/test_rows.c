@@ -345,6 +345,25 @@ static void triggers_of_others_run_behind(void **state) {
     end(watch);
 }
 
+// Two changes of the schema right behind each other: weir looks at it because of the first one, and
+// the second comes now before, now while, now behind that.
+static void a_trigger_that_comes_while_weir_looks_is_seen(void **state) {
+    enum { ROUNDS = 100 };
+    struct sqlite_rig *rig = sqlite_rig_of(state);
+    struct weir_watch *watch = begin(rig, "CREATE TABLE t(id INTEGER PRIMARY KEY, v)", "t");
+    for (int i = 0; i < ROUNDS; i++) {
+        change(rig, "DROP TRIGGER IF EXISTS late; CREATE TRIGGER late AFTER INSERT ON t BEGIN "
+                    "UPDATE t SET v = 'late' WHERE id = NEW.id; END");
+        WAIT_UNTIL(
+            strcmp(sqlite_shell_ask(&rig->shell,
+                                    "SELECT (SELECT min(rowid) FROM sqlite_master WHERE name "
+                                    "GLOB '_weir_[0-9]*_*' AND type = 'trigger') > (SELECT "
+                                    "rowid FROM sqlite_master WHERE name = 'late')"),
+                   "1") == 0);
+    }
+    end(watch);
+}
+
 // ---- what becomes of tables
 
 static void a_column_that_comes_is_told(void **state) {
@@ -654,6 +673,7 @@ int main(void) {
         SQLITE_RIG_CASE(a_unique_index_that_cannot_be_followed_is_named),
         SQLITE_RIG_CASE(a_transaction_that_is_taken_back_is_not_told),
         SQLITE_RIG_CASE(triggers_of_others_run_behind),
+        SQLITE_RIG_CASE(a_trigger_that_comes_while_weir_looks_is_seen),
         SQLITE_RIG_CASE(a_column_that_comes_is_told),
         SQLITE_RIG_CASE(a_table_that_goes_and_comes_is_a_gap),
         SQLITE_RIG_CASE(a_table_that_is_renamed_is_another_one),
