@@ -263,3 +263,22 @@ void postgres_sub_expect_json(struct postgres_sub *sub, const char *type, const 
     assert_string_equal(came, wanted);
     assert_ok(weir_event_fields_check(&event->fields, &err));
 }
+
+const struct weir_event *postgres_sub_expect(struct postgres_sub *sub, const char *key,
+                                             const char *data) {
+    const struct weir_event *event = test_sink_next(&sub->sink);
+    assert_false(event->is_gap);
+    assert_str_equal(event->key, key);
+    assert_str_equal(event->fields.data.value.bytes, data);
+    return event;
+}
+
+void postgres_sub_expect_gap(struct postgres_sub *sub, const char *reason) {
+    const struct weir_event *event = test_sink_next(&sub->sink);
+    char data[1024];
+    snprintf(data, sizeof data, "%.*s", WEIR_STR_ARG(event->fields.data.value.bytes));
+    if (!event->is_gap || !strstr(data, reason)) {
+        fail_msg("wanted a gap because of \"%s\", came \"%.*s\" %s", reason,
+                 WEIR_STR_ARG(event->key), data);
+    }
+}

@@ -67,9 +67,12 @@ void postgres_sub_finish(struct postgres_sub *sub);
 weir_status postgres_sub_try_begin(struct postgres_sub *sub, struct weir_error *err);
 void postgres_sub_begin(struct postgres_sub *sub);
 void postgres_sub_end(struct postgres_sub *sub);
-// Waits until it has acknowledged what it was told.
+// These wait for the next event, which is to be that, or a gap whose data has the reason.
 void postgres_sub_expect_json(struct postgres_sub *sub, const char *type, const char *key,
                               const char *data);
+const struct weir_event *postgres_sub_expect(struct postgres_sub *sub, const char *key,
+                                             const char *data);
+void postgres_sub_expect_gap(struct postgres_sub *sub, const char *reason);
 size_t postgres_sub_bookmarks(struct postgres_sub *sub);
 
 #endif

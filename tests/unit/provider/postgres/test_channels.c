@@ -13,23 +13,6 @@ static void open_channels(struct postgres_rig *rig, const char *channels) {
     postgres_rig_open(rig);
 }
 
-static const struct weir_event *expect(struct postgres_sub *sub, const char *key,
-                                       const char *data) {
-    const struct weir_event *event = test_sink_next(&sub->sink);
-    assert_false(event->is_gap);
-    assert_str_equal(event->key, key);
-    assert_str_equal(event->fields.data.value.bytes, data);
-    return event;
-}
-
-static void expect_gap(struct postgres_sub *sub, const char *reason) {
-    const struct weir_event *event = test_sink_next(&sub->sink);
-    char data[512];
-    assert_true(event->is_gap);
-    snprintf(data, sizeof data, "%.*s", WEIR_STR_ARG(event->fields.data.value.bytes));
-    assert_non_null(strstr(data, reason));
-}
-
 static void notifications_are_events(void **state) {
     struct postgres_rig *rig = postgres_rig_of(state);
     static struct postgres_sub all, one;
@@ -46,19 +29,19 @@ static void notifications_are_events(void **state) {
                           "\"/shop\", \"type\": \"com.example.paid\", \"subject\": \"orders/7\", "
                           "\"datacontenttype\": \"application/json\", \"data\": {\"n\":1}}'");
     postgres_rig_sql(rig, "NOTIFY orders, '{\"specversion\": \"9\"}'"); // it is no such event
-    const struct weir_event *event = expect(&all, "orders", "a text");
+    const struct weir_event *event = postgres_sub_expect(&all, "orders", "a text");
     assert_str_equal(event->fields.ty, WEIR_TYPE_MESSAGE);
     assert_str_equal(event->fields.source, "/db");
     assert_true(event->fields.time.is_some);
     assert_ok(weir_event_fields_check(&event->fields, &err));
-    event = expect(&all, "Odd \"name", "");
+    event = postgres_sub_expect(&all, "Odd \"name", "");
     assert_false(event->fields.data.is_some);
-    event = expect(&all, "orders/7", "{\"n\":1}");
+    event = postgres_sub_expect(&all, "orders/7", "{\"n\":1}");
     assert_str_equal(event->fields.ty, "com.example.paid");
     assert_str_equal(event->fields.source, "/shop");
     assert_str_equal(event->fields.id, "1");
     test_sink_next(&all.sink);
-    expect(&one, "orders", "a text");
+    postgres_sub_expect(&one, "orders", "a text");
     assert_int_equal(test_sink_count(&all.sink), 4);
     postgres_sub_finish(&all);
     postgres_sub_finish(&one);
@@ -72,13 +55,13 @@ static void what_was_missed_is_told(void **state) {
     postgres_sub_begin(&sub);
     for (int i = 0; i < 5; i++) {
         postgres_rig_sql(rig, "NOTIFY c, 'before'");
-        expect(&sub, "c", "before");
+        postgres_sub_expect(&sub, "c", "before");
         postgres_rig_sql(rig, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE "
                               "application_name = 'weir'");
-        expect_gap(&sub, "the connection was lost");
+        postgres_sub_expect_gap(&sub, "the connection was lost");
     }
     test_server_restart(rig->server);
-    expect_gap(&sub, "the connection was lost");
+    postgres_sub_expect_gap(&sub, "the connection was lost");
     postgres_sub_finish(&sub);
 }
 
@@ -99,11 +82,11 @@ static void a_sink_without_room_drops_and_says_so(void **state) {
     for (int i = 1; i <= HELD; i++) {
         char number[16];
         snprintf(number, sizeof number, "%d", i);
-        expect(&slow, "c", number);
+        postgres_sub_expect(&slow, "c", number);
     }
-    expect_gap(&slow, "1976 notifications were dropped");
+    postgres_sub_expect_gap(&slow, "1976 notifications were dropped");
     postgres_rig_sql(rig, "NOTIFY c, 'again'");
-    expect(&slow, "c", "again");
+    postgres_sub_expect(&slow, "c", "again");
     postgres_sub_finish(&slow);
     postgres_sub_finish(&quick);
 }
@@ -154,9 +137,9 @@ static void a_server_that_stands_still_is_noticed(void **state) {
         rig->resource->provider->health(rig->resource, &health);
     } while (health.is_connected);
     test_server_continue(rig->server);
-    expect_gap(&sub, "the connection was lost");
+    postgres_sub_expect_gap(&sub, "the connection was lost");
     postgres_rig_sql(rig, "NOTIFY c, 'again'");
-    expect(&sub, "c", "again");
+    postgres_sub_expect(&sub, "c", "again");
     postgres_sub_finish(&sub);
 }
 

@@ -35,23 +35,6 @@ static void add(struct postgres_rig *rig, const char *key, const char *payload) 
     postgres_rig_sql(rig, sql);
 }
 
-static const struct weir_event *expect(struct postgres_sub *sub, const char *key,
-                                       const char *payload) {
-    const struct weir_event *event = test_sink_next(&sub->sink);
-    assert_false(event->is_gap);
-    assert_str_equal(event->key, key);
-    assert_str_equal(event->fields.data.value.bytes, payload);
-    return event;
-}
-
-static void expect_gap(struct postgres_sub *sub, const char *reason) {
-    const struct weir_event *event = test_sink_next(&sub->sink);
-    char data[512];
-    assert_true(event->is_gap);
-    snprintf(data, sizeof data, "%.*s", WEIR_STR_ARG(event->fields.data.value.bytes));
-    assert_non_null(strstr(data, reason));
-}
-
 // A second client, whose transaction stays open.
 static struct test_foreign *second(struct postgres_rig *rig) {
     struct test_foreign *other = test_foreign_start(rig->server);
@@ -135,10 +118,10 @@ static void rows_come_in_the_order_of_their_transactions(void **state) {
         add(rig, "quick", "2"); // its id is between those of the other, and it is over first
         run(other, "INSERT INTO box (key, payload) VALUES ('slow', '3')");
         run(other, "COMMIT");
-        const struct weir_event *first = expect(&sub, "slow", "1");
-        const struct weir_event *last = expect(&sub, "slow", "3");
+        const struct weir_event *first = postgres_sub_expect(&sub, "slow", "1");
+        const struct weir_event *last = postgres_sub_expect(&sub, "slow", "3");
         assert_false(weir_str_equal(first->fields.id, last->fields.id));
-        expect(&sub, "quick", "2");
+        postgres_sub_expect(&sub, "quick", "2");
     }
     test_foreign_stop(other);
     postgres_sub_finish(&sub);
@@ -155,7 +138,7 @@ static void what_is_taken_back_is_not_told(void **state) {
     run(other, "INSERT INTO box (key, payload) VALUES ('none', '1')");
     add(rig, "a", "1");
     run(other, "ROLLBACK"); // of which nobody notifies
-    expect(&sub, "a", "1");
+    postgres_sub_expect(&sub, "a", "1");
     test_foreign_stop(other);
     postgres_sub_finish(&sub);
 }
@@ -173,8 +156,8 @@ static void a_watch_begins_with_what_is_committed_after_it(void **state) {
     postgres_sub_begin(&sub);
     run(other, "COMMIT");
     add(rig, "after", "1");
-    expect(&sub, "open", "1");
-    expect(&sub, "after", "1");
+    postgres_sub_expect(&sub, "open", "1");
+    postgres_sub_expect(&sub, "after", "1");
     assert_int_equal(test_sink_count(&sub.sink), 2);
     test_foreign_stop(other);
     postgres_sub_finish(&sub);
@@ -192,7 +175,7 @@ static void a_transaction_goes_over_several_pages(void **state) {
     for (int i = 1; i <= ROWS; i++) {
         char number[16];
         snprintf(number, sizeof number, "%d", i);
-        expect(&sub, "k", number);
+        postgres_sub_expect(&sub, "k", number);
     }
     postgres_sub_finish(&sub);
 }
@@ -211,7 +194,7 @@ static void a_watch_goes_on_where_it_was(void **state) {
         snprintf(missed, sizeof missed, "missed %d", i);
         if (i % 2) {
             add(rig, "a/1", live);
-            expect(&sub, "a/1", live);
+            postgres_sub_expect(&sub, "a/1", live);
         }
         postgres_sub_end(&sub);
         postgres_rig_close(rig);
@@ -219,7 +202,7 @@ static void a_watch_goes_on_where_it_was(void **state) {
         add(rig, "b", missed);
         open_outbox(rig);
         postgres_sub_begin(&sub);
-        expect(&sub, "a/2", missed);
+        postgres_sub_expect(&sub, "a/2", missed);
     }
     postgres_sub_finish(&sub);
 }
@@ -242,7 +225,7 @@ static void a_stop_within_a_transaction_loses_and_doubles_nothing(void **state) 
     for (int i = 1; i <= 40; i++) {
         char number[16];
         snprintf(number, sizeof number, "%d", i);
-        expect(&sub, "k", number);
+        postgres_sub_expect(&sub, "k", number);
     }
     assert_int_equal(test_sink_count(&sub.sink), 40);
     postgres_sub_finish(&sub);
@@ -282,7 +265,7 @@ static void a_connection_that_is_cut_loses_nothing(void **state) {
         postgres_rig_sql(rig, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE "
                               "application_name = 'weir'");
         add(rig, "k", number);
-        expect(&sub, "k", number);
+        postgres_sub_expect(&sub, "k", number);
     }
     postgres_sub_finish(&sub);
 }
@@ -299,9 +282,12 @@ static void what_is_there_is_told_where_that_is_wanted(void **state) {
     postgres_sub_init(&sub, rig, "sub", "*");
     postgres_sub_begin(&sub);
     add(rig, "c", "1");
-    assert_str_equal(test_extension(expect(&sub, "a", "1"), WEIR_EXTENSION_SNAPSHOT), "true");
-    assert_str_equal(test_extension(expect(&sub, "b", "1"), WEIR_EXTENSION_SNAPSHOT), "true");
-    assert_str_equal(test_extension(expect(&sub, "c", "1"), WEIR_EXTENSION_SNAPSHOT), "");
+    assert_str_equal(test_extension(postgres_sub_expect(&sub, "a", "1"), WEIR_EXTENSION_SNAPSHOT),
+                     "true");
+    assert_str_equal(test_extension(postgres_sub_expect(&sub, "b", "1"), WEIR_EXTENSION_SNAPSHOT),
+                     "true");
+    assert_str_equal(test_extension(postgres_sub_expect(&sub, "c", "1"), WEIR_EXTENSION_SNAPSHOT),
+                     "");
     postgres_sub_finish(&sub);
 }
 
@@ -321,7 +307,7 @@ static void a_table_that_lost_its_rows_is_a_gap(void **state) {
     for (size_t i = 0; i < 2 * COUNT_OF(ways); i++) {
         bool is_away = i % 2;
         add(rig, "a", "1");
-        expect(&sub, "a", "1");
+        postgres_sub_expect(&sub, "a", "1");
         if (is_away) {
             postgres_sub_end(&sub);
             postgres_rig_close(rig);
@@ -332,9 +318,10 @@ static void a_table_that_lost_its_rows_is_a_gap(void **state) {
             open_outbox(rig);
             postgres_sub_begin(&sub);
         }
-        expect_gap(&sub, ways[i / 2].reason);
-        assert_str_equal(test_extension(expect(&sub, "there", "1"), WEIR_EXTENSION_SNAPSHOT),
-                         "true");
+        postgres_sub_expect_gap(&sub, ways[i / 2].reason);
+        assert_str_equal(
+            test_extension(postgres_sub_expect(&sub, "there", "1"), WEIR_EXTENSION_SNAPSHOT),
+            "true");
     }
     postgres_sub_finish(&sub);
 }
@@ -347,12 +334,12 @@ static void rows_that_are_deleted_or_moved_are_no_gap(void **state) {
     postgres_sub_begin(&sub);
     add(rig, "a", "1");
     add(rig, "a", "2");
-    expect(&sub, "a", "1");
-    expect(&sub, "a", "2");
+    postgres_sub_expect(&sub, "a", "1");
+    postgres_sub_expect(&sub, "a", "2");
     postgres_rig_sql(rig, "DELETE FROM box WHERE payload = '2'");
     postgres_rig_sql(rig, "VACUUM FULL box");
     add(rig, "a", "3");
-    expect(&sub, "a", "3");
+    postgres_sub_expect(&sub, "a", "3");
     postgres_sub_finish(&sub);
 }
 
@@ -365,8 +352,8 @@ static void a_position_that_is_not_understood_is_a_gap(void **state) {
     memcpy(sub.position, "another's", 9);
     sub.position_size = 9;
     postgres_sub_begin(&sub);
-    expect_gap(&sub, "not understood");
-    expect(&sub, "a", "1");
+    postgres_sub_expect_gap(&sub, "not understood");
+    postgres_sub_expect(&sub, "a", "1");
     postgres_sub_finish(&sub);
 }
 
@@ -400,12 +387,12 @@ static void a_slow_sink_holds_up_nobody(void **state) {
     for (int i = 0; i < ROWS; i++) {
         char number[16];
         snprintf(number, sizeof number, "%d", i);
-        expect(&slow, "k", number);
-        expect(&quick, "k", number);
+        postgres_sub_expect(&slow, "k", number);
+        postgres_sub_expect(&quick, "k", number);
     }
     add(rig, "k", "last");
-    expect(&slow, "k", "last");
-    expect(&quick, "k", "last");
+    postgres_sub_expect(&slow, "k", "last");
+    postgres_sub_expect(&quick, "k", "last");
     assert_int_equal(test_sink_count(&slow.sink), ROWS + 1);
     assert_int_equal(test_sink_count(&quick.sink), ROWS + 1);
     postgres_sub_finish(&slow);
@@ -427,7 +414,7 @@ static void a_row_says_what_it_is(void **state) {
                           "('c', 'x', '{\"type\": \"\"}'), ('d', 'x', '[1]'), "
                           "('e', '{}', '{\"datacontenttype\": \"application/json\", \"id\": "
                           "\"mine\", \"time\": \"2026-01-02T03:04:05Z\"}')");
-    const struct weir_event *event = expect(&sub, "a", "text");
+    const struct weir_event *event = postgres_sub_expect(&sub, "a", "text");
     assert_str_equal(event->fields.ty, WEIR_TYPE_MESSAGE);
     assert_str_equal(event->fields.source, "/db");
     assert_str_equal(event->fields.subject.value, "a");
@@ -437,15 +424,15 @@ static void a_row_says_what_it_is(void **state) {
     char id[128];
     snprintf(id, sizeof id, "a@%.*s", WEIR_STR_ARG(revision));
     assert_str_equal(event->fields.id, id);
-    event = expect(&sub, "b", "");
+    event = postgres_sub_expect(&sub, "b", "");
     assert_false(event->fields.data.is_some);
     assert_str_equal(event->fields.ty, "com.example.paid");
     assert_str_equal(test_extension(event, "priority"), "3");
     assert_str_equal(test_extension(event, "urgent"), "true");
     assert_str_equal(test_extension(event, "none"), "");
-    assert_str_equal(expect(&sub, "c", "x")->fields.ty, WEIR_TYPE_MESSAGE);
-    assert_str_equal(expect(&sub, "d", "x")->fields.ty, WEIR_TYPE_MESSAGE);
-    event = expect(&sub, "e", "{}");
+    assert_str_equal(postgres_sub_expect(&sub, "c", "x")->fields.ty, WEIR_TYPE_MESSAGE);
+    assert_str_equal(postgres_sub_expect(&sub, "d", "x")->fields.ty, WEIR_TYPE_MESSAGE);
+    event = postgres_sub_expect(&sub, "e", "{}");
     assert_str_equal(event->fields.id, "mine");
     assert_str_equal(event->fields.datacontenttype.value, "application/json");
     assert_str_equal(event->fields.time.value, "2026-01-02T03:04:05Z");
@@ -513,7 +500,7 @@ static void it_needs_no_right_but_to_read(void **state) {
     postgres_sub_init(&sub, rig, "sub", "*");
     postgres_sub_begin(&sub);
     add(rig, "a", "1");
-    expect(&sub, "a", "1");
+    postgres_sub_expect(&sub, "a", "1");
     postgres_sub_finish(&sub);
     postgres_rig_close(rig);
     postgres_rig_sql(rig, "DROP OWNED BY reader; DROP ROLE reader");
@@ -538,8 +525,8 @@ static void a_table_that_is_missing_is_told(void **state) {
     assert_non_null(strstr(health.reason, "no table box"));
     postgres_rig_sql(rig, TABLE);
     add(rig, "a", "1");
-    expect_gap(&sub, "made anew");
-    expect(&sub, "a", "1");
+    postgres_sub_expect_gap(&sub, "made anew");
+    postgres_sub_expect(&sub, "a", "1");
     postgres_sub_finish(&sub);
 }
 
@@ -592,7 +579,7 @@ static void what_is_wrong_is_mended_by_what_is_told(void **state) {
         postgres_sub_begin(&sub);
         postgres_rig_sql(rig, i == 0 ? "INSERT INTO box (key, payload) VALUES ('a', '{}')"
                                      : "INSERT INTO box (id, key, payload) VALUES (1, 'a', '{}')");
-        expect(&sub, "a", "{}");
+        postgres_sub_expect(&sub, "a", "{}");
         postgres_sub_finish(&sub);
     }
     postgres_rig_sql(rig, "ALTER TABLE box ALTER COLUMN xid DROP DEFAULT, ALTER COLUMN xid TYPE "

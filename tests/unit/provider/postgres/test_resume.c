@@ -30,16 +30,6 @@ static const struct weir_event *expect_key(struct postgres_sub *sub, const char 
     return event;
 }
 
-static void expect_gap(struct postgres_sub *sub, const char *reason) {
-    const struct weir_event *event = test_sink_next(&sub->sink);
-    char data[1024];
-    snprintf(data, sizeof data, "%.*s", WEIR_STR_ARG(event->fields.data.value.bytes));
-    if (!event->is_gap || !strstr(data, reason)) {
-        fail_msg("wanted a gap because of \"%s\", came \"%.*s\" %s", reason,
-                 WEIR_STR_ARG(event->key), data);
-    }
-}
-
 static void restart_weir(struct postgres_rig *rig, struct postgres_sub *sub) {
     postgres_sub_end(sub);
     postgres_rig_close(rig);
@@ -155,7 +145,7 @@ static void a_position_that_is_not_understood_is_a_gap(void **state) {
     restart_weir(rig, &sub);
     sub.position_size--;
     postgres_sub_begin(&sub);
-    expect_gap(&sub, "not understood");
+    postgres_sub_expect_gap(&sub, "not understood");
     assert_str_equal(test_extension(expect_key(&sub, "t/1"), WEIR_EXTENSION_SNAPSHOT), "true");
     restart_weir(rig, &sub);
     // Of another cluster.
@@ -165,7 +155,7 @@ static void a_position_that_is_not_understood_is_a_gap(void **state) {
     position.system++;
     weir_pg_position_encode(&position, sub.position);
     postgres_sub_begin(&sub);
-    expect_gap(&sub, "another cluster");
+    postgres_sub_expect_gap(&sub, "another cluster");
     expect_key(&sub, "t/1");
     restart_weir(rig, &sub);
     // Of a history that never was.
@@ -175,7 +165,7 @@ static void a_position_that_is_not_understood_is_a_gap(void **state) {
     position.commit_lsn += UINT64_C(1) << 40;
     weir_pg_position_encode(&position, sub.position);
     postgres_sub_begin(&sub);
-    expect_gap(&sub, "history ends before");
+    postgres_sub_expect_gap(&sub, "history ends before");
     expect_key(&sub, "t/1");
     restart_weir(rig, &sub);
     assert_true(
@@ -183,7 +173,7 @@ static void a_position_that_is_not_understood_is_a_gap(void **state) {
     position.timeline += 7;
     weir_pg_position_encode(&position, sub.position);
     postgres_sub_begin(&sub);
-    expect_gap(&sub, "restored");
+    postgres_sub_expect_gap(&sub, "restored");
     expect_key(&sub, "t/1");
     insert(rig, "(2)");
     expect_key(&sub, "t/2");
@@ -217,7 +207,7 @@ static void a_server_that_was_killed_is_gone_on_with(void **state) {
         expect_key(&kept, round == 0 ? "t/2" : "t/3");
         // Without a name there is no slot that would have kept it: that is said, and what is there
         // is told.
-        expect_gap(&free_one, "the connection was lost");
+        postgres_sub_expect_gap(&free_one, "the connection was lost");
         expect_key(&free_one, "t/1");
         expect_key(&free_one, "t/2");
         if (round == 1) {
@@ -252,7 +242,7 @@ static void a_server_that_was_wiped_is_a_gap(void **state) {
     test_server_wipe(rig->server);
     struct postgres_sub *subs[] = {&kept, &free_one};
     for (size_t i = 0; i < COUNT_OF(subs); i++) {
-        expect_gap(subs[i], "");
+        postgres_sub_expect_gap(subs[i], "");
     }
     postgres_sub_init(&fresh, rig, NULL, "*");
     postgres_sub_begin(&fresh);
@@ -303,7 +293,7 @@ static void a_slot_that_is_gone_is_a_gap(void **state) {
     postgres_rig_drop_slots(rig);
     postgres_rig_open(rig);
     postgres_sub_begin(&sub);
-    expect_gap(&sub, "slot is gone");
+    postgres_sub_expect_gap(&sub, "slot is gone");
     assert_str_equal(test_extension(expect_key(&sub, "t/1"), WEIR_EXTENSION_SNAPSHOT), "true");
     expect_key(&sub, "t/2");
     insert(rig, "(3)");
@@ -338,7 +328,7 @@ static void a_slot_that_the_server_gave_up_is_a_gap(void **state) {
     assert_true(postgres_rig_is(rig, "SELECT wal_status FROM pg_replication_slots", "lost"));
     postgres_rig_open(rig);
     postgres_sub_begin(&sub);
-    expect_gap(&sub, "max_slot_wal_keep_size");
+    postgres_sub_expect_gap(&sub, "max_slot_wal_keep_size");
     insert(rig, "(2)");
     expect_key(&sub, "t/2");
     postgres_sub_finish(&sub);
@@ -475,7 +465,7 @@ static void one_that_was_away_too_long_is_told_a_gap(void **state) {
     WAIT_UNTIL(has_moved_to(rig, lsn));
     free(lsn);
     postgres_sub_begin(&away);
-    expect_gap(&away, "away for too long");
+    postgres_sub_expect_gap(&away, "away for too long");
     expect_key(&away, "t/1");
     expect_key(&away, "t/2");
     insert(rig, "(3)");
@@ -516,7 +506,7 @@ static void a_slot_that_nobody_needs_is_dropped(void **state) {
     postgres_sub_end(&sub);
     WAIT_UNTIL(postgres_rig_is(rig, "SELECT count(*)::text FROM pg_replication_slots", "0"));
     postgres_sub_begin(&sub);
-    expect_gap(&sub, "slot is gone");
+    postgres_sub_expect_gap(&sub, "slot is gone");
     insert(rig, "(1)");
     expect_key(&sub, "t/1");
     postgres_sub_finish(&sub);
@@ -640,13 +630,13 @@ static void a_table_that_is_made_anew_is_noticed(void **state) {
     postgres_rig_sql(rig, "DROP TABLE t");
     postgres_rig_sql(rig, "CREATE TABLE t (id int PRIMARY KEY, v text)");
     insert(rig, "(2)");
-    expect_gap(&sub, "made anew");
+    postgres_sub_expect_gap(&sub, "made anew");
     expect_key(&sub, "t/2");
     insert(rig, "(3)");
     expect_key(&sub, "t/3");
     postgres_rig_sql(rig, "ALTER PUBLICATION weir_db DROP TABLE t");
     insert(rig, "(4)");
-    expect_gap(&sub, "publication");
+    postgres_sub_expect_gap(&sub, "publication");
     expect_key(&sub, "t/2");
     expect_key(&sub, "t/3");
     expect_key(&sub, "t/4");
@@ -669,7 +659,7 @@ static void a_publication_that_was_dropped_is_a_gap(void **state) {
     insert(rig, "(2)");
     struct postgres_sub *subs[] = {&kept, &free_one};
     for (size_t i = 0; i < COUNT_OF(subs); i++) {
-        expect_gap(subs[i], "");
+        postgres_sub_expect_gap(subs[i], "");
         expect_key(subs[i], "t/1");
         expect_key(subs[i], "t/2");
     }
@@ -695,7 +685,7 @@ static void a_table_that_comes_late_is_noticed(void **state) {
     WAIT_UNTIL(postgres_rig_has_logged(rig, "no table t"));
     postgres_rig_sql(rig, "CREATE TABLE t (id int PRIMARY KEY, v text)");
     insert(rig, "(1)");
-    expect_gap(&sub, "gone");
+    postgres_sub_expect_gap(&sub, "gone");
     expect_key(&sub, "t/1");
     postgres_sub_finish(&sub);
 }
