@@ -9,7 +9,7 @@
 // then leaves all as it was. Only the watch of a new or changed subscription begins after the old
 // one has ended, for they may have the same name; where the source refuses it then, that is logged.
 //
-// Not changed without a restart, and told so: `host`, `state`, a resource that is there already
+// Not changed without a restart, and told so: `host`, `state`, `traces`, a resource that is there already
 // under its name, and which guests' mains are run.
 #include "cli/program_private.h"
 
@@ -292,8 +292,9 @@ static void retire_resources(struct weir_program *program, const struct weir_par
 static void tell_restarts(const struct weir_program *program, const struct weir_config *after) {
     const struct weir_config *before = program->parts.config;
     if (!same_options(&weir_host_options, &before->host, &after->host) ||
-        !same_options(&weir_state_options, &before->state, &after->state)) {
-        tell(program, WEIR_LOG_WARN, "this change takes a restart", "host, state", "");
+        !same_options(&weir_state_options, &before->state, &after->state) ||
+        !same_options(&weir_traces_options, &before->traces, &after->traces)) {
+        tell(program, WEIR_LOG_WARN, "this change takes a restart", "host, state, traces", "");
     }
     for (size_t i = 0; i < after->guest_count; i++) {
         const struct weir_guest_config *old =

@@ -33,6 +33,7 @@ struct weir_log;
 struct weir_session;
 struct weir_set;
 struct weir_subscription;
+struct weir_tracer;
 
 enum {
     WEIR_WORKERS_MAX = 1024,
@@ -53,6 +54,7 @@ struct weir_tap_event {
     const char *outcome; // "handled", "derived", "retry", "dead"
     const char *reason;  // of a failure, else ""
     int64_t took_ns;     // of the handler's call
+    const char *trace;   // the id of the event's trace, 32 digits; "" where there are no traces
 };
 
 struct weir_flow_config {
@@ -71,6 +73,7 @@ struct weir_flow_config {
     // NULL.
     void (*tap)(void *context, const struct weir_tap_event *event);
     void *tap_context;
+    struct weir_tracer *tracer; // must outlive the flow; NULL: there are no traces
 };
 
 // Reads what is kept and starts the threads. WEIR_NO_MEMORY, WEIR_LIMIT (threads), and what the
