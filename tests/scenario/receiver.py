@@ -14,6 +14,7 @@ from google.protobuf import json_format
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest, ExportTraceServiceResponse)
 
+SPANS_SHOWN = 40
 KINDS = {1: "internal", 2: "server", 3: "client", 4: "producer", 5: "consumer"}
 ID_BYTES = {"traceId": 16, "spanId": 8, "parentSpanId": 8}
 
@@ -112,7 +113,8 @@ class Receiver(http.server.ThreadingHTTPServer):
         """Waits until there are COUNT of them, and returns all."""
         return weir.wait_for(
             lambda: len(found := self.spans(name, **attributes)) >= count and found,
-            lambda: f"span number {count} of {name} {attributes} in {self.spans()}")
+            lambda: f"span number {count} of {name} {attributes} in "
+            f"{[span.name for span in self.spans()][-SPANS_SHOWN:]}")
 
 
 def _is(span, name, attributes):

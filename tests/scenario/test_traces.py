@@ -327,6 +327,7 @@ def test_a_receiver_that_is_away_holds_nothing_up(site):
     assert str(port) in record["receiver"] and "no response" in record["reason"]
     # It comes: what is sent from now on arrives.
     with Receiver(port) as receiver:
+        receiver.wait_spans(weir, 1) # of those that still waited: there is room again
         put_and_wait(site, weir, 5, "here")
         receiver.wait_spans(weir, 1, "deliver second")
         assert weir.stop() == 0
