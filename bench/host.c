@@ -62,7 +62,7 @@ void host_load(struct host *host, const struct host_guest *args, uint32_t worker
     }
 }
 
-static void make_flow(struct host *host, const char *state_dir) {
+static void make_flow(struct host *host, const char *state_dir, struct weir_tracer *tracer) {
     struct weir_error err;
     struct weir_host_config config = {0};
     struct weir_state_config state = {0};
@@ -72,7 +72,8 @@ static void make_flow(struct host *host, const char *state_dir) {
                                     .grace_ns = config.grace_ns,
                                     .queue_bytes = config.queue_bytes,
                                     .stack_bytes = config.stack_bytes,
-                                    .hops_max = config.hops};
+                                    .hops_max = config.hops,
+                                    .tracer = tracer};
     if (state_dir) {
         if (weir_state_open(state_dir, NULL, &host->state, &err) != WEIR_OK) {
             give_up("the state", err.message);
@@ -125,7 +126,7 @@ static struct weir_subscription *subscribe(struct host *host, const struct host_
 
 void host_subscribe(struct host *host, const struct host_flow *args) {
     char name[NAME_BYTES], key[KEY_BYTES];
-    make_flow(host, args->state);
+    make_flow(host, args->state, args->tracer);
     host->subscription =
         subscribe(host, args, "bench", args->key ? weir_str_of(args->key) : WEIR_STR("*"));
     for (uint32_t i = 0; i < args->other_count; i++) {

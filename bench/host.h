@@ -41,6 +41,7 @@ struct host_flow {
     // 0: the default.
     uint64_t queue_events, journal_events, journal_bytes, attempts;
     int64_t backoff_ns;
+    struct weir_tracer *tracer; // NULL: there are no traces
 };
 
 // The defaults that a table of options has.

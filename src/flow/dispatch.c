@@ -67,14 +67,16 @@ static bool begin_trace(struct weir_worker *worker, struct weir_delivery *delive
 }
 
 void weir_dispatch_call(struct weir_worker *worker) {
+    const struct weir_flow *flow = worker->flow;
     struct weir_delivery *first = worker->lane->first;
-    bool is_tapped = atomic_load_explicit(&worker->flow->is_tapped, memory_order_relaxed);
-    bool is_timed = begin_trace(worker, first) || is_tapped;
-    worker->began_ns = is_timed ? weir_clock_monotonic_ns() : 0;
+    bool is_sampled = begin_trace(worker, first);
+    bool is_timed = is_sampled || flow->config.measures || weir_flow_is_tapped(flow);
+    int64_t began_ns = is_timed ? weir_clock_monotonic_ns() : 0;
     weir_step("handler");
     call_handler(worker, first);
     weir_step("after-verdict");
-    worker->ended_ns = is_timed ? weir_clock_monotonic_ns() : 0;
+    worker->done_ns = is_timed ? weir_clock_monotonic_ns() : 0;
+    worker->took_ns = worker->done_ns - began_ns;
 }
 
 bool weir_dispatch_take(struct weir_worker *worker, int64_t *ret_wait_ns) {

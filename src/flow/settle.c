@@ -70,10 +70,18 @@ static void look_on(const struct weir_worker *worker, const struct weir_event *e
         .attempt = attempt,
         .outcome = outcome_of(worker, decision),
         .reason = decision == WEIR_DECIDE_SETTLE ? "" : worker->verdict.error.message,
-        .took_ns = worker->ended_ns - worker->began_ns,
+        .took_ns = worker->took_ns,
+        .output = {worker->call.output_tail, worker->call.output_tail_size},
         .trace = trace_of(worker, trace),
     };
     flow->config.tap(flow->config.tap_context, &tapped);
+}
+
+// Whether a handler made the event, and its `time`. What a store of keys tells of a value that a
+// handler made is an event of the store's own, which has the chain's ids but no trace.
+static bool is_derived(const struct weir_worker *worker, const struct weir_event_fields *event) {
+    return worker->trace.parent.span > 0 &&
+           weir_event_extension(event, WEIR_EXTENSION_CAUSATION).size > 0;
 }
 
 // What a trace is told of the attempt; the delivery's event is sampled.
@@ -91,14 +99,14 @@ static void note(const struct weir_worker *worker, struct weir_delivery *deliver
         .failure = worker->verdict.outcome == WEIR_HANDLED ? NULL : worker->verdict.error.message,
         .attempt = attempt,
         .is_over = decision == WEIR_DECIDE_SETTLE || decision == WEIR_DECIDE_DEAD,
-        .is_derived = weir_event_extension(event, WEIR_EXTENSION_CAUSATION).size > 0,
+        .is_derived = is_derived(worker, event),
         .taken_ns = delivery->taken_ns,
         .failed_ns = delivery->failed_ns,
-        .began_ns = worker->began_ns,
-        .ended_ns = worker->ended_ns,
+        .began_ns = worker->done_ns - worker->took_ns,
+        .ended_ns = worker->done_ns,
     };
     weir_trace_attempt(&worker->trace, &noted);
-    delivery->failed_ns = worker->ended_ns;
+    delivery->failed_ns = worker->done_ns;
 }
 
 static struct weir_dead *make_dead(const struct weir_worker *worker, struct weir_event *event,
@@ -136,13 +144,16 @@ void weir_settle_prepare(struct weir_worker *worker, struct weir_settlement *ret
             tell(worker, event, WEIR_DECIDE_DEAD, attempt, "the chain of events is too long");
         }
     }
-    if (settlement.decision == WEIR_DECIDE_RETRY || settlement.decision == WEIR_DECIDE_DEAD) {
+    bool has_failed =
+        settlement.decision == WEIR_DECIDE_RETRY || settlement.decision == WEIR_DECIDE_DEAD;
+    if (has_failed) {
         tell(worker, event, settlement.decision, attempt, verdict->error.message);
     }
     if (first->span > 0) {
         note(worker, first, attempt, settlement.decision);
     }
-    if (atomic_load_explicit(&flow->is_tapped, memory_order_relaxed)) {
+    // What ends a row of failures is told with them.
+    if (weir_flow_is_tapped(flow) || (flow->config.tap && (has_failed || attempt > 1))) {
         look_on(worker, event, attempt, settlement.decision);
     }
     if (verdict->derived) {
@@ -157,7 +168,7 @@ static void retry(struct weir_worker *worker) {
     struct weir_lane *lane = worker->lane;
     struct weir_subscription *subscription = lane->subscription;
     struct weir_delivery *first = lane->first;
-    subscription->counts.failed++;
+    subscription->counts.retried++;
     uint32_t attempt = ++first->attempts;
     int64_t wait_ns = weir_backoff_ns(&subscription->retry, attempt, erand48(worker->random));
     weir_subscription_note_error(subscription, worker->verdict.error.message);
@@ -171,7 +182,6 @@ static void finish(struct weir_worker *worker, struct weir_settlement *settlemen
     struct weir_subscription *subscription = worker->lane->subscription;
     struct weir_subscription_counts *counts = &subscription->counts;
     if (settlement->decision == WEIR_DECIDE_DEAD) {
-        counts->failed++;
         counts->dead++;
         weir_subscription_note_error(subscription, worker->verdict.error.message);
     } else {
@@ -185,14 +195,39 @@ static void finish(struct weir_worker *worker, struct weir_settlement *settlemen
         weir_out_append(flow, settlement->out, subscription->target);
     }
     struct weir_delivery *over = weir_lanes_pop(worker->lane);
+    if (flow->config.measures) {
+        weir_histogram_add(&subscription->event_time, worker->done_ns - over->taken_ns);
+    }
     subscription->is_gap_open = subscription->is_gap_open && !over->entry.event->is_gap;
     settlement->over = weir_delivery_spare(subscription, weir_ledger_settle(over));
     weir_backlog_want(subscription);
 }
 
+// Under lock: an attempt has ended.
+static void count(const struct weir_worker *worker, struct weir_subscription *subscription,
+                  enum weir_decision decision) {
+    const struct weir_verdict *verdict = &worker->verdict;
+    struct weir_subscription_counts *counts = &subscription->counts;
+    counts->delivered++;
+    if (subscription->flow->config.measures) {
+        weir_histogram_add(&subscription->handler_time, worker->took_ns);
+    }
+    if (decision == WEIR_DECIDE_SETTLE) {
+        return;
+    }
+    counts->failed++;
+    if (verdict->outcome == WEIR_BROKEN) {
+        counts->cut += verdict->error.status == WEIR_LIMIT;
+        counts->trapped += verdict->error.status != WEIR_LIMIT;
+    }
+}
+
 void weir_settle_apply(struct weir_worker *worker, struct weir_settlement *settlement) {
     struct weir_flow *flow = worker->flow;
     struct weir_subscription *subscription = worker->lane->subscription;
+    if (settlement->decision != WEIR_DECIDE_PUT_BACK && settlement->decision != WEIR_DECIDE_LATER) {
+        count(worker, subscription, settlement->decision);
+    }
     switch (settlement->decision) {
     case WEIR_DECIDE_PUT_BACK:
         weir_lanes_put_back(worker->lane);

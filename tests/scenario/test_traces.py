@@ -327,7 +327,7 @@ def test_a_receiver_that_is_away_holds_nothing_up(site):
     assert str(port) in record["receiver"] and "no response" in record["reason"]
     # It comes: what is sent from now on arrives.
     with Receiver(port) as receiver:
-        receiver.wait_spans(weir, 1) # of those that still waited: there is room again
+        receiver.wait_spans(weir, 1)  # of those that still waited: there is room again
         put_and_wait(site, weir, 5, "here")
         receiver.wait_spans(weir, 1, "deliver second")
         assert weir.stop() == 0
@@ -441,7 +441,7 @@ def test_a_token_that_is_not_there_is_told(site, receiver):
 def test_mistakes_are_told_with_their_key(site, traces, told):
     site.write_config(configuration({"trace": {}}, [{"key": "*", "guest": "trace"}]) |
                       {"traces": traces})
-    assert told in site.command("check", "weir.yaml", status=1).stderr.decode()
+    assert told in site.command("check", "weir.yaml", status=2).stderr.decode()
 
 
 def test_tail_tells_the_trace(site, receiver):
