@@ -13,7 +13,6 @@
 #include "base/clock.h"
 #include "base/digits.h"
 #include "config/secret.h"
-#include "http/http.h"
 #include "observe/log.h"
 
 #include <inttypes.h>
@@ -245,7 +244,7 @@ static void tell(struct weir_tracer *tracer, const char *message, const char *re
     weir_tracer_counts(tracer, &counts);
     snprintf(dropped, sizeof dropped, "%" PRIu64,
              counts.dropped_full + counts.dropped_refused + counts.dropped_unreachable);
-    weir_log(tracer->log, WEIR_LOG_WARN, message, {"receiver", weir_str_of(tracer->url)},
+    weir_log(tracer->log, WEIR_LOG_WARN, message, {"receiver", weir_str_of(tracer->host)},
              {"reason", weir_str_of(reason)}, {"dropped", weir_str_of(dropped)});
 }
 

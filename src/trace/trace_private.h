@@ -7,12 +7,11 @@
 
 #include "base/show.h"
 #include "base/text.h"
+#include "http/http.h"
 #include "trace/trace.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
-
-struct weir_http_client;
 
 // ---- records ----
 
@@ -72,6 +71,7 @@ struct weir_trace_tally {
 struct weir_tracer {
     struct weir_log *log;
     char *url;
+    char host[WEIR_HTTP_HOST_TEXT_BYTES]; // of it, for the log: the rest may hold a secret
     char *token;        // where the secret is; NULL: there is none
     uint64_t threshold; // of the low 56 bits of a trace id, from which on a trace is sampled
     uint64_t queue, batch;

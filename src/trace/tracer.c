@@ -12,7 +12,6 @@
 
 #include "base/clock.h"
 #include "base/table.h"
-#include "http/http.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -309,6 +308,7 @@ weir_status weir_tracer_create(const struct weir_tracer_args *args, struct weir_
         return weir_fail_no_memory(err, "the tracer");
     }
     tracer->log = args->log;
+    weir_http_host_text(&host, tracer->host);
     tracer->threshold = threshold_of(args->sample);
     tracer->queue = args->queue;
     tracer->batch = args->batch < args->queue ? args->batch : args->queue;
