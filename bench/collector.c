@@ -74,8 +74,7 @@ static void *run(void *argument) {
 
 struct collector *collector_create(char ret_url[COLLECTOR_URL_BYTES]) {
     struct collector *collector = allocate_or_give_up(sizeof *collector);
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof address;
     collector->listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (collector->listening < 0 ||

@@ -178,8 +178,7 @@ struct settled {
 static struct settled settle(const char *state, const struct host_guest *guest, uint32_t workers,
                              int64_t ns, struct weir_tracer *tracer) {
     struct source *source = source_create(WEIR_CAN_REPLAY | WEIR_CAN_PAUSE, KEYS);
-    struct host_flow flow = {
-        .state = state, .resource = source_resource(source), .tracer = tracer};
+    struct host_flow flow = {.state = state, .resource = source_resource(source), .tracer = tracer};
     struct host host;
     host_load(&host, guest, workers);
     host_subscribe(&host, &flow);
@@ -483,7 +482,8 @@ static void measure_backlog(const char *guest_path, const char *folder, char **c
 
 int main(int argument_count, char **arguments) {
     if (argument_count < 5) {
-        fprintf(stderr, "usage: durable journal|settle|traces|latency|backlog GUEST.wasm FOLDER COUNT\n");
+        fprintf(stderr,
+                "usage: durable journal|settle|traces|latency|backlog GUEST.wasm FOLDER COUNT\n");
         return 2;
     }
     const char *what = arguments[1], *guest = arguments[2], *folder = arguments[3];

@@ -42,8 +42,8 @@ static weir_status end(struct weir_trace_call *trace, struct weir_trace_request 
 // ---- resources ----
 
 weir_status weir_access_traced_get(void *context, uint32_t index, struct weir_str key,
-                              const struct weir_limits *limits, struct weir_value *ret_value,
-                              struct weir_error *err) {
+                                   const struct weir_limits *limits, struct weir_value *ret_value,
+                                   struct weir_error *err) {
     if (!is_noted(limits->trace)) {
         return weir_access_reach.get(context, index, key, limits, ret_value, err);
     }
@@ -53,8 +53,8 @@ weir_status weir_access_traced_get(void *context, uint32_t index, struct weir_st
 }
 
 weir_status weir_access_traced_set(void *context, uint32_t index, struct weir_str key,
-                              struct weir_str value, const struct weir_limits *limits,
-                              struct weir_error *err) {
+                                   struct weir_str value, const struct weir_limits *limits,
+                                   struct weir_error *err) {
     if (!is_noted(limits->trace)) {
         return weir_access_reach.set(context, index, key, value, limits, err);
     }
@@ -64,7 +64,7 @@ weir_status weir_access_traced_set(void *context, uint32_t index, struct weir_st
 }
 
 weir_status weir_access_traced_remove(void *context, uint32_t index, struct weir_str key,
-                                 const struct weir_limits *limits, struct weir_error *err) {
+                                      const struct weir_limits *limits, struct weir_error *err) {
     if (!is_noted(limits->trace)) {
         return weir_access_reach.remove(context, index, key, limits, err);
     }
@@ -74,8 +74,8 @@ weir_status weir_access_traced_remove(void *context, uint32_t index, struct weir
 }
 
 weir_status weir_access_traced_list(void *context, uint32_t index, struct weir_str after,
-                               const struct weir_limits *limits, const struct weir_listing *listing,
-                               struct weir_error *err) {
+                                    const struct weir_limits *limits,
+                                    const struct weir_listing *listing, struct weir_error *err) {
     if (!is_noted(limits->trace)) {
         return weir_access_reach.list(context, index, after, limits, listing, err);
     }
@@ -85,8 +85,8 @@ weir_status weir_access_traced_list(void *context, uint32_t index, struct weir_s
 }
 
 weir_status weir_access_traced_update(void *context, uint32_t index, struct weir_str key,
-                                 const struct weir_limits *limits, const struct weir_change *change,
-                                 struct weir_error *err) {
+                                      const struct weir_limits *limits,
+                                      const struct weir_change *change, struct weir_error *err) {
     if (!is_noted(limits->trace)) {
         return weir_access_reach.update(context, index, key, limits, change, err);
     }
@@ -96,20 +96,22 @@ weir_status weir_access_traced_update(void *context, uint32_t index, struct weir
 }
 
 weir_status weir_access_traced_query(void *context, struct weir_str database,
-                                const struct weir_sql_statement *statement,
-                                const struct weir_limits *limits,
-                                struct weir_sql_result *ret_result, struct weir_error *err) {
+                                     const struct weir_sql_statement *statement,
+                                     const struct weir_limits *limits,
+                                     struct weir_sql_result *ret_result, struct weir_error *err) {
     if (!is_noted(limits->trace)) {
         return weir_access_reach.query(context, database, statement, limits, ret_result, err);
     }
-    struct weir_trace_request request = begin(statement->is_reading ? "query" : "execute", database);
+    struct weir_trace_request request =
+        begin(statement->is_reading ? "query" : "execute", database);
     weir_status status =
         weir_access_reach.query(context, database, statement, limits, ret_result, err);
     return end(limits->trace, &request, status, err);
 }
 
 weir_status weir_access_traced_publish(void *context, uint32_t index, struct weir_call *call,
-                                  const struct weir_event_fields *event, struct weir_error *err) {
+                                       const struct weir_event_fields *event,
+                                       struct weir_error *err) {
     struct weir_trace_call *trace = call && call->cause ? call->cause->trace : NULL;
     if (!is_noted(trace)) {
         return weir_access_reach.publish(context, index, call, event, err);
@@ -164,9 +166,10 @@ static void carry(const struct weir_guest_http_request *request,
         (struct weir_attributes){.items = ret_carrying->headers, .count = count};
 }
 
-weir_status weir_access_traced_http_send(void *context, const struct weir_guest_http_request *request,
-                                    struct weir_guest_http_response *ret_response,
-                                    struct weir_error *err) {
+weir_status weir_access_traced_http_send(void *context,
+                                         const struct weir_guest_http_request *request,
+                                         struct weir_guest_http_response *ret_response,
+                                         struct weir_error *err) {
     struct weir_trace_call *trace = request->trace;
     if (!trace) {
         return weir_access_reach.http_send(context, request, ret_response, err);

@@ -52,7 +52,7 @@ struct weir_program {
     struct weir_state *state;
     struct weir_control *control;
     struct weir_tracer *tracer; // NULL: there are no traces
-    struct weir_admin *admin; // NULL: none is configured
+    struct weir_admin *admin;   // NULL: none is configured
     struct weir_flow *flow;
     struct weir_set *subscriptions; // of the configuration
     struct weir_runner *runners;

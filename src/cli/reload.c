@@ -9,8 +9,8 @@
 // then leaves all as it was. Only the watch of a new or changed subscription begins after the old
 // one has ended, for they may have the same name; where the source refuses it then, that is logged.
 //
-// Not changed without a restart, and told so: `host`, `state`, `traces`, a resource that is there already
-// under its name, and which guests' mains are run.
+// Not changed without a restart, and told so: `host`, `state`, `traces`, a resource that is there
+// already under its name, and which guests' mains are run.
 #include "cli/program_private.h"
 
 #include "config/tables.h"

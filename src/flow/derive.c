@@ -8,8 +8,8 @@
 //
 // Three extensions make a chain traceable: the cause's id, the id of the chain's first event, and
 // how many handlers it has passed; where there are traces, `traceparent` and `tracestate` besides,
-// in place of what the handler wrote there. A chain that passes more than hops_max feeds itself, and is cut:
-// the event becomes a dead letter.
+// in place of what the handler wrote there. A chain that passes more than hops_max feeds itself,
+// and is cut: the event becomes a dead letter.
 //
 // Runs on the worker, without the lock.
 #include "flow/flow_private.h"

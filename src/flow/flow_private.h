@@ -236,11 +236,11 @@ struct weir_worker {
     struct weir_guest *retired;      // the one before it; given back outside of the lock
     uint32_t handler;
     struct weir_call call;
-    struct weir_cause cause; // of the call
+    struct weir_cause cause;      // of the call
     struct weir_trace_call trace; // of the call; its tracer is NULL where there are no traces
     struct weir_verdict verdict;
     int64_t took_ns,
-        done_ns; // of the last call and its end, while somebody wants to know
+        done_ns;              // of the last call and its end, while somebody wants to know
     unsigned short random[3]; // its own state, for jitter
 };
 

@@ -36,8 +36,10 @@ static void tell(const struct weir_worker *worker, const struct weir_event *even
     snprintf(attempts, sizeof attempts, "%" PRIu32 " of %" PRIu64, attempt,
              subscription->retry.attempts);
     const struct weir_log_field fields[] = {
-        {"subscription", weir_str_of(subscription->name)}, {"event", event->fields.id},
-        {"attempt", weir_str_of(attempts)},                {"reason", weir_str_of(reason)},
+        {"subscription", weir_str_of(subscription->name)},
+        {"event", event->fields.id},
+        {"attempt", weir_str_of(attempts)},
+        {"reason", weir_str_of(reason)},
         {"trace", weir_str_of(trace_of(worker, trace))},
     };
     size_t count = sizeof fields / sizeof fields[0];
@@ -85,8 +87,8 @@ static bool is_derived(const struct weir_worker *worker, const struct weir_event
 }
 
 // What a trace is told of the attempt; the delivery's event is sampled.
-static void note(const struct weir_worker *worker, struct weir_delivery *delivery,
-                 uint32_t attempt, enum weir_decision decision) {
+static void note(const struct weir_worker *worker, struct weir_delivery *delivery, uint32_t attempt,
+                 enum weir_decision decision) {
     const struct weir_subscription *subscription = worker->lane->subscription;
     const struct weir_event_fields *event = &delivery->entry.event->fields;
     const struct weir_trace_attempt noted = {

@@ -101,8 +101,7 @@ static bool is_key(struct weir_str key) {
             return false;
         }
     }
-    return (key.data[0] >= 'a' && key.data[0] <= 'z') ||
-           (key.data[0] >= '0' && key.data[0] <= '9');
+    return (key.data[0] >= 'a' && key.data[0] <= 'z') || (key.data[0] >= '0' && key.data[0] <= '9');
 }
 
 // Printable ASCII but "," and "=", not ending in a space.
@@ -125,8 +124,7 @@ static struct weir_str trim(struct weir_str text) {
         text.data++;
         text.size--;
     }
-    while (text.size > 0 &&
-           (text.data[text.size - 1] == ' ' || text.data[text.size - 1] == '\t')) {
+    while (text.size > 0 && (text.data[text.size - 1] == ' ' || text.data[text.size - 1] == '\t')) {
         text.size--;
     }
     return text;

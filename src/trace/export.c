@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 enum {
-    ATTEMPTS_MAX = 5, // to send a batch
+    ATTEMPTS_MAX = 5,     // to send a batch
     RETRY_MS_FIRST = 200, // doubles up to ...
     RETRY_MS_MAX = 5000,
     RETRY_AFTER_S_MAX = 30, // that a receiver may ask for
@@ -45,9 +45,9 @@ static void await_spans(struct weir_tracer *tracer, uint64_t wanted, int64_t unt
     struct timespec until = weir_clock_timespec(until_ns);
     int code = 0;
     while (code == 0 && atomic_load(&tracer->queued) < wanted && !is_ending(tracer)) {
-        code = until_ns == INT64_MAX ? pthread_cond_wait(&tracer->work, &tracer->lock)
-                                     : pthread_cond_clockwait(&tracer->work, &tracer->lock,
-                                                              CLOCK_MONOTONIC, &until);
+        code = until_ns == INT64_MAX
+                   ? pthread_cond_wait(&tracer->work, &tracer->lock)
+                   : pthread_cond_clockwait(&tracer->work, &tracer->lock, CLOCK_MONOTONIC, &until);
     }
 }
 
@@ -159,8 +159,7 @@ static void judge(const struct weir_http_response *response, uint64_t spans,
     ret_reply->answer = is_later ? ANSWER_LATER : ANSWER_NEVER;
     ret_reply->retry_after_ns = retry_after_ns(response);
     snprintf(ret_reply->reason, sizeof ret_reply->reason, "the receiver answers %u%s%s", status,
-             response->body.size > 0 ? ": " : "",
-             weir_show(response->body, reason, sizeof reason));
+             response->body.size > 0 ? ": " : "", weir_show(response->body, reason, sizeof reason));
 }
 
 static const char authorization[] = "Bearer ";

@@ -194,9 +194,11 @@ static bool source_of(const struct weir_trace_record *record, int64_t wall_ahead
     if (time.size == 0 || !weir_time_read(time, &wall_ns)) {
         return false;
     }
-    int64_t ago_ns = record->taken_ns + wall_ahead_ns - wall_ns;
-    *ret_ns = record->taken_ns - ago_ns;
-    return ago_ns >= 0 && ago_ns <= SOURCE_AGO_S_MAX * WEIR_NS_PER_S;
+    int64_t taken_wall_ns = record->taken_ns + wall_ahead_ns;
+    bool can_be =
+        wall_ns <= taken_wall_ns && wall_ns >= taken_wall_ns - SOURCE_AGO_S_MAX * WEIR_NS_PER_S;
+    *ret_ns = can_be ? wall_ns - wall_ahead_ns : record->taken_ns;
+    return can_be;
 }
 
 static void put_deliver(struct weir_otlp *otlp, const struct weir_trace_record *record,

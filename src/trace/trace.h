@@ -37,8 +37,8 @@ struct weir_tracer;
 #define WEIR_EXTENSION_TRACESTATE  "tracestate"
 
 enum {
-    WEIR_TRACE_ID_BYTES = 33,     // 32 hexadecimal digits and a terminator
-    WEIR_TRACEPARENT_BYTES = 56,  // "00-", 32 digits, "-", 16 digits, "-", 2 digits, a terminator
+    WEIR_TRACE_ID_BYTES = 33,    // 32 hexadecimal digits and a terminator
+    WEIR_TRACEPARENT_BYTES = 56, // "00-", 32 digits, "-", 16 digits, "-", 2 digits, a terminator
     WEIR_TRACESTATE_BYTES_MAX = 512,
     WEIR_TRACE_FLAG_SAMPLED = 1,
     WEIR_TRACE_FLAG_RANDOM = 2, // the trace's id was made at random, as level 2 has it
@@ -133,7 +133,7 @@ struct weir_trace_call {
     struct weir_trace_context own;
     struct weir_str state; // the event's `tracestate`, which goes with it; may be empty
     uint64_t deliver;      // the delivery's span; 0 where it is not sampled
-    uint32_t calls;   // of the handler to its host
+    uint32_t calls;        // of the handler to its host
     struct weir_span_ids ids;
 };
 

@@ -72,16 +72,16 @@ struct weir_tracer {
     struct weir_log *log;
     char *url;
     char host[WEIR_HTTP_HOST_TEXT_BYTES]; // of it, for the log: the rest may hold a secret
-    char *token;        // where the secret is; NULL: there is none
+    char *token;                          // where the secret is; NULL: there is none
     uint64_t threshold; // of the low 56 bits of a trace id, from which on a trace is sampled
     uint64_t queue, batch;
     int64_t interval_ns, timeout_ns;
     struct weir_trace_tally tally;
-    atomic_uint_fast64_t queued; // spans in the ring: changed under lock, and looked at without
+    atomic_uint_fast64_t queued;   // spans in the ring: changed under lock, and looked at without
     atomic_int_fast64_t end_by_ns; // INT64_MAX: it does not end yet
 
-    pthread_mutex_t lock; // of what follows; held for the copy of a record
-    pthread_cond_t work;  // something or a batch is there, or it ends
+    pthread_mutex_t lock;           // of what follows; held for the copy of a record
+    pthread_cond_t work;            // something or a batch is there, or it ends
     struct weir_trace_record *ring; // of `queue` records, since each has a span at least
     uint64_t taken, put;            // records; those between are in the ring
 
@@ -90,9 +90,9 @@ struct weir_tracer {
     struct weir_http_client *http;
     struct weir_text body;
     struct weir_span_ids ids;
-    char *head;             // JSON: what stands before the spans of each request
-    int64_t wall_ahead_ns;  // what the wall clock is ahead of the monotonic one
-    int64_t told_ns;        // when the log last told of a failure; 0: never
+    char *head;            // JSON: what stands before the spans of each request
+    int64_t wall_ahead_ns; // what the wall clock is ahead of the monotonic one
+    int64_t told_ns;       // when the log last told of a failure; 0: never
 };
 
 // Of a record: what it holds.

@@ -72,8 +72,8 @@ uint64_t weir_span_id_next(struct weir_span_ids *ids) {
 
 static void put_text(struct weir_trace_record *record, enum weir_trace_text text,
                      struct weir_str bytes) {
-    size_t most = text == WEIR_TRACE_FAILURE ? WEIR_TRACE_FAILURE_BYTES_MAX
-                                             : WEIR_TRACE_TEXT_BYTES_MAX;
+    size_t most =
+        text == WEIR_TRACE_FAILURE ? WEIR_TRACE_FAILURE_BYTES_MAX : WEIR_TRACE_TEXT_BYTES_MAX;
     size_t room = sizeof record->texts - record->text_bytes;
     size_t size = bytes.size < most ? bytes.size : most;
     size = size < room ? size : room;

@@ -6,6 +6,7 @@ hexadecimal; they are turned into base64 first.
 """
 
 import base64
+import contextlib
 import http.server
 import json
 import threading
@@ -144,6 +145,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             response.partial_success.rejected_spans = receiver.rejects
             response.partial_success.error_message = "they are too old"
         answer = json_format.MessageToJson(response).encode() if status == 200 else b"no"
+        with contextlib.suppress(ConnectionError):  # weir has given it up
+            self._send(status, headers, answer)
+
+    def _send(self, status, headers, answer):
         self.send_response(status)
         for name, value in (headers or {}).items():
             self.send_header(name, value)

@@ -277,7 +277,7 @@ def test_what_a_handler_asks_for_is_a_part_of_its_span(site, receiver, host):
     weir = start(site, traced(reaching(host), receiver.url))
     url = f"http://127.0.0.1:{host.server_port}"
     site.put("key", "\n".join(["set data a 31", "get data a", "get data none", "list data",
-                               "delete data a", "get store ../x", "send topic t 31",
+                               "delete data a", "execute data 31", "send topic t 31",
                                f"http GET {url}/ none", f"http GET {url}/none none"]))
     handle = receiver.wait_spans(weir, 1, "handle")[0]
     receiver.wait_spans(weir, 1, "publish topic")
@@ -287,7 +287,7 @@ def test_what_a_handler_asks_for_is_a_part_of_its_span(site, receiver, host):
     assert [(span.name, span.kind, span.failure is not None) for span in asked] == [
         ("set data", "client", False), ("get data", "client", False), ("get data", "client", False),
         ("list data", "client", False), ("delete data", "client", False),
-        ("get store", "client", True), ("send topic", "producer", False),
+        ("execute data", "client", True), ("send topic", "producer", False),
         ("GET 127.0.0.1", "client", False), ("GET 127.0.0.1", "client", True)]
     assert all(handle.began <= span.began <= span.ended <= handle.ended for span in asked)
     assert asked[0].attributes == {"weir.resource": "data"}

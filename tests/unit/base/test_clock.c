@@ -77,8 +77,13 @@ static void a_time_is_read(void **state) {
             fail_msg("%s is %lld", rows[i].text, (long long)wall_ns);
         }
     }
-    static const char *const none[] = {"", "Z", "now", "2026-02-29T00:00:00Z", "1970-01-01T00:00:00",
-                                       "1970-01-01T00:00:00.Z", "1970-01-01T00:00:00+1:00"};
+    static const char *const none[] = {"",
+                                       "Z",
+                                       "now",
+                                       "2026-02-29T00:00:00Z",
+                                       "1970-01-01T00:00:00",
+                                       "1970-01-01T00:00:00.Z",
+                                       "1970-01-01T00:00:00+1:00"};
     for (size_t i = 0; i < COUNT_OF(none); i++) {
         int64_t wall_ns;
         assert_false(weir_time_read(weir_str_of(none[i]), &wall_ns));

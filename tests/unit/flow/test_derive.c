@@ -54,8 +54,8 @@ static struct weir_str extension(const struct weir_event *event, const char *nam
     return weir_event_extension(&event->fields, name);
 }
 
-static const struct weir_attribute traced[] = {
-    {WEIR_STR("traceparent"), WEIR_STR(PARENT)}, {WEIR_STR("tracestate"), WEIR_STR(STATE)}};
+static const struct weir_attribute traced[] = {{WEIR_STR("traceparent"), WEIR_STR(PARENT)},
+                                               {WEIR_STR("tracestate"), WEIR_STR(STATE)}};
 static const struct weir_attribute own[] = {{WEIR_STR("traceparent"), WEIR_STR(THEIRS)},
                                             {WEIR_STR("tracestate"), WEIR_STR("guest=own")},
                                             {WEIR_STR("other"), WEIR_STR("kept")}};
@@ -109,8 +109,8 @@ static void the_id_is_the_same_with_traces_and_without(void **state) {
 
 static void a_malformed_tracestate_does_not_go_on(void **state) {
     (void)state;
-    static const struct weir_attribute malformed[] = {
-        {WEIR_STR("traceparent"), WEIR_STR(PARENT)}, {WEIR_STR("tracestate"), WEIR_STR("no")}};
+    static const struct weir_attribute malformed[] = {{WEIR_STR("traceparent"), WEIR_STR(PARENT)},
+                                                      {WEIR_STR("tracestate"), WEIR_STR("no")}};
     struct rig rig;
     rig_init(&rig, malformed, COUNT_OF(malformed), true);
     struct weir_event *event = send(&rig, own, COUNT_OF(own));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `traceparent` and `tracestate`, by the cases of W3C's own test suite (w3c/trace-context, test/test.py)
-// and those of its text.
+// `traceparent` and `tracestate`, by the cases of W3C's own test suite (w3c/trace-context,
+// test/test.py) and those of its text.
 #include "unit/test.h"
 
 #include "trace/trace.h"
@@ -100,9 +100,8 @@ static void what_is_malformed_counts_as_none(void **state) {
 
 static void what_is_written_is_read_again(void **state) {
     (void)state;
-    struct weir_trace_context context = {.trace = {.high = 1, .low = UINT64_MAX},
-                                         .span = 0xabc,
-                                         .flags = WEIR_TRACE_FLAG_SAMPLED};
+    struct weir_trace_context context = {
+        .trace = {.high = 1, .low = UINT64_MAX}, .span = 0xabc, .flags = WEIR_TRACE_FLAG_SAMPLED};
     struct weir_trace_context again;
     char text[WEIR_TRACEPARENT_BYTES], id[WEIR_TRACE_ID_BYTES];
     weir_traceparent_write(&context, text);
@@ -116,19 +115,13 @@ static void what_is_written_is_read_again(void **state) {
 static void a_tracestate_is_passed_on_only_if_it_is_whole(void **state) {
     (void)state;
     static const char *const good[] = {
-        "foo=1",
-        "foo=1,bar=2",
-        "foo=1 \t , \t bar=2, \t baz=3",
-        "foo=1,",
-        ",foo=1",
-        "foo=1,,,bar=2",
-        "fw529a3039@dt=FfKk",
-        "0tenant@system=a/b*c",
-        "foo= 1",
+        "foo=1",         "foo=1,bar=2",        "foo=1 \t , \t bar=2, \t baz=3", "foo=1,", ",foo=1",
+        "foo=1,,,bar=2", "fw529a3039@dt=FfKk", "0tenant@system=a/b*c",          "foo= 1",
     };
     static const char *const bad[] = {
-        "",      ",",      "foo",   "foo=",      "=1",       "foo =1",     "FOO=1",
-        "foo=1=2", "foo=\xc3\xa4", "foo=1\n", "foo.bar=1", "_foo=1", "foo=1,bar", "\t",
+        "",          ",",      "foo",       "foo=",         "=1",
+        "foo =1",    "FOO=1",  "foo=1=2",   "foo=\xc3\xa4", "foo=1\n",
+        "foo.bar=1", "_foo=1", "foo=1,bar", "\t",
     };
     for (size_t i = 0; i < COUNT_OF(good); i++) {
         if (!weir_tracestate_is_valid(weir_str_of(good[i]))) {

@@ -16,8 +16,7 @@ enum { URL_BYTES = 64, EVENTS = 10000 };
 
 // A port that takes connections and never answers.
 static int silent_port(char ret_url[static URL_BYTES]) {
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof address;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(fd >= 0);
@@ -273,10 +272,17 @@ static void put_text(struct weir_trace_record *record, enum weir_trace_text text
 static void texts_may_be_anything(void **state) {
     (void)state;
     static const struct weir_str hostile[] = {
-        WEIR_STR("\""),       WEIR_STR("\\"),       WEIR_STR("\0\x01\x1f\x7f"),
-        WEIR_STR("\xff\xfe"), WEIR_STR("\xc3"),     WEIR_STR("\xed\xa0\x80"),
-        WEIR_STR("\x1b[2J"),  WEIR_STR("gr\xc3\xbc\xc3\x9f"), WEIR_STR("}]}\n{"),
-        WEIR_STR("\xe2\x80\xae"), WEIR_STR(""),
+        WEIR_STR("\""),
+        WEIR_STR("\\"),
+        WEIR_STR("\0\x01\x1f\x7f"),
+        WEIR_STR("\xff\xfe"),
+        WEIR_STR("\xc3"),
+        WEIR_STR("\xed\xa0\x80"),
+        WEIR_STR("\x1b[2J"),
+        WEIR_STR("gr\xc3\xbc\xc3\x9f"),
+        WEIR_STR("}]}\n{"),
+        WEIR_STR("\xe2\x80\xae"),
+        WEIR_STR(""),
     };
     for (size_t kind = WEIR_TRACE_ATTEMPT; kind <= WEIR_TRACE_PUBLICATION; kind++) {
         for (size_t i = 0; i < COUNT_OF(hostile); i++) {
@@ -318,15 +324,12 @@ static void source_is_a_span_only_where_that_can_be(void **state) {
         const char *time;
         uint64_t spans;
     } cases[] = {
-        {"2026-01-31T12:00:00Z", 4},       // now
-        {"2026-01-31T11:00:00Z", 4},       // an hour ago
-        {"2026-01-31T12:00:00+01:00", 4},  // the same
-        {"2026-01-31T10:59:59.9Z", 3},     // longer ago
-        {"2026-01-31T12:00:00.001Z", 3},   // to come
-        {"9999-12-31T23:59:59Z", 3},
-        {"0000-01-01T00:00:00Z", 3},
-        {"now", 3},
-        {"", 3},
+        {"2026-01-31T12:00:00Z", 4},      // now
+        {"2026-01-31T11:00:00Z", 4},      // an hour ago
+        {"2026-01-31T12:00:00+01:00", 4}, // the same
+        {"2026-01-31T10:59:59.9Z", 3},    // longer ago
+        {"2026-01-31T12:00:00.001Z", 3},  // to come
+        {"9999-12-31T23:59:59Z", 3},      {"0000-01-01T00:00:00Z", 3}, {"now", 3}, {"", 3},
     };
     int64_t now_ns;
     assert_true(weir_time_read(WEIR_STR("2026-01-31T12:00:00Z"), &now_ns));
@@ -369,7 +372,8 @@ static void a_response_tells_what_was_not_taken(void **state) {
         {"", 0, ""},
         {"{}", 0, ""},
         {"{\"partialSuccess\":{}}", 0, ""},
-        {"{\"partialSuccess\":{\"rejectedSpans\":\"3\",\"errorMessage\":\"too old\"}}", 3, "too old"},
+        {"{\"partialSuccess\":{\"rejectedSpans\":\"3\",\"errorMessage\":\"too old\"}}", 3,
+         "too old"},
         {"{\"partialSuccess\":{\"rejectedSpans\":4}}", 4, ""},
         {"{\"partialSuccess\":{\"rejectedSpans\":\"99\"}}", 10, ""},
         {"{\"partialSuccess\":{\"rejectedSpans\":-1}}", 0, ""},
