@@ -124,7 +124,7 @@ struct reply {
     enum answer answer;
     int64_t retry_after_ns; // 0: it does not say
     uint64_t rejected;      // spans, with ANSWER_TAKEN
-    char reason[WEIR_ERROR_MESSAGE_BYTES];
+    struct weir_error failure; // why it is not ANSWER_TAKEN, or not all were taken
 };
 
 static bool is_over(const void *context) {
@@ -152,14 +152,15 @@ static void judge(const struct weir_http_response *response, uint64_t spans,
     if (status >= 200 && status < 300) {
         ret_reply->answer = ANSWER_TAKEN;
         ret_reply->rejected = weir_otlp_rejected(response->body, spans, reason);
-        snprintf(ret_reply->reason, sizeof ret_reply->reason, "%s", reason);
+        weir_fail(&ret_reply->failure, WEIR_OTHER, "%s", reason);
         return;
     }
     bool is_later = status == 429 || status == 502 || status == 503 || status == 504;
     ret_reply->answer = is_later ? ANSWER_LATER : ANSWER_NEVER;
     ret_reply->retry_after_ns = retry_after_ns(response);
-    snprintf(ret_reply->reason, sizeof ret_reply->reason, "the receiver answers %u%s%s", status,
-             response->body.size > 0 ? ": " : "", weir_show(response->body, reason, sizeof reason));
+    weir_fail(&ret_reply->failure, WEIR_UNAVAILABLE, "the receiver answers %u%s%s", status,
+              response->body.size > 0 ? ": " : "",
+              weir_show(response->body, reason, sizeof reason));
 }
 
 static const char authorization[] = "Bearer ";
@@ -188,24 +189,25 @@ static void request_once(struct weir_tracer *tracer, const struct bearer *bearer
         .cut_context = tracer,
     };
     struct weir_http_response response = {0};
-    struct weir_error err;
-    weir_status status = weir_http_send(tracer->http, &request, &response, &err);
+    weir_status status =
+        weir_http_send(tracer->http, &request, &response, &ret_reply->failure);
     if (status == WEIR_OK) {
         judge(&response, spans, ret_reply);
         weir_http_response_finish(&response);
         return;
     }
     ret_reply->answer = status == WEIR_INVALID ? ANSWER_NEVER : ANSWER_LATER;
-    snprintf(ret_reply->reason, sizeof ret_reply->reason, "%s", err.message);
 }
 
 static void send_once(struct weir_tracer *tracer, uint64_t spans, struct reply *ret_reply) {
     struct bearer bearer;
-    struct weir_error err;
     bearer.text[0] = '\0';
     *ret_reply = (struct reply){.answer = ANSWER_LATER};
-    if (tracer->token && weir_secret_read(tracer->token, &bearer.secret, &err) != WEIR_OK) {
-        snprintf(ret_reply->reason, sizeof ret_reply->reason, "traces.token: %s", err.message);
+    weir_status status = tracer->token ? weir_secret_read(tracer->token, &bearer.secret,
+                                                          &ret_reply->failure)
+                                       : WEIR_OK;
+    if (status != WEIR_OK) {
+        weir_error_prefix(&ret_reply->failure, status, "traces.token");
         return;
     }
     if (tracer->token) {
@@ -260,7 +262,7 @@ static void send_batch(struct weir_tracer *tracer, uint64_t spans) {
         if (reply.answer != ANSWER_LATER) {
             break;
         }
-        tell(tracer, "traces cannot be sent now", reply.reason);
+        tell(tracer, "traces cannot be sent now", reply.failure.message);
         if (is_ending(tracer) || attempt == ATTEMPTS_MAX || !await_retry(tracer, &reply, attempt)) {
             break;
         }
@@ -270,7 +272,7 @@ static void send_batch(struct weir_tracer *tracer, uint64_t spans) {
         count(&tracer->tally.exported, spans - reply.rejected);
         count(&tracer->tally.refused, reply.rejected);
         if (reply.rejected > 0) {
-            tell(tracer, "the receiver of traces did not take all", reply.reason);
+            tell(tracer, "the receiver of traces did not take all", reply.failure.message);
         }
         break;
     case ANSWER_LATER:
@@ -278,7 +280,7 @@ static void send_batch(struct weir_tracer *tracer, uint64_t spans) {
         break;
     case ANSWER_NEVER:
         count(&tracer->tally.refused, spans);
-        tell(tracer, "traces are refused", reply.reason);
+        tell(tracer, "traces are refused", reply.failure.message);
         break;
     }
 }

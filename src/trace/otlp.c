@@ -186,11 +186,12 @@ static void put_event(struct weir_text *text, const struct weir_trace_record *re
     put_text_of(text, "cloudevents.event_type", record, WEIR_TRACE_EVENT_TYPE);
 }
 
-// When the event happened, if it says so, and that can be.
+// When the event happened, if it says so, and that can be; else when it was taken.
 static bool source_of(const struct weir_trace_record *record, int64_t wall_ahead_ns,
                       int64_t *ret_ns) {
     struct weir_str time = weir_trace_text(record, WEIR_TRACE_TIME);
     int64_t wall_ns;
+    *ret_ns = record->taken_ns;
     if (time.size == 0 || !weir_time_read(time, &wall_ns)) {
         return false;
     }
@@ -269,7 +270,7 @@ static void put_attempt(struct weir_otlp *otlp, const struct weir_trace_record *
     int64_t source_ns;
     bool has_source = source_of(record, otlp->wall_ahead_ns, &source_ns);
     if (record->is_over) {
-        put_deliver(otlp, record, has_source ? source_ns : record->taken_ns);
+        put_deliver(otlp, record, source_ns);
     }
     if (record->is_first && has_source) {
         put_source(otlp, record, source_ns);
