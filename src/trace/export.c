@@ -122,8 +122,8 @@ enum answer { ANSWER_TAKEN, ANSWER_LATER, ANSWER_NEVER };
 
 struct reply {
     enum answer answer;
-    int64_t retry_after_ns; // 0: it does not say
-    uint64_t rejected;      // spans, with ANSWER_TAKEN
+    int64_t retry_after_ns;    // 0: it does not say
+    uint64_t rejected;         // spans, with ANSWER_TAKEN
     struct weir_error failure; // why it is not ANSWER_TAKEN, or not all were taken
 };
 
@@ -189,8 +189,7 @@ static void request_once(struct weir_tracer *tracer, const struct bearer *bearer
         .cut_context = tracer,
     };
     struct weir_http_response response = {0};
-    weir_status status =
-        weir_http_send(tracer->http, &request, &response, &ret_reply->failure);
+    weir_status status = weir_http_send(tracer->http, &request, &response, &ret_reply->failure);
     if (status == WEIR_OK) {
         judge(&response, spans, ret_reply);
         weir_http_response_finish(&response);
@@ -203,9 +202,9 @@ static void send_once(struct weir_tracer *tracer, uint64_t spans, struct reply *
     struct bearer bearer;
     bearer.text[0] = '\0';
     *ret_reply = (struct reply){.answer = ANSWER_LATER};
-    weir_status status = tracer->token ? weir_secret_read(tracer->token, &bearer.secret,
-                                                          &ret_reply->failure)
-                                       : WEIR_OK;
+    weir_status status = tracer->token
+                             ? weir_secret_read(tracer->token, &bearer.secret, &ret_reply->failure)
+                             : WEIR_OK;
     if (status != WEIR_OK) {
         weir_error_prefix(&ret_reply->failure, status, "traces.token");
         return;
