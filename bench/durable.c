@@ -19,7 +19,7 @@
 //     beginning of what stands between "settle " and the rate: what does not begin so is left out,
 //     which is for profilers.
 //
-// durable traces GUEST FOLDER MS
+// durable traces GUEST FOLDER MS [ONLY]
 //     The same without traces, with a hundredth of the events traced, and with all, in turn and
 //     several times; what is traced is sent to a receiver in this process (collector.h).
 //     "traces fresh 1% RATE CPU_NS DROPPED": as settle, and the share of spans that was dropped.
@@ -205,6 +205,7 @@ static struct settled settle(const char *state, const struct host_guest *guest, 
 struct settle_case {
     const char *guest_path, *folder, *only;
     struct weir_str wasm;
+    const char *url; // of traces
     int64_t ns;
 };
 
@@ -258,33 +259,47 @@ static struct weir_tracer *trace_to(const char *url, double sample) {
     return tracer;
 }
 
-static void measure_traces_at(const struct settle_case *args, const char *name, const char *url,
-                              bool is_fresh, double sample) {
-    char *state = path_in(args->folder, name);
+struct traces_case {
+    double sample;
+    const char *name;
+};
+
+static void measure_traces_at(const struct settle_case *args, const struct traces_case *traces,
+                              bool is_fresh, int round) {
+    char name[16], folder[64];
+    double sample = traces->sample;
+    snprintf(name, sizeof name, "%s %s", is_fresh ? "fresh" : "warm", traces->name);
+    if (strncmp(name, args->only, strlen(args->only)) != 0) {
+        return;
+    }
+    snprintf(folder, sizeof folder, "traces %s %d", name, round);
+    char *state = path_in(args->folder, folder);
     struct host_guest guest = {
         .path = args->guest_path, .is_reused = !is_fresh, .output = {.line = ignore_line}};
-    struct weir_tracer *tracer = sample > 0 ? trace_to(url, sample) : NULL;
+    struct weir_tracer *tracer = sample > 0 ? trace_to(args->url, sample) : NULL;
     struct settled settled = settle(state, &guest, WORKERS_MOST, args->ns, tracer);
     struct weir_trace_counts counts = {0};
     if (tracer) {
         weir_tracer_counts(tracer, &counts);
     }
     double spans = counts.sampled > 0 ? (double)counts.sampled : 1;
-    printf("traces %s %g%% %.1f %.1f %.3f\n", name, sample * 100, settled.rate, settled.cpu_ns,
+    printf("traces %s %.1f %.1f %.3f\n", name, settled.rate, settled.cpu_ns,
            (double)counts.dropped_full / spans);
     weir_tracer_destroy(tracer);
     free(state);
 }
 
-static void measure_traces(const char *guest_path, const char *folder, int64_t ns) {
-    static const double samples[] = {0, 0.01, 1};
-    struct settle_case args = {.guest_path = guest_path, .folder = folder, .ns = ns};
+static void measure_traces(const char *guest_path, const char *folder, int64_t ns,
+                           const char *only) {
+    static const struct traces_case cases[] = {{0, "0%"}, {0.01, "1%"}, {1, "100%"}};
     char url[COLLECTOR_URL_BYTES];
     struct collector *collector = collector_create(url);
+    struct settle_case args = {
+        .guest_path = guest_path, .folder = folder, .only = only, .ns = ns, .url = url};
     for (int round = 0; round < TRACES_ROUNDS; round++) {
         for (int is_fresh = 1; is_fresh >= 0; is_fresh--) {
-            for (size_t i = 0; i < sizeof samples / sizeof samples[0]; i++) {
-                measure_traces_at(&args, is_fresh ? "fresh" : "warm", url, is_fresh, samples[i]);
+            for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+                measure_traces_at(&args, &cases[i], is_fresh, round);
             }
         }
     }
@@ -494,7 +509,8 @@ int main(int argument_count, char **arguments) {
         measure_settle(guest, folder, parse_argument(arguments[4], 1, MS_MAX) * WEIR_NS_PER_MS,
                        argument_count > 5 ? arguments[5] : "");
     } else if (strcmp(what, "traces") == 0) {
-        measure_traces(guest, folder, parse_argument(arguments[4], 1, MS_MAX) * WEIR_NS_PER_MS);
+        measure_traces(guest, folder, parse_argument(arguments[4], 1, MS_MAX) * WEIR_NS_PER_MS,
+                       argument_count > 5 ? arguments[5] : "");
     } else if (strcmp(what, "latency") == 0) {
         measure_latency(guest, folder, (size_t)parse_argument(arguments[4], 1, EVENTS_MAX));
     } else if (strcmp(what, "backlog") == 0) {

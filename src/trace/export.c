@@ -15,6 +15,7 @@
 #include "config/secret.h"
 #include "observe/log.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,9 +27,9 @@ enum {
     ATTEMPTS_MAX = 5,     // to send a batch
     RETRY_MS_FIRST = 200, // doubles up to ...
     RETRY_MS_MAX = 5000,
-    RETRY_AFTER_S_MAX = 30, // that a receiver may ask for
-    TELL_S = 60,            // between two lines of the log
-    NICE = 10,
+    RETRY_AFTER_S_MAX = 30,            // that a receiver may ask for
+    TELL_S = 60,                       // between two lines of the log
+    NICE = 19,                         // the least share of a core
     CLOCKS_APART_NS_MAX = 1000 * 1000, // then the wall clock was set, or the machine slept
     BODY_BYTES_KEPT_MAX = 4 * 1024 * 1024,
     RESPONSE_BYTES_MAX = 64 * 1024,
@@ -40,14 +41,14 @@ static bool is_ending(struct weir_tracer *tracer) {
     return atomic_load_explicit(&tracer->end_by_ns, memory_order_relaxed) != INT64_MAX;
 }
 
-// Under lock: waits until `wanted` spans are there, the moment has come, or it ends.
+// Waits until `wanted` spans are there, the moment has come, or it ends.
 static void await_spans(struct weir_tracer *tracer, uint64_t wanted, int64_t until_ns) {
     struct timespec until = weir_clock_timespec(until_ns);
     int code = 0;
-    while (code == 0 && atomic_load(&tracer->queued) < wanted && !is_ending(tracer)) {
-        code = until_ns == INT64_MAX
-                   ? pthread_cond_wait(&tracer->work, &tracer->lock)
-                   : pthread_cond_clockwait(&tracer->work, &tracer->lock, CLOCK_MONOTONIC, &until);
+    while ((code == 0 || errno == EINTR) && atomic_load(&tracer->queued) < wanted &&
+           !is_ending(tracer)) {
+        code = until_ns == INT64_MAX ? sem_wait(&tracer->wake)
+                                     : sem_clockwait(&tracer->wake, CLOCK_MONOTONIC, &until);
     }
 }
 
@@ -55,31 +56,16 @@ static void await_spans(struct weir_tracer *tracer, uint64_t wanted, int64_t unt
 // left.
 static uint64_t await_batch(struct weir_tracer *tracer) {
     uint64_t records = 0, spans = 0;
-    pthread_mutex_lock(&tracer->lock);
     await_spans(tracer, 1, INT64_MAX);
     await_spans(tracer, tracer->batch, weir_clock_monotonic_ns() + tracer->interval_ns);
-    while (tracer->taken + records < tracer->put) {
-        const struct weir_trace_record *record =
-            &tracer->ring[(tracer->taken + records) % tracer->queue];
-        spans += record->spans;
+    uint64_t there = atomic_load_explicit(&tracer->put, memory_order_acquire) - tracer->taken;
+    for (; records < there; records++) {
+        spans += tracer->ring[(tracer->taken + records) % tracer->queue].spans;
         if (records > 0 && spans > tracer->batch) {
             break;
         }
-        records++;
     }
-    pthread_mutex_unlock(&tracer->lock);
     return records;
-}
-
-// Frees the room of records.
-static void release(struct weir_tracer *tracer, uint64_t records, uint64_t spans) {
-    pthread_mutex_lock(&tracer->lock);
-    tracer->taken += records;
-    atomic_store(&tracer->queued, atomic_load(&tracer->queued) - spans);
-    if (tracer->taken == tracer->put) { // the same memory again, instead of all of the ring's
-        tracer->taken = tracer->put = 0;
-    }
-    pthread_mutex_unlock(&tracer->lock);
 }
 
 static void look_at_clocks(struct weir_tracer *tracer) {
@@ -112,7 +98,8 @@ static uint64_t make_body(struct weir_tracer *tracer, uint64_t records) {
     weir_otlp_end(body);
     // What was taken for a `source` and cannot be one is none.
     atomic_fetch_sub_explicit(&tracer->tally.sampled, room - otlp.spans, memory_order_relaxed);
-    release(tracer, records, room);
+    tracer->taken += records;
+    atomic_fetch_sub_explicit(&tracer->queued, room, memory_order_release);
     return otlp.spans;
 }
 
@@ -225,9 +212,7 @@ static bool await_retry(struct weir_tracer *tracer, const struct reply *reply, i
     // A quarter of it by chance, so that those who wait for one receiver do not come together.
     wait_ns -= wait_ns / 4 * (int64_t)(weir_span_id_next(&tracer->ids) % 256) / 256;
     wait_ns = reply->retry_after_ns > 0 ? reply->retry_after_ns : wait_ns;
-    pthread_mutex_lock(&tracer->lock);
     await_spans(tracer, UINT64_MAX, weir_clock_monotonic_ns() + wait_ns);
-    pthread_mutex_unlock(&tracer->lock);
     return !is_ending(tracer);
 }
 

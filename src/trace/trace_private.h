@@ -11,6 +11,7 @@
 #include "trace/trace.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 
 // ---- records ----
@@ -77,16 +78,19 @@ struct weir_tracer {
     uint64_t queue, batch;
     int64_t interval_ns, timeout_ns;
     struct weir_trace_tally tally;
-    atomic_uint_fast64_t queued;   // spans in the ring: changed under lock, and looked at without
     atomic_int_fast64_t end_by_ns; // INT64_MAX: it does not end yet
 
-    pthread_mutex_t lock;           // of what follows; held for the copy of a record
-    pthread_cond_t work;            // something or a batch is there, or it ends
+    // The ring. Those that note take turns at it; the thread that sends takes no lock of theirs,
+    // since it has the least of all claims to a core and would hold them up where it loses it.
+    pthread_mutex_t turn;           // held for the copy of a record
     struct weir_trace_record *ring; // of `queue` records, since each has a span at least
-    uint64_t taken, put;            // records; those between are in the ring
+    atomic_uint_fast64_t put;       // records since it began
+    atomic_uint_fast64_t queued;    // spans in the ring, until their records were read
+    sem_t wake;                     // of the thread: something or a batch is there, or it ends
 
     // Of the thread.
     pthread_t thread;
+    uint64_t taken; // records
     struct weir_http_client *http;
     struct weir_text body;
     struct weir_span_ids ids;

@@ -6,8 +6,7 @@
 //
 // One record for a handler's call, and not one for each span: the texts are copied once, the spans
 // that nothing points to (`source`, `wait`) get their ids where they are made, and the lock is
-// taken once. A ring for each thread was left: the lock is held for a copy of some hundred bytes,
-// and an order among threads would have to be made again.
+// taken once. A ring for each thread was left: the lock is held for a copy of some hundred bytes.
 #include "trace/trace_private.h"
 
 #include "base/clock.h"
@@ -95,7 +94,7 @@ struct weir_str weir_trace_text(const struct weir_trace_record *record, enum wei
 // Whether there is room for so many spans; where there is none, they are counted as dropped.
 // Without the lock it is a guess, which saves the making of a record.
 static bool has_room(struct weir_tracer *tracer, uint64_t spans) {
-    uint64_t queued = atomic_load_explicit(&tracer->queued, memory_order_relaxed);
+    uint64_t queued = atomic_load_explicit(&tracer->queued, memory_order_acquire);
     bool has = queued + spans <= tracer->queue;
     if (!has) {
         atomic_fetch_add_explicit(&tracer->tally.full, spans, memory_order_relaxed);
@@ -105,18 +104,20 @@ static bool has_room(struct weir_tracer *tracer, uint64_t spans) {
 
 static void put(struct weir_tracer *tracer, const struct weir_trace_record *record) {
     bool is_to_be_woken = false;
-    pthread_mutex_lock(&tracer->lock);
+    pthread_mutex_lock(&tracer->turn);
     if (has_room(tracer, record->spans)) {
-        uint64_t before = atomic_load_explicit(&tracer->queued, memory_order_relaxed);
-        uint64_t after = before + record->spans;
-        memcpy(&tracer->ring[tracer->put++ % tracer->queue], record,
+        uint64_t put = atomic_load_explicit(&tracer->put, memory_order_relaxed);
+        memcpy(&tracer->ring[put % tracer->queue], record,
                offsetof(struct weir_trace_record, texts) + record->text_bytes);
-        atomic_store_explicit(&tracer->queued, after, memory_order_relaxed);
-        is_to_be_woken = before == 0 || (before < tracer->batch && after >= tracer->batch);
+        atomic_store_explicit(&tracer->put, put + 1, memory_order_release);
+        uint64_t before =
+            atomic_fetch_add_explicit(&tracer->queued, record->spans, memory_order_release);
+        is_to_be_woken =
+            before == 0 || (before < tracer->batch && before + record->spans >= tracer->batch);
     }
-    pthread_mutex_unlock(&tracer->lock);
+    pthread_mutex_unlock(&tracer->turn);
     if (is_to_be_woken) {
-        pthread_cond_signal(&tracer->work);
+        sem_post(&tracer->wake);
     }
 }
 
@@ -286,8 +287,8 @@ static weir_status fill(struct weir_tracer *tracer, const struct weir_tracer_arg
 static void free_tracer(struct weir_tracer *tracer) {
     weir_http_client_destroy(tracer->http);
     weir_text_finish(&tracer->body);
-    pthread_cond_destroy(&tracer->work);
-    pthread_mutex_destroy(&tracer->lock);
+    sem_destroy(&tracer->wake);
+    pthread_mutex_destroy(&tracer->turn);
     free(tracer->ring);
     free(tracer->head);
     free(tracer->token);
@@ -315,8 +316,8 @@ weir_status weir_tracer_create(const struct weir_tracer_args *args, struct weir_
     tracer->interval_ns = args->interval_ns;
     tracer->timeout_ns = args->timeout_ns;
     atomic_init(&tracer->end_by_ns, INT64_MAX);
-    pthread_mutex_init(&tracer->lock, NULL);
-    pthread_cond_init(&tracer->work, NULL);
+    pthread_mutex_init(&tracer->turn, NULL);
+    sem_init(&tracer->wake, 0, 0); // cannot fail with such arguments
     status = fill(tracer, args, err);
     if (status == WEIR_OK) {
         int code = pthread_create(&tracer->thread, NULL, weir_trace_export, tracer);
@@ -337,10 +338,8 @@ void weir_tracer_destroy(struct weir_tracer *tracer) {
         return;
     }
     int64_t end_by_ns = weir_clock_monotonic_ns() + WEIR_TRACE_STOP_MS * WEIR_NS_PER_MS;
-    pthread_mutex_lock(&tracer->lock);
     atomic_store(&tracer->end_by_ns, end_by_ns);
-    pthread_cond_signal(&tracer->work);
-    pthread_mutex_unlock(&tracer->lock);
+    sem_post(&tracer->wake);
     pthread_join(tracer->thread, NULL);
     free_tracer(tracer);
 }
