@@ -19,11 +19,6 @@
 //     beginning of what stands between "settle " and the rate: what does not begin so is left out,
 //     which is for profilers.
 //
-// durable traces GUEST FOLDER MS [ONLY]
-//     The same without traces, with a hundredth of the events traced, and with all, in turn and
-//     several times; what is traced is sent to a receiver in this process (collector.h).
-//     "traces fresh 1% RATE CPU_NS DROPPED": as settle, and the share of spans that was dropped.
-//
 // durable latency GUEST FOLDER EVENTS
 //     Events of many keys at a moderate pace, from the moment at which each is due to its handler,
 //     at 1 and 2 workers; then the same while a thread of this program that has nothing to do with
@@ -41,13 +36,11 @@
 #include "bare_rows.h"
 #include "base/clock.h"
 #include "base/thread.h"
-#include "collector.h"
 #include "floor.h"
 #include "host.h"
 #include "receipt.h"
 #include "source.h"
 #include "support.h"
-#include "trace/trace.h"
 
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -66,7 +59,6 @@ enum {
     SETTLE_WARM_UP_MS = 100,
     FLOOR_SHARE = 4, // of the time of a case of `settle`, for the bare call
     FLOOR_CALLS = 64,
-    TRACES_ROUNDS = 5,
     LATENCY_INTERVAL_NS = 500 * 1000,
     LATENCY_KEYS = 64,
     LOOP_CUT_MS = 200,
@@ -176,9 +168,9 @@ struct settled {
 };
 
 static struct settled settle(const char *state, const struct host_guest *guest, uint32_t workers,
-                             int64_t ns, struct weir_tracer *tracer) {
+                             int64_t ns) {
     struct source *source = source_create(WEIR_CAN_REPLAY | WEIR_CAN_PAUSE, KEYS);
-    struct host_flow flow = {.state = state, .resource = source_resource(source), .tracer = tracer};
+    struct host_flow flow = {.state = state, .resource = source_resource(source)};
     struct host host;
     host_load(&host, guest, workers);
     host_subscribe(&host, &flow);
@@ -205,7 +197,6 @@ static struct settled settle(const char *state, const struct host_guest *guest, 
 struct settle_case {
     const char *guest_path, *folder, *only;
     struct weir_str wasm;
-    const char *url; // of traces
     int64_t ns;
 };
 
@@ -222,7 +213,7 @@ static void measure_settle_case(const struct settle_case *args, bool is_fresh, u
     struct floor *floor = floor_create(args->wasm);
     double floor_ns = measure_floor(floor, is_fresh, args->ns / FLOOR_SHARE);
     floor_destroy(floor);
-    struct settled settled = settle(state, &guest, workers, args->ns, NULL);
+    struct settled settled = settle(state, &guest, workers, args->ns);
     printf("settle %s %.1f %.1f %.1f\n", name, settled.rate, settled.cpu_ns, floor_ns);
     free(state);
 }
@@ -237,73 +228,6 @@ static void measure_settle(const char *guest_path, const char *folder, int64_t n
         }
     }
     free(module);
-}
-
-// ---- traces ----
-
-static struct weir_tracer *trace_to(const char *url, double sample) {
-    struct weir_traces_config config = {0};
-    struct weir_tracer *tracer = NULL;
-    struct weir_error err;
-    host_defaults(&weir_traces_options, &config);
-    const struct weir_tracer_args args = {.endpoint = url,
-                                          .sample = sample,
-                                          .queue = config.queue,
-                                          .batch = config.batch,
-                                          .interval_ns = config.interval_ns,
-                                          .timeout_ns = config.timeout_ns};
-    if (weir_tracer_create(&args, &tracer, &err) != WEIR_OK) {
-        give_up("the tracer", err.message);
-    }
-    weir_options_finish(&weir_traces_options, &config);
-    return tracer;
-}
-
-struct traces_case {
-    double sample;
-    const char *name;
-};
-
-static void measure_traces_at(const struct settle_case *args, const struct traces_case *traces,
-                              bool is_fresh, int round) {
-    char name[16], folder[64];
-    double sample = traces->sample;
-    snprintf(name, sizeof name, "%s %s", is_fresh ? "fresh" : "warm", traces->name);
-    if (strncmp(name, args->only, strlen(args->only)) != 0) {
-        return;
-    }
-    snprintf(folder, sizeof folder, "traces %s %d", name, round);
-    char *state = path_in(args->folder, folder);
-    struct host_guest guest = {
-        .path = args->guest_path, .is_reused = !is_fresh, .output = {.line = ignore_line}};
-    struct weir_tracer *tracer = sample > 0 ? trace_to(args->url, sample) : NULL;
-    struct settled settled = settle(state, &guest, WORKERS_MOST, args->ns, tracer);
-    struct weir_trace_counts counts = {0};
-    if (tracer) {
-        weir_tracer_counts(tracer, &counts);
-    }
-    double spans = counts.sampled > 0 ? (double)counts.sampled : 1;
-    printf("traces %s %.1f %.1f %.3f\n", name, settled.rate, settled.cpu_ns,
-           (double)counts.dropped_full / spans);
-    weir_tracer_destroy(tracer);
-    free(state);
-}
-
-static void measure_traces(const char *guest_path, const char *folder, int64_t ns,
-                           const char *only) {
-    static const struct traces_case cases[] = {{0, "0%"}, {0.01, "1%"}, {1, "100%"}};
-    char url[COLLECTOR_URL_BYTES];
-    struct collector *collector = collector_create(url);
-    struct settle_case args = {
-        .guest_path = guest_path, .folder = folder, .only = only, .ns = ns, .url = url};
-    for (int round = 0; round < TRACES_ROUNDS; round++) {
-        for (int is_fresh = 1; is_fresh >= 0; is_fresh--) {
-            for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-                measure_traces_at(&args, &cases[i], is_fresh, round);
-            }
-        }
-    }
-    collector_destroy(collector);
 }
 
 // ---- latency ----
@@ -497,8 +421,7 @@ static void measure_backlog(const char *guest_path, const char *folder, char **c
 
 int main(int argument_count, char **arguments) {
     if (argument_count < 5) {
-        fprintf(stderr,
-                "usage: durable journal|settle|traces|latency|backlog GUEST.wasm FOLDER COUNT\n");
+        fprintf(stderr, "usage: durable journal|settle|latency|backlog GUEST.wasm FOLDER COUNT\n");
         return 2;
     }
     const char *what = arguments[1], *guest = arguments[2], *folder = arguments[3];
@@ -507,9 +430,6 @@ int main(int argument_count, char **arguments) {
         measure_journal(guest, folder, (uint64_t)parse_argument(arguments[4], 1, WAITING_MAX));
     } else if (strcmp(what, "settle") == 0) {
         measure_settle(guest, folder, parse_argument(arguments[4], 1, MS_MAX) * WEIR_NS_PER_MS,
-                       argument_count > 5 ? arguments[5] : "");
-    } else if (strcmp(what, "traces") == 0) {
-        measure_traces(guest, folder, parse_argument(arguments[4], 1, MS_MAX) * WEIR_NS_PER_MS,
                        argument_count > 5 ? arguments[5] : "");
     } else if (strcmp(what, "latency") == 0) {
         measure_latency(guest, folder, (size_t)parse_argument(arguments[4], 1, EVENTS_MAX));
