@@ -337,7 +337,7 @@ enum { SHOWN_BYTES = WEIR_ERROR_MESSAGE_BYTES * WEIR_SHOWN_BYTES_MAX };
 
 static void tell(const struct weir_cli *cli, const char *message, const char *hint) {
     if (cli->log_format == WEIR_LOG_JSON) {
-        weir_log_write(cli->log, WEIR_LOG_ERROR, message, NULL, 0);
+        weir_log_write_each(cli->log, WEIR_LOG_ERROR, message, NULL, 0);
     } else {
         char shown[SHOWN_BYTES];
         weir_show(weir_str_of(message), shown, sizeof shown);
@@ -408,9 +408,10 @@ static void tell_problem(const struct weir_cli *cli, const char *path,
     char line[16];
     snprintf(line, sizeof line, "%u", problem->place.line);
     if (cli->log_format == WEIR_LOG_JSON) {
-        weir_log(cli->log, WEIR_LOG_ERROR, "a mistake in the configuration",
-                 {"file", weir_str_of(path)}, {"line", weir_str_of(line)},
-                 {"key", weir_str_of(problem->key)}, {"mistake", weir_str_of(problem->message)});
+        weir_log_each(cli->log, WEIR_LOG_ERROR, "a mistake in the configuration",
+                      {"path", weir_str_of(path)}, {"line", WEIR_LOG_NUMBER(problem->place.line)},
+                      {"key", weir_str_of(problem->key)},
+                      {"reason", weir_str_of(problem->message)});
         return;
     }
     char file[WEIR_SHOW_BYTES], message[SHOWN_BYTES];

@@ -43,6 +43,7 @@ enum {
     WEIR_PENDING_EVENTS_MAX = 65536, // that only wait for the disk; then nothing more is taken
     WEIR_OUTBOX_WAITING_MAX = 1024,  // of one target; then its handlers wait
     WEIR_COMMIT_RETRY_MS_MAX = 1000, // between two attempts to write what the disk refuses
+    WEIR_STUCK_MS = 10 * 1000,       // that something may be due and not be begun
 };
 
 // What happened to one delivery, for whoever looks on.
@@ -97,6 +98,9 @@ size_t weir_flow_swap_guest(struct weir_flow *flow, const struct weir_guest *bef
 // that are NULL are left out. WEIR_NO_MEMORY: nothing has changed. Any thread.
 weir_status weir_flow_know(struct weir_flow *flow, struct weir_resource *const *resources,
                            size_t count, struct weir_error *err);
+// Whether the flow moves, see alive.c for what that means; waits for its lock until the moment at the
+// latest. *ret_reason: why it does not. To be asked again and again, by one thread.
+bool weir_flow_is_alive(struct weir_flow *flow, int64_t until_ns, const char **ret_reason);
 // Whether config.tap is called.
 void weir_flow_tap(struct weir_flow *flow, bool is_on);
 

@@ -20,18 +20,20 @@
 
 enum { LATER_MS = 100 }; // until a settlement without memory is tried again
 
-static void tell(const struct weir_subscription *subscription, const struct weir_event *event,
+static void tell(const struct weir_worker *worker, const struct weir_event *event,
                  enum weir_decision decision, uint32_t attempt, const char *reason) {
-    struct weir_log *log = subscription->flow->config.log;
+    const struct weir_subscription *subscription = worker->lane->subscription;
+    struct weir_log *log = worker->flow->config.log;
     bool is_dead = decision == WEIR_DECIDE_DEAD;
-    char attempts[48];
-    snprintf(attempts, sizeof attempts, "%" PRIu32 " of %" PRIu64, attempt,
-             subscription->retry.attempts);
     weir_log(log, is_dead ? WEIR_LOG_ERROR : WEIR_LOG_WARN,
              is_dead ? "the handler failed and the event is given up"
                      : "the handler failed and will be called again",
-             {"subscription", weir_str_of(subscription->name)}, {"event", event->fields.id},
-             {"attempt", weir_str_of(attempts)}, {"reason", weir_str_of(reason)});
+             {"subscription", weir_str_of(subscription->name)},
+             {"guest", weir_str_of(weir_guest_name(worker->guest))},
+             {"handler", weir_str_of(weir_guest_handler_name(worker->guest, worker->handler))},
+             {"event", event->fields.id}, {"attempt", WEIR_LOG_NUMBER(attempt)},
+             {"attempts_max", WEIR_LOG_NUMBER(subscription->retry.attempts)},
+             {"reason", weir_str_of(reason)});
 }
 
 static void look_on(const struct weir_worker *worker, const struct weir_event *event,
@@ -89,11 +91,11 @@ void weir_settle_prepare(struct weir_worker *worker, struct weir_settlement *ret
             settlement.decision = WEIR_DECIDE_LATER;
         }
         if (settlement.dead) {
-            tell(subscription, event, WEIR_DECIDE_DEAD, attempt, "the chain of events is too long");
+            tell(worker, event, WEIR_DECIDE_DEAD, attempt, "the chain of events is too long");
         }
     }
     if (settlement.decision == WEIR_DECIDE_RETRY || settlement.decision == WEIR_DECIDE_DEAD) {
-        tell(subscription, event, settlement.decision, attempt, verdict->error.message);
+        tell(worker, event, settlement.decision, attempt, verdict->error.message);
     }
     if (atomic_load_explicit(&flow->is_tapped, memory_order_relaxed)) {
         look_on(worker, event, attempt, settlement.decision);

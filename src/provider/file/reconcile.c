@@ -514,7 +514,7 @@ static void log_failure(struct weir_file_watcher *watcher, const struct look *lo
     struct weir_error error;
     weir_fail_errno(&error, look->code, "cannot read the key \"%s\"",
                     weir_show(look->key, shown, sizeof shown));
-    weir_file_watcher_log_failure(watcher, "a change is told late", error.message);
+    weir_file_watcher_log(watcher, WEIR_LOG_WARN, "a change is told late", error.message);
 }
 
 // The content cannot be had now. `entry` may be NULL.

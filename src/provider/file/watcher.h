@@ -173,8 +173,6 @@ struct weir_file_watcher {
     struct watch *prefixes;
     struct watch *ready; // have dirty keys and a sink that may have room
     struct entry *delayed[DELAY_LEVELS];
-    int64_t failure_logged_ns; // when weir_file_watcher_log_failure wrote last
-    uint64_t failures_unlogged;
 
     // The directories.
     struct directory *directories;       // table
@@ -215,10 +213,6 @@ struct weir_file_watcher {
 // abandoned.
 void weir_file_watcher_log(struct weir_file_watcher *watcher, enum weir_log_level level,
                            const char *message, const char *cause);
-// Logs, as a warning, what will be tried again. At most one line in a while; how many were left out
-// is in the next.
-void weir_file_watcher_log_failure(struct weir_file_watcher *watcher, const char *message,
-                                   const char *cause);
 
 // The watches that a key matches: for (struct match m = weir_file_match_first(...); m.watch;
 // weir_file_match_next(&m)). A watch must not be removed meanwhile.

@@ -287,7 +287,7 @@ static weir_status end_rows(struct weir_pg_job *job, const PGresult *result,
     weir_status status = weir_pg_fail(result, err);
     weir_log(job->source->resource->log, WEIR_LOG_WARN, "what is in a table cannot be read",
              {"resource", weir_str_of(job->source->resource->base.name)},
-             {"table", weir_str_of(job->table->name.text)}, {"cause", weir_str_of(err->message)});
+             {"table", weir_str_of(job->table->name.text)}, {"reason", weir_str_of(err->message)});
     return status;
 }
 
@@ -387,7 +387,7 @@ int64_t weir_pg_job_work(struct weir_pg_source *source, int64_t now_ns) {
             weir_log(source->resource->log, WEIR_LOG_WARN,
                      "what is there cannot be read; trying again until it can",
                      {"resource", weir_str_of(source->resource->base.name)},
-                     {"cause", weir_str_of(err.message)});
+                     {"reason", weir_str_of(err.message)});
             source->job_retry_ns = weir_clock_monotonic_ns() + RETRY_MS * WEIR_NS_PER_MS;
             return source->job_retry_ns;
         }
