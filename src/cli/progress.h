@@ -15,7 +15,7 @@ struct weir_progress {
     struct weir_log *log;
     bool is_live;  // standard error is a terminal that can go back in a line
     bool has_told; // the log, of what is going on
-    // Who else looks on, and how long that which goes on takes yet at least; NULL: nobody.
+    // Who else is told the text, each second; NULL: nobody.
     void (*look_on)(void *context, const char *text);
     void *look_on_context;
 };

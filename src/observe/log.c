@@ -82,7 +82,8 @@ weir_status weir_log_create(const struct weir_log_config *config, struct weir_lo
     }
     log->config = *config;
     log->rate.lines_max = config->rate_lines;
-    log->rate.window_ns = WEIR_LOG_WINDOW_MS * WEIR_NS_PER_MS;
+    log->rate.window_ns =
+        config->window_ns > 0 ? config->window_ns : WEIR_LOG_WINDOW_MS * WEIR_NS_PER_MS;
     log->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     int code = log->timer_fd >= 0 ? pthread_mutex_init(&log->lock, NULL) : errno;
     if (code == 0 && (code = pthread_mutex_init(&log->rate_lock, NULL)) != 0) {

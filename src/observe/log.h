@@ -5,8 +5,7 @@
 // A reader that does not read cannot hold weir up: after WEIR_LOG_WAIT_MS the line is dropped and
 // counted, and the count is told in the next line that passes (`dropped_lines`).
 //
-// Of one message at most rate_lines are written within WEIR_LOG_WINDOW_MS. What is left out is
-// counted; the message's next line tells it (`left_out`), or, once the window is over, a line of
+// Of one message at most rate_lines are written within a window. What is left out is counted; the message's next line tells it (`left_out`), or, once the window is over, a line of
 // its own (`of` is the message). So for each message: written + left out + dropped = occurred.
 // Debug lines are not limited: who wants them wants all.
 //
@@ -44,7 +43,7 @@ enum {
     WEIR_LOG_LINE_BYTES_MAX = 8192, // longer lines are cut
     WEIR_LOG_FIELDS_MAX = 16,       // fields of one line
     WEIR_LOG_WAIT_MS = 1000,        // how long a line waits for its reader
-    WEIR_LOG_WINDOW_MS = 10 * 1000, // of the rate
+    WEIR_LOG_WINDOW_MS = 10 * 1000, // of the rate, where none is given
 };
 
 struct weir_log;
@@ -54,7 +53,8 @@ struct weir_log_config {
     enum weir_log_level level;
     enum weir_log_format format;
     bool is_coloured;    // text only
-    uint64_t rate_lines; // of one message within WEIR_LOG_WINDOW_MS; 0: no bound
+    uint64_t rate_lines; // of one message within a window; 0: no bound
+    int64_t window_ns;   // 0: WEIR_LOG_WINDOW_MS
 };
 
 // A named value of a line: {"resource", weir_str_of(name)}, or {"attempt", WEIR_LOG_NUMBER(2)},

@@ -126,6 +126,10 @@ class Weir:
     def pid(self):
         return self.process.pid
 
+    def age_s(self):
+        """How long ago it was started."""
+        return time.monotonic() - self.started_s
+
     # ---- what it has printed ----
 
     @property
