@@ -48,10 +48,15 @@ static void show_live(const struct weir_compiling *compiling, const char *text) 
 }
 
 static void tell_log(struct weir_log *log, const struct weir_compiling *compiling) {
-    weir_log(log, WEIR_LOG_INFO, "compiling a guest takes a while",
-             {"guest", weir_str_of(compiling->guest)}, {"bytes", WEIR_LOG_NUMBER(compiling->bytes)},
-             {"estimate_ms",
-              WEIR_LOG_NUMBER((uint64_t)(compiling->estimate_ns / WEIR_NS_PER_MS))});
+    const struct weir_log_field fields[] = {
+        {"guest", weir_str_of(compiling->guest)},
+        {"bytes", WEIR_LOG_NUMBER(compiling->bytes)},
+        {"estimate_ms", WEIR_LOG_NUMBER((uint64_t)(compiling->estimate_ns / WEIR_NS_PER_MS))},
+    };
+    // An estimate that is wrong already is none.
+    size_t count = sizeof fields / sizeof fields[0] -
+                   (compiling->estimate_ns > compiling->passed_ns ? 0 : 1);
+    weir_log_write(log, WEIR_LOG_INFO, "compiling a guest takes a while", fields, count);
 }
 
 void weir_progress_compiling(void *context, const struct weir_compiling *compiling) {

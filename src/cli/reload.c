@@ -234,6 +234,7 @@ static void change_subscriptions(struct weir_program *program, const struct weir
         const struct weir_subscription_config *old = &before->subscriptions[i];
         if (!has_subscription(after, old)) {
             end_subscription(program, parts, old);
+            weir_program_tell_alive(program); // handlers in flight may have taken their grace
         }
     }
     for (size_t i = 0; i < after->subscription_count; i++) {

@@ -34,7 +34,7 @@ class Manager:
         self._socket.settimeout(timeout_s)
         try:
             text = self._socket.recv(4096).decode()
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):
             return None
         return dict(line.split("=", 1) for line in text.split("\n"))
 
@@ -88,7 +88,7 @@ def test_a_reload_is_told_from_its_beginning_to_its_end(site, manager):
     assert message["RELOADING"] == "1" and int(message["MONOTONIC_USEC"]) > 0
     message = manager.take()
     assert message["READY"] == "1" and "2 subscriptions" in message["STATUS"]
-    assert weir.logs("the configuration was read again")
+    weir.wait_log("the configuration was read again")
     # A configuration that cannot be used leaves all as it is, and weir ready.
     (site.root / "weir.yaml").write_text("{", encoding="ascii")
     weir.send(signal.SIGHUP)
