@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+struct weir_admin;
 struct weir_control;
 struct weir_flow;
 struct weir_session;
@@ -49,6 +50,7 @@ struct weir_program {
     size_t retired_count;
     struct weir_state *state;
     struct weir_control *control;
+    struct weir_admin *admin; // NULL: none is configured
     struct weir_flow *flow;
     struct weir_set *subscriptions; // of the configuration
     struct weir_runner *runners;
@@ -73,6 +75,9 @@ weir_status weir_program_subscribe(struct weir_program *program, const struct we
                                    struct weir_subscription **ret_subscription,
                                    uint32_t *ret_handler, struct weir_error *err);
 
+// Tells the flow what the parts have, for those who look.
+weir_status weir_program_tell_flow(struct weir_program *program, const struct weir_parts *parts,
+                                   struct weir_error *err);
 // Tells the service manager that weir is alive, where it is and that is due. For what keeps the main
 // thread for long.
 void weir_program_tell_alive(struct weir_program *program);
