@@ -33,8 +33,8 @@
 // What a thread that runs a main needs of its stack besides the guest's.
 enum { THREAD_STACK_BYTES = 1024 * 1024 };
 enum {
-    BUSY_MS = 15 * 1000,       // that the start may go on, told each second while a guest is compiled
-    ALIVE_WAIT_MS = 500,       // of the watchdog for the flow's lock
+    BUSY_MS = 15 * 1000, // that the start may go on, told each second while a guest is compiled
+    ALIVE_WAIT_MS = 500, // of the watchdog for the flow's lock
     STOP_SLACK_MS = 60 * 1000, // of a stop beyond the grace period: cutting, the last commit
 };
 // Instances alive beside those of the workers and mains: those being started while others are being
@@ -481,9 +481,9 @@ weir_status weir_program_create(const struct weir_program_args *args,
     if (status == WEIR_OK && program->ended_fd < 0) {
         status = weir_fail_errno(err, errno, "making an eventfd");
     }
-    status = status == WEIR_OK ? weir_program_engine(args->config, args->progress,
-                                                     &program->engine, err)
-                               : status;
+    status = status == WEIR_OK
+                 ? weir_program_engine(args->config, args->progress, &program->engine, err)
+                 : status;
     status = status == WEIR_OK ? weir_http_client_create(NULL, &program->host.http, err) : status;
     status = status == WEIR_OK ? load_guests(program, err) : status;
     status = status == WEIR_OK ? open_resources(program, err) : status;
@@ -706,8 +706,7 @@ static void take_signal(struct watch *watch) {
 // Waits until every runner has ended, and stops them where a signal says so. Returns whether one
 // has failed.
 static bool supervise(struct weir_program *program, int signals_fd) {
-    struct watch watch = {
-        .program = program, .signals_fd = signals_fd, .cut_at_ns = INT64_MAX};
+    struct watch watch = {.program = program, .signals_fd = signals_fd, .cut_at_ns = INT64_MAX};
     bool has_failed = false;
     while (reap(program, &has_failed) > 0) {
         struct pollfd fds[] = {

@@ -61,8 +61,8 @@ struct weir_program_args {
     struct weir_log *log;
     struct weir_progress *progress;   // likewise
     const struct weir_notify *notify; // likewise; NULL: nobody is told
-    int output_fd;         // where guests print
-    const char *state_dir; // copied
+    int output_fd;                    // where guests print
+    const char *state_dir;            // copied
     // Reads the configuration again, for SIGHUP; tells what is wrong with it. False: there is
     // nothing that could be run. `ret_config` is to be finished in each case. NULL: there is none
     // that could be read again.

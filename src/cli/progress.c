@@ -54,8 +54,8 @@ static void tell_log(struct weir_log *log, const struct weir_compiling *compilin
         {"estimate_ms", WEIR_LOG_NUMBER((uint64_t)(compiling->estimate_ns / WEIR_NS_PER_MS))},
     };
     // An estimate that is wrong already is none.
-    size_t count = sizeof fields / sizeof fields[0] -
-                   (compiling->estimate_ns > compiling->passed_ns ? 0 : 1);
+    size_t count =
+        sizeof fields / sizeof fields[0] - (compiling->estimate_ns > compiling->passed_ns ? 0 : 1);
     weir_log_write(log, WEIR_LOG_INFO, "compiling a guest takes a while", fields, count);
 }
 

@@ -510,7 +510,8 @@ static struct weir_delivery *empty(struct weir_subscription *subscription, uint6
 static void tell_dropped(const struct weir_subscription *subscription, uint64_t dropped) {
     weir_log(subscription->flow->config.log, WEIR_LOG_WARN,
              "events were dropped with their subscription",
-             {"subscription", weir_str_of(subscription->name)}, {"events", WEIR_LOG_NUMBER(dropped)});
+             {"subscription", weir_str_of(subscription->name)},
+             {"events", WEIR_LOG_NUMBER(dropped)});
 }
 
 void weir_subscription_destroy(struct weir_subscription *subscription) {

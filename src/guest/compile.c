@@ -250,8 +250,8 @@ static void tell_progress(struct listening *listening, int64_t now_ns, bool is_o
     const struct weir_engine_config *config = listening->config;
     listening->compiling.passed_ns = now_ns - listening->begin_ns;
     listening->compiling.is_over = is_over;
-    if (config->compiling && now_ns - listening->begin_ns >=
-                                 WEIR_COMPILING_TICK_MS * WEIR_NS_PER_MS) {
+    if (config->compiling &&
+        now_ns - listening->begin_ns >= WEIR_COMPILING_TICK_MS * WEIR_NS_PER_MS) {
         config->compiling(config->compiling_context, &listening->compiling);
     }
     listening->tick_ns = now_ns + WEIR_COMPILING_TICK_MS * WEIR_NS_PER_MS;
@@ -267,8 +267,8 @@ static bool await_word(int fd, struct listening *listening) {
         if (now_ns >= listening->tick_ns) {
             tell_progress(listening, now_ns, false);
         }
-        int64_t due_ns = listening->tick_ns < listening->until_ns ? listening->tick_ns
-                                                                  : listening->until_ns;
+        int64_t due_ns =
+            listening->tick_ns < listening->until_ns ? listening->tick_ns : listening->until_ns;
         struct pollfd entry = {.fd = fd, .events = POLLIN};
         if (poll(&entry, 1, (int)((due_ns - now_ns) / WEIR_NS_PER_MS) + 1) > 0) {
             return true;
@@ -317,8 +317,7 @@ static weir_status judge(const struct weir_engine_config *config, int status, co
 }
 
 // What took a moment says more about starting a process than about compiling.
-static void note_pace(const struct job *job, const struct weir_compiling *compiling,
-                      bool is_good) {
+static void note_pace(const struct job *job, const struct weir_compiling *compiling, bool is_good) {
     if (is_good && compiling->passed_ns >= WEIR_COMPILING_TICK_MS * WEIR_NS_PER_MS) {
         weir_pace_note(job->folder_fd, kind_names[job->product->kind], compiling->bytes,
                        compiling->passed_ns);
@@ -354,7 +353,8 @@ static weir_status compile_there(const struct job *job, int out_fd, struct weir_
     }
     close(pipe_fds[0]);
     tell_progress(&listening, weir_clock_monotonic_ns(), true);
-    note_pace(job, &listening.compiling, is_in_time && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    note_pace(job, &listening.compiling,
+              is_in_time && WIFEXITED(status) && WEXITSTATUS(status) == 0);
     return is_in_time ? judge(config, status, message, err)
                       : weir_fail(err, WEIR_LIMIT,
                                   "compiling it takes longer than host.compile_time allows "

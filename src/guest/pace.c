@@ -52,11 +52,11 @@ static double read_pace(int folder_fd, const char *name) {
 }
 
 static void write_pace(int folder_fd, const char *name, double ns_per_mib) {
-    char temporary[NAME_BYTES], text[TEXT_BYTES];
+    char temporary[NAME_BYTES + TEXT_BYTES], text[TEXT_BYTES];
     int size = snprintf(text, sizeof text, "%.0f\n", ns_per_mib);
     snprintf(temporary, sizeof temporary, "%s-%ld", name, (long)getpid());
-    int fd = openat(folder_fd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
-                    0600);
+    int fd =
+        openat(folder_fd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0) {
         return;
     }

@@ -44,9 +44,9 @@ struct weir_log {
     int timer_fd; // see weir_log_left_out_fd
     pthread_mutex_t rate_lock;
     struct weir_rate rate; // under rate_lock
-    pthread_mutex_t lock;         // of what follows, and of the order of lines
-    bool is_stuck;                // the last line was dropped
-    bool is_midline;              // ... after a part of it had been written
+    pthread_mutex_t lock;  // of what follows, and of the order of lines
+    bool is_stuck;         // the last line was dropped
+    bool is_midline;       // ... after a part of it had been written
     char line[WEIR_LOG_LINE_BYTES_MAX];
 };
 
@@ -224,7 +224,8 @@ static void put_text_field(struct line *line, const struct weir_log_field *field
     bool is_put = !line->is_cut;
     if (is_put && field->is_number) {
         is_put = put_number(line, field->number);
-    } else if (is_put && field->value.size < line->size_max - line->size && !needs_quotes(field->value)) {
+    } else if (is_put && field->value.size < line->size_max - line->size &&
+               !needs_quotes(field->value)) {
         put(line, field->value);
     } else if (is_put) {
         is_put = put_between_quotes(line, field->value, WEIR_LOG_TEXT);

@@ -5,9 +5,10 @@
 // A reader that does not read cannot hold weir up: after WEIR_LOG_WAIT_MS the line is dropped and
 // counted, and the count is told in the next line that passes (`dropped_lines`).
 //
-// Of one message at most rate_lines are written within a window. What is left out is counted; the message's next line tells it (`left_out`), or, once the window is over, a line of
-// its own (`of` is the message). So for each message: written + left out + dropped = occurred.
-// Debug lines are not limited: who wants them wants all.
+// Of one message at most rate_lines are written within a window. What is left out is counted; the
+// message's next line tells it (`left_out`), or, once the window is over, a line of its own (`of`
+// is the message). So for each message: written + left out + dropped = occurred. Debug lines are
+// not limited: who wants them wants all.
 //
 // Names of fields: one name for one thing, wherever it is logged. docs/operating.md tells users the
 // same.
@@ -90,8 +91,8 @@ void weir_log_write_each(struct weir_log *log, enum weir_log_level level, const 
     weir_log_write((log), (level), (message), WEIR_LOG_FIELDS(__VA_ARGS__))
 #define weir_log_each(log, level, message, ...) \
     weir_log_write_each((log), (level), (message), WEIR_LOG_FIELDS(__VA_ARGS__))
-#define WEIR_LOG_FIELDS(...)                       \
-    (const struct weir_log_field[]){__VA_ARGS__},  \
+#define WEIR_LOG_FIELDS(...)                      \
+    (const struct weir_log_field[]){__VA_ARGS__}, \
         sizeof((const struct weir_log_field[]){__VA_ARGS__}) / sizeof(struct weir_log_field)
 
 // Becomes readable when something was left out and its window is over: call weir_log_tell_left_out

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// See notify.h. A message that cannot be sent is dropped: whoever supervises weir then acts as if it
-// had not been sent, which is what supervision is for.
+// See notify.h. A message that cannot be sent is dropped: whoever supervises weir then acts as if
+// it had not been sent, which is what supervision is for.
 #include "observe/notify.h"
 
 #include "base/clock.h"
@@ -40,8 +40,7 @@ static int64_t read_watchdog(void) {
 static weir_status read_address(struct weir_notify *notify, const char *name,
                                 struct weir_error *err) {
     size_t size = strlen(name);
-    if ((name[0] != '/' && name[0] != '@') || size < 2 ||
-        size >= sizeof notify->address.sun_path) {
+    if ((name[0] != '/' && name[0] != '@') || size < 2 || size >= sizeof notify->address.sun_path) {
         return weir_fail(err, WEIR_INVALID,
                          "NOTIFY_SOCKET=%s names no socket that weir can tell: it wants a path, or "
                          "\"@\" and a name",

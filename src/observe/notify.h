@@ -19,8 +19,8 @@
 #include <sys/un.h>
 
 enum {
-    WEIR_NOTIFY_WAIT_MS = 1000,    // how long a message waits for its reader; then it is dropped
-    WEIR_NOTIFY_BYTES_MAX = 1024,  // of a message; a status that is longer is cut
+    WEIR_NOTIFY_WAIT_MS = 1000,   // how long a message waits for its reader; then it is dropped
+    WEIR_NOTIFY_BYTES_MAX = 1024, // of a message; a status that is longer is cut
     WEIR_NOTIFY_STATUS_MAX = 512, // bytes of a status
 };
 

@@ -78,8 +78,7 @@ bool weir_rate_take(struct weir_rate *rate, enum weir_log_level level, const cha
     return true;
 }
 
-void weir_rate_put_back(struct weir_rate *rate, const struct weir_rate_rest *rest,
-                        int64_t now_ns) {
+void weir_rate_put_back(struct weir_rate *rate, const struct weir_rate_rest *rest, int64_t now_ns) {
     struct weir_rate_slot *slot = find(rate, rest->message, now_ns);
     begin_if_over(rate, slot, now_ns);
     count(slot, rest->level, rest->left_out);

@@ -41,8 +41,8 @@ struct weir_rate {
 bool weir_rate_take(struct weir_rate *rate, enum weir_log_level level, const char *message,
                     int64_t now_ns, uint64_t *ret_left_out, bool *ret_is_first);
 
-// What was taken or collected could not be told after all: it is counted again, for the next line or
-// the end of a window that is not over yet.
+// What was taken or collected could not be told after all: it is counted again, for the next line
+// or the end of a window that is not over yet.
 void weir_rate_put_back(struct weir_rate *rate, const struct weir_rate_rest *rest, int64_t now_ns);
 
 // Takes what was left out of a message whose window is over. False: there is none.

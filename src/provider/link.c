@@ -70,7 +70,8 @@ void weir_link_up(struct weir_link *link) {
     link->failures = 0;
     if (was_away && failures > 0) {
         weir_log(link->log, WEIR_LOG_INFO, "connected again",
-                 {"resource", weir_str_of(link->resource)}, {"attempts", WEIR_LOG_NUMBER(failures)});
+                 {"resource", weir_str_of(link->resource)},
+                 {"attempts", WEIR_LOG_NUMBER(failures)});
     }
 }
 

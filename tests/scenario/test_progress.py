@@ -18,7 +18,7 @@ COMPILED_S = 300
 TOLD = "compiling a guest takes a while"
 LIVE = re.compile(rb"\x1b\[Kcompiling print \((\d+\.\d) MiB\): (\d+) s(?: of about (\d+) s|, longer)")
 # So many functions take a compiler some seconds, on one core.
-FUNCTIONS = 12000
+FUNCTIONS = 8000
 
 pytestmark = pytest.mark.timeout(2 * COMPILED_S)
 
@@ -73,7 +73,7 @@ def test_the_log_tells_once_and_the_next_time_it_is_known_how_long(site, file, l
     assert 1000 <= expected_ms <= took_s * 1000
 
 
-@pytest.mark.parametrize("damage", [b"", b"much\n", b"1" * 5000, b"\xff\0\n"])
+@pytest.mark.parametrize("damage", [b"much\n", b"1" * 5000])
 def test_a_damaged_pace_is_not_used_and_is_mended(site, file, large, damage):
     (site.root / "compiled").mkdir(mode=0o700)
     pace_of(site).write_bytes(damage)

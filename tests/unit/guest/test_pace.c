@@ -39,7 +39,7 @@ static void what_was_measured_is_expected_again(void **state) {
     assert_int_equal(estimate_ms(fd, "module"), 3000);
     assert_int_equal(weir_pace_estimate_ns(fd, "module", 10 * MIB), 30 * WEIR_NS_PER_S);
     assert_int_equal(estimate_ms(fd, "component"), unmeasured_ms); // a kind of its own
-    weir_pace_note(fd, "module", MIB, 7 * WEIR_NS_PER_S); // moves by a part
+    weir_pace_note(fd, "module", MIB, 7 * WEIR_NS_PER_S);          // moves by a part
     int64_t mean_ms = estimate_ms(fd, "module");
     assert_true(mean_ms > 3000 && mean_ms < 5000);
     close_folder(&folder, fd);
@@ -55,10 +55,18 @@ static void put(int folder_fd, const char *text, size_t size) {
 static void a_damaged_file_is_as_if_there_were_none(void **state) {
     (void)state;
     static const struct weir_str rows[] = {
-        WEIR_STR(""),   WEIR_STR("\n"),      WEIR_STR("1500000000"), WEIR_STR("-5\n"),
-        WEIR_STR("0\n"), WEIR_STR("nan\n"), WEIR_STR("inf\n"),     WEIR_STR("1\n"),
-        WEIR_STR("1500000000\nx"),           WEIR_STR("1500000000\0\n"),
-        WEIR_STR("99999999999999999999999\n"), WEIR_STR("9999999999999999999\n"),
+        WEIR_STR(""),
+        WEIR_STR("\n"),
+        WEIR_STR("1500000000"),
+        WEIR_STR("-5\n"),
+        WEIR_STR("0\n"),
+        WEIR_STR("nan\n"),
+        WEIR_STR("inf\n"),
+        WEIR_STR("1\n"),
+        WEIR_STR("1500000000\nx"),
+        WEIR_STR("1500000000\0\n"),
+        WEIR_STR("99999999999999999999999\n"),
+        WEIR_STR("9999999999999999999\n"),
         WEIR_STR("0123456789012345678901234567890123456789\n"),
     };
     struct test_folder folder;

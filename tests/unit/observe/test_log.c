@@ -622,7 +622,7 @@ static void what_was_left_out_survives_a_reader_that_does_not_read(void **state)
         weir_log_write(log, WEIR_LOG_INFO, "m", NULL, 0);
     }
     WAIT_UNTIL(is_readable(weir_log_left_out_fd(log)));
-    weir_log_tell_left_out(log);                          // is dropped, and not forgotten
+    weir_log_tell_left_out(log); // is dropped, and not forgotten
     struct weir_log_counts counts;
     weir_log_counts(log, &counts);
     drain(fds[0], text, sizeof text);

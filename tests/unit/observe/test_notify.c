@@ -112,9 +112,16 @@ static void the_watchdog_is_for_the_process_that_it_names(void **state) {
         const char *usec, *pid;
         int64_t watchdog_ns;
     } rows[] = {
-        {"1000000", own, WEIR_NS_PER_S / 2}, {"1000000", "1", 0}, {"1000000", "", 0},
-        {"0", own, 0},  {"-1", own, 0},      {"x", own, 0},       {"1000000x", own, 0},
-        {"99999999999999999999", own, 0},    {NULL, own, 0},      {"18446744073709551615", own, 0},
+        {"1000000", own, WEIR_NS_PER_S / 2},
+        {"1000000", "1", 0},
+        {"1000000", "", 0},
+        {"0", own, 0},
+        {"-1", own, 0},
+        {"x", own, 0},
+        {"1000000x", own, 0},
+        {"99999999999999999999", own, 0},
+        {NULL, own, 0},
+        {"18446744073709551615", own, 0},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct manager manager;
