@@ -668,7 +668,7 @@ static void reload(struct weir_program *program) {
 }
 
 // How the main thread waits, and for what.
-struct watch {
+struct supervision {
     struct weir_program *program;
     int signals_fd;
     bool is_stopping;
@@ -676,9 +676,9 @@ struct watch {
 };
 
 // How long poll may wait: until the cut that is due, or the watchdog, or for ever.
-static int wait_ms(const struct watch *watch) {
-    int64_t alive_due_ns = watch->program->alive_due_ns;
-    int64_t due_ns = watch->cut_at_ns < alive_due_ns ? watch->cut_at_ns : alive_due_ns;
+static int wait_ms(const struct supervision *supervision) {
+    int64_t alive_due_ns = supervision->program->alive_due_ns;
+    int64_t due_ns = supervision->cut_at_ns < alive_due_ns ? supervision->cut_at_ns : alive_due_ns;
     if (due_ns == INT64_MAX) {
         return -1;
     }
@@ -686,27 +686,28 @@ static int wait_ms(const struct watch *watch) {
     return left_ms <= 0 ? 0 : left_ms < INT_MAX ? (int)left_ms : INT_MAX;
 }
 
-static void take_signal(struct watch *watch) {
-    struct weir_program *program = watch->program;
+static void take_signal(struct supervision *supervision) {
+    struct weir_program *program = supervision->program;
     struct signalfd_siginfo signal;
-    if (read(watch->signals_fd, &signal, sizeof signal) != sizeof signal) {
+    if (read(supervision->signals_fd, &signal, sizeof signal) != sizeof signal) {
         return;
     }
     if (signal.ssi_signo == SIGHUP) {
         reload(program);
-    } else if (watch->is_stopping) {
-        watch->cut_at_ns = 0;
+    } else if (supervision->is_stopping) {
+        supervision->cut_at_ns = 0;
     } else {
-        watch->is_stopping = true;
+        supervision->is_stopping = true;
         stop(program, strsignal((int)signal.ssi_signo));
-        watch->cut_at_ns = weir_clock_monotonic_ns() + program->parts.config->host.grace_ns;
+        supervision->cut_at_ns = weir_clock_monotonic_ns() + program->parts.config->host.grace_ns;
     }
 }
 
 // Waits until every runner has ended, and stops them where a signal says so. Returns whether one
 // has failed.
 static bool supervise(struct weir_program *program, int signals_fd) {
-    struct watch watch = {.program = program, .signals_fd = signals_fd, .cut_at_ns = INT64_MAX};
+    struct supervision supervision = {
+        .program = program, .signals_fd = signals_fd, .cut_at_ns = INT64_MAX};
     bool has_failed = false;
     while (reap(program, &has_failed) > 0) {
         struct pollfd fds[] = {
@@ -714,21 +715,21 @@ static bool supervise(struct weir_program *program, int signals_fd) {
             {.fd = program->ended_fd, .events = POLLIN},
             {.fd = weir_log_left_out_fd(program->log), .events = POLLIN},
         };
-        poll(fds, sizeof fds / sizeof fds[0], wait_ms(&watch));
+        poll(fds, sizeof fds / sizeof fds[0], wait_ms(&supervision));
         uint64_t ended;
         ssize_t drained = read(program->ended_fd, &ended, sizeof ended);
         (void)drained;
         if (fds[2].revents != 0) {
             weir_log_tell_left_out(program->log);
         }
-        take_signal(&watch);
+        take_signal(&supervision);
         weir_program_tell_alive(program);
-        if (weir_clock_monotonic_ns() >= watch.cut_at_ns) {
+        if (weir_clock_monotonic_ns() >= supervision.cut_at_ns) {
             cut(program);
-            watch.cut_at_ns = INT64_MAX;
+            supervision.cut_at_ns = INT64_MAX;
         }
     }
-    if (!watch.is_stopping) {
+    if (!supervision.is_stopping) {
         weir_notify_stopping(program->args.notify, STOP_SLACK_MS * WEIR_NS_PER_MS);
     }
     return has_failed;
