@@ -113,7 +113,7 @@ def test_an_idle_weir_stops_at_once(site, number):
     assert weir.stop(number) == 0
     assert time.monotonic() - begin_s < SLACK_S
     record = weir.logs("stopping")[0]
-    assert record["because"]
+    assert record["reason"]
     assert weir.logs("listening is over")
 
 
