@@ -42,6 +42,7 @@ readonly packages_build=(
     "libcurl4-openssl-dev pkg-config libcurl"
     "libhiredis-dev  pkg-config hiredis"
     "libpq-dev       pkg-config libpq"
+    "libncurses-dev  pkg-config ncursesw"
     "uthash-dev      test -e /usr/include/uthash.h"
     "clang-19        command -v clang-19"
     "lld-19          command -v wasm-ld-19"

@@ -98,6 +98,11 @@ static void print_subscription(const json_t *subscription) {
     cell(subscription, "dead_letters", DEAD_COLUMNS);
     putchar('\n');
     print_detail("cursor", text(subscription, "cursor"));
+    const json_t *progress = json_object_get(subscription, "progress");
+    if (json_is_object(progress)) {
+        char words[WEIR_PROGRESS_BYTES];
+        print_detail("under way", weir_cli_progress(progress, words));
+    }
     const json_t *error = json_object_get(subscription, "last_error");
     if (json_is_object(error)) {
         char buffer[SHOWN_BYTES];
