@@ -423,7 +423,7 @@ static int width_of(enum weir_top_column column) {
 
 // The longest name that is to be seen, within bounds.
 static int wanted_name(const struct weir_top_view *view, size_t lines) {
-    size_t longest = NAME_COLUMNS_MIN;
+    size_t longest = weir_cli_width(weir_top_column_title(WEIR_TOP_NAME));
     for (size_t i = view->first; i < view->count && i < view->first + lines; i++) {
         size_t width = weir_cli_width(view->rows[i]->name);
         longest = width > longest ? width : longest;
@@ -640,6 +640,7 @@ static void json_lines(struct lines *lines, const char *name, const json_t *json
 
 static void subscription_lines(struct lines *lines, const struct weir_top_scene *scene) {
     const struct weir_top_row *row = weir_top_view_selected(scene->view);
+    static const char error_name[] = "last_error";
     char number[NUMBER_BYTES];
     const char *member;
     json_t *value;
@@ -658,11 +659,14 @@ static void subscription_lines(struct lines *lines, const struct weir_top_scene 
         spark(&lines->pen, &row->rates, WEIR_TOP_HISTORY_MAX, WEIR_TOP_GOOD);
         end_line(&lines->pen);
     }
+    // First what somebody who comes here looks for.
+    json_lines(lines, error_name, json_object_get(row->json, error_name), WEIR_TOP_BAD,
+               JSON_DEPTH_MAX);
     text_line(lines, "", WEIR_TOP_PLAIN);
     json_object_foreach((json_t *)(uintptr_t)row->json, member, value) {
-        json_lines(lines, member, value,
-                   strcmp(member, "last_error") == 0 ? WEIR_TOP_BAD : WEIR_TOP_STRONG,
-                   JSON_DEPTH_MAX);
+        if (strcmp(member, error_name) != 0) {
+            json_lines(lines, member, value, WEIR_TOP_STRONG, JSON_DEPTH_MAX);
+        }
     }
 }
 
@@ -765,8 +769,7 @@ static void draw_foot(const struct weir_top_canvas *canvas, const struct weir_to
     }
     word(&pen,
          view->page == WEIR_TOP_PAGE_ALL
-             ? "h Help  / Filter  <> F6 Sort  I Invert  Enter Details  r Sources  Space Pause  "
-               "q Quit"
+             ? "h Help  / Filter  <> F6 Sort  I Invert  Enter Open  r Sources  Space Pause  q Quit"
              : "arrows Scroll  Esc Back",
          WEIR_TOP_FAINT);
 }

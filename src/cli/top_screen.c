@@ -87,6 +87,7 @@ weir_status weir_top_screen_open(struct weir_top_screen **ret_screen, struct wei
     keypad(stdscr, TRUE);
     set_escdelay(ESCAPE_MS);
     choose_styles(screen);
+    weir_top_screen_refit(screen); // whatever LINES and COLUMNS of the environment say
     *ret_screen = screen;
     return WEIR_OK;
 }
