@@ -380,6 +380,9 @@ static void draw_head(struct pen *pen, const struct weir_top_scene *scene) {
         draw_title(pen, scene);
     }
     draw_trouble(pen, scene);
+    if (!model->answer) {
+        return;
+    }
     bool is_failing = json_is_true(
         json_object_get(json_object_get(model->answer, "state_database"), "is_failing"));
     if (rows >= HEAD_ROWS_MIN || is_failing) {

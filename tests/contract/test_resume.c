@@ -8,6 +8,7 @@
 // made in between, and nothing of before.
 #include "contract/rig.h"
 
+#include "base/progress.h"
 #include "support/notes.h"
 
 #include <stdio.h>
@@ -515,6 +516,54 @@ static void a_history_that_is_gone_is_told_as_a_gap(void **state) {
     rig->provider->unwatch(watch);
 }
 
+static const char *under_way(struct weir_meter *meter) {
+    struct weir_progress progress;
+    weir_meter_read(meter, &progress);
+    return progress.what;
+}
+
+static void what_is_told_behind_a_gap_is_counted(void **state) {
+    enum { KEYS = 600, ROOM = 300 };
+    struct rig *rig = rig_of(state);
+    struct weir_error err;
+    struct weir_watch *watch = rig_watch(rig, "*");
+    rig_foreign_set(rig, "a", "1");
+    const struct weir_event *told = test_sink_expect_set(&rig->sink, "a", "1");
+    rig->provider->unwatch(watch);
+    rig_reopen(rig);
+    for (int i = 0; i < KEYS; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "k%d", i);
+        rig_set(rig, key, "v");
+    }
+    rig->fixture->forget(rig->source);
+    struct weir_meter meter = {0};
+    struct weir_resume resume = {.position = told->position};
+    struct weir_watch_args args = {
+        .pattern = weir_pattern_of(WEIR_STR("*")),
+        .sink = test_sink_of(&rig->sink),
+        .event_bytes_max = RIG_EVENT_BYTES_MAX,
+        .resume = &resume,
+        .meter = &meter,
+    };
+    size_t before = test_sink_count(&rig->sink);
+    test_sink_set_room(&rig->sink, ROOM, WEIR_AGAIN);
+    assert_ok(rig->provider->watch(rig->resource, &args, &watch, &err));
+    test_sink_await_count(&rig->sink, before + ROOM);
+    // It stands in the middle, and says where that is.
+    struct weir_progress progress;
+    WAIT_UNTIL((weir_meter_read(&meter, &progress), progress.done > 0));
+    assert_string_equal(progress.what, "snapshot");
+    assert_true(progress.done <= KEYS);
+    assert_true(progress.total == 0 || (progress.total > ROOM && progress.total < 4 * KEYS));
+    assert_true(progress.began_ns <= weir_clock_monotonic_ns());
+    test_sink_set_room(&rig->sink, SIZE_MAX, WEIR_AGAIN);
+    rig->provider->resume(watch);
+    WAIT_UNTIL(!under_way(&meter));
+    assert_true(test_sink_count(&rig->sink) >= before + KEYS);
+    rig->provider->unwatch(watch);
+}
+
 int main(void) {
     const struct CMUnitTest compared[] = {
         RIG_CASE(what_is_there_when_a_watch_begins_is_remembered),
@@ -536,6 +585,7 @@ int main(void) {
     };
     const struct CMUnitTest forgotten[] = {
         RIG_CASE(a_history_that_is_gone_is_told_as_a_gap),
+        RIG_CASE(what_is_told_behind_a_gap_is_counted),
     };
     int failed = rig_run("going on by comparison",
                          (struct rig_needs){.capabilities = WEIR_CAN_WATCH | WEIR_CAN_COMPARE,
