@@ -114,7 +114,7 @@ static const char top_help[] =
     "                                  handler or state\n"
     "  < > F6                          sort by another column\n"
     "  I                               invert the order\n"
-    "  r                               sources and targets\n"
+    "  r                               sources, targets and guests\n"
     "  Space                           pause, go on\n"
     "  Esc                             back; no selection and no filter\n"
     "  h, F1                           help: keys and columns\n"

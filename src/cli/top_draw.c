@@ -673,10 +673,10 @@ static void subscription_lines(struct lines *lines, const struct weir_top_scene 
     }
 }
 
-static void source_lines(struct lines *lines, const struct weir_top_scene *scene) {
-    const json_t *answer = scene->model->answer, *json;
+static void resource_lines(struct lines *lines, const json_t *answer) {
     char number[NUMBER_BYTES], text[128];
     size_t i;
+    const json_t *json;
     text_line(lines, "Sources", WEIR_TOP_STRONG);
     json_array_foreach(json_object_get(answer, "resources"), i, json) {
         enum weir_top_style style;
@@ -690,10 +690,12 @@ static void source_lines(struct lines *lines, const struct weir_top_scene *scene
             member_line(lines, "  error", weir_top_text(json, "error"), style);
         }
     }
-    text_line(lines, "", WEIR_TOP_PLAIN);
+}
+
+static void target_lines(struct lines *lines, const struct weir_top_row *targets) {
+    char number[NUMBER_BYTES], waiting[NUMBER_BYTES], text[128];
     text_line(lines, "Targets", WEIR_TOP_STRONG);
-    for (const struct weir_top_row *row = scene->model->targets; row; row = row->hh.next) {
-        char waiting[NUMBER_BYTES];
+    for (const struct weir_top_row *row = targets; row; row = row->hh.next) {
         snprintf(text, sizeof text, "%s/s published, %s waiting",
                  rate_text(row->values.of[WEIR_TOP_RATE], number),
                  weir_cli_count(weir_top_number(row->json, "waiting_events"), waiting));
@@ -701,6 +703,37 @@ static void source_lines(struct lines *lines, const struct weir_top_scene *scene
         if (row->is_failing) {
             member_line(lines, "  error", weir_top_text(row->json, "error"), WEIR_TOP_BAD);
         }
+    }
+}
+
+static void guest_lines(struct lines *lines, const json_t *guests) {
+    char instances[NUMBER_BYTES], made[NUMBER_BYTES], memory[NUMBER_BYTES], text[256];
+    size_t i;
+    const json_t *json;
+    text_line(lines, "Guests", WEIR_TOP_STRONG);
+    json_array_foreach(guests, i, json) {
+        snprintf(text, sizeof text, "%s lane, %s instances, %s made, largest memory %s",
+                 weir_top_text(json, "lane"),
+                 weir_cli_count(weir_top_number(json, "instances"), instances),
+                 weir_cli_count(weir_top_number(json, "instances_made_total"), made),
+                 bytes_text(weir_top_number(json, "memory_bytes"), memory));
+        member_line(lines, weir_top_text(json, "name"), text, WEIR_TOP_PLAIN);
+        double refused = weir_top_number(json, "refused_total");
+        if (refused > 0) {
+            snprintf(text, sizeof text, "%.0f times: it has no grant for what it asked", refused);
+            member_line(lines, "  refused", text, WEIR_TOP_BAD);
+        }
+    }
+}
+
+static void source_lines(struct lines *lines, const struct weir_top_scene *scene) {
+    const json_t *answer = scene->model->answer, *guests = json_object_get(answer, "guests");
+    resource_lines(lines, answer);
+    text_line(lines, "", WEIR_TOP_PLAIN);
+    target_lines(lines, scene->model->targets);
+    if (guests) {
+        text_line(lines, "", WEIR_TOP_PLAIN);
+        guest_lines(lines, guests);
     }
 }
 
@@ -720,7 +753,7 @@ static void help_lines(struct lines *lines, const struct weir_top_scene *scene) 
         {"< >", "sort by the column before, behind"},
         {"F6", "choose the column"},
         {"I", "invert the order"},
-        {"r", "sources and targets"},
+        {"r", "sources, targets and guests"},
         {"Space", "pause: ask nothing; go on"},
         {"Esc", "back; no selection and no filter"},
         {"h, ? or F1", "this page"},

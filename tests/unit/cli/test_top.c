@@ -387,6 +387,10 @@ static json_t *wild_answer(int uptime_ms) {
                         json_pack("{s:b, s:s, s:i}", "is_failing", 1, "error", "full\x1b[H",
                                   "commits_total", uptime_ms));
     json_object_set_new(json, "queue", json_pack("{s:i, s:i}", "bytes", 99, "bytes_max", 100));
+    json_object_set_new(json, "guests",
+                        json_pack("[{s:s, s:s, s:i, s:i, s:I, s:i}]", "name", "guest\x1b", "lane",
+                                  "core\x1b", "instances", 2, "instances_made_total", 30,
+                                  "memory_bytes", (json_int_t)3 << 30, "refused_total", 4));
     json_object_set_new(json, "targets",
                         json_pack("[{s:s, s:i, s:i, s:s}]", "name", "out\x1b", "waiting_events", 4,
                                   "published_total", uptime_ms, "error", "no\rroom"));
@@ -456,6 +460,30 @@ static void the_page_shows_what_there_is_to_know(void **state) {
         }
     }
     assert_true(screen->has_bad);
+    end(&rig);
+}
+
+static void sources_targets_and_guests_have_a_page(void **state) {
+    (void)state;
+    struct rig rig;
+    begin(&rig);
+    are_utf8 = true;
+    take(&rig, wild_answer(1000));
+    take(&rig, wild_answer(2000));
+    press(&rig, 'r');
+    const char *text = draw(&rig, 40, 100)->text;
+    static const char *const parts[] = {
+        "redis, AWAY, 3 reconnects",
+        "re\\x08fused",
+        "no\\x0droom",
+        "core\\x1b lane, 2 instances, 30 made, largest memory 3.0 GiB",
+        "4 times",
+    };
+    for (size_t i = 0; i < COUNT_OF(parts); i++) {
+        if (!strstr(text, parts[i])) {
+            fail_msg("\"%s\" is not on the screen:\n%s", parts[i], text);
+        }
+    }
     end(&rig);
 }
 
@@ -571,6 +599,7 @@ int main(void) {
         cmocka_unit_test(nothing_is_drawn_outside_of_any_screen_on_any_page),
         cmocka_unit_test(everything_of_a_subscription_is_told),
         cmocka_unit_test(the_page_shows_what_there_is_to_know),
+        cmocka_unit_test(sources_targets_and_guests_have_a_page),
         cmocka_unit_test(a_text_fits_its_column),
         cmocka_unit_test(numbers_have_six_columns_at_most),
         cmocka_unit_test(bars_are_as_high_as_the_rates),
