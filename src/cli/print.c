@@ -133,6 +133,19 @@ const char *weir_cli_progress(const json_t *progress, char buffer[static WEIR_PR
     return buffer;
 }
 
+const char *weir_cli_state(const json_t *subscription, char buffer[static WEIR_STATE_BYTES]) {
+    const json_t *progress = json_object_get(subscription, "progress");
+    double done = json_number_value(json_object_get(progress, "done"));
+    double total = json_number_value(json_object_get(progress, "total"));
+    if (total > 0) {
+        snprintf(buffer, WEIR_STATE_BYTES, "%.0f%%", done < total ? 100 * done / total : 100.0);
+        return buffer;
+    }
+    const char *what = json_string_value(json_object_get(progress, "what"));
+    const char *state = json_string_value(json_object_get(subscription, "state"));
+    return what ? what : state ? state : "";
+}
+
 weir_status weir_cli_json(FILE *out, json_t *json, struct weir_error *err) {
     char *text = json ? json_dumps(json, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
     json_decref(json);

@@ -120,6 +120,7 @@ static const char *age_text(double ms, char buffer[static NUMBER_BYTES]) {
 }
 _Static_assert((int)NUMBER_BYTES >= (int)WEIR_AGE_BYTES, "an age is written into it");
 _Static_assert((int)NUMBER_BYTES >= (int)WEIR_COUNT_BYTES, "a count is written into it");
+_Static_assert((int)NUMBER_BYTES >= (int)WEIR_STATE_BYTES, "a share is written into it");
 
 static const char *bytes_text(double bytes, char buffer[static NUMBER_BYTES]) {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
@@ -489,27 +490,13 @@ static void draw_titles(struct pen *pen, const struct weir_top_view *view,
     fill_line(pen, WEIR_TOP_TITLE);
 }
 
-// The state; in its place, how much is done of what takes long.
-static const char *state_text(const struct weir_top_row *row, char buffer[static NUMBER_BYTES]) {
-    const json_t *progress = json_object_get(row->json, "progress");
-    double done = weir_top_number(progress, "done"), total = weir_top_number(progress, "total");
-    if (done < 0) {
-        return weir_top_text(row->json, "state");
-    }
-    if (total <= 0) {
-        return weir_top_text(progress, "what");
-    }
-    snprintf(buffer, NUMBER_BYTES, "%.0f%%", done < total ? 100 * done / total : 100.0);
-    return buffer;
-}
-
 static const char *value_text(const struct weir_top_row *row, enum weir_top_column column,
                               char buffer[static NUMBER_BYTES]) {
     switch (column) {
     case WEIR_TOP_NAME:
         return row->name;
     case WEIR_TOP_STATE:
-        return state_text(row, buffer);
+        return weir_cli_state(row->json, buffer);
     case WEIR_TOP_LEFT:
     case WEIR_TOP_AGE:
         return age_text(row->values.of[column], buffer);
