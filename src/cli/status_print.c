@@ -89,8 +89,8 @@ static void print_detail(const char *title, const char *value) {
 
 static void print_subscription(const json_t *subscription) {
     cell_name(text(subscription, "name"));
-    char buffer[WEIR_STATE_BYTES];
-    weir_cli_cell(stdout, weir_cli_state(subscription, buffer), STATE_COLUMNS);
+    char share[WEIR_STATE_BYTES];
+    weir_cli_cell(stdout, weir_cli_state(subscription, share), STATE_COLUMNS);
     cell(subscription, "lag_events", LAG_COLUMNS);
     cell_age(subscription, "oldest_age_ms", AGE_COLUMNS);
     cell(subscription, "in_flight_events", FLIGHT_COLUMNS);
