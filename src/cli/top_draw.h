@@ -45,19 +45,4 @@ struct weir_top_scene {
 // Draws all of it on an empty canvas; scene->view->lines becomes what there was room for.
 void weir_top_draw(const struct weir_top_canvas *canvas, const struct weir_top_scene *scene);
 
-// ---- the pieces, for tests ----
-
-enum { WEIR_TOP_TEXT_BYTES = 4 * 1024 };
-
-// Foreign bytes, shown in exactly `width` columns: cut ("~" in the last one) or filled with blanks,
-// which stand in front where `width` is negative. At most WEIR_TOP_TEXT_BYTES / 4 columns. Returns
-// `buffer`.
-const char *weir_top_fit(const char *text, int width, bool is_utf8,
-                         char buffer[static WEIR_TOP_TEXT_BYTES]);
-
-// The last values as bars, the newest to the right, in that many columns; the tallest is the
-// largest of those that are shown. Blank: there was none. Returns `buffer`.
-const char *weir_top_spark(const struct weir_top_history *history, size_t columns, bool is_utf8,
-                           char buffer[static WEIR_TOP_TEXT_BYTES]);
-
 #endif

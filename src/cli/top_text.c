@@ -7,6 +7,7 @@
 #include "cli/top_text.h"
 
 #include "cli/print.h"
+#include "cli/top_pen.h"
 
 #include <stdlib.h>
 #include <string.h>

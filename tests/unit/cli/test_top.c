@@ -6,6 +6,7 @@
 
 #include "cli/print.h"
 #include "cli/top_draw.h"
+#include "cli/top_pen.h"
 #include "cli/top_text.h"
 
 #include <locale.h>
