@@ -488,6 +488,29 @@ static void sources_targets_and_guests_have_a_page(void **state) {
     end(&rig);
 }
 
+static void what_takes_long_stands_in_place_of_the_state(void **state) {
+    (void)state;
+    struct rig rig;
+    begin(&rig);
+    are_utf8 = true;
+    json_t *known = subscription("known", 1, 0, 0), *unknown = subscription("unknown", 0, 0, 0);
+    json_object_set_new(known, "progress",
+                        json_pack("{s:s, s:i, s:i, s:i}", "what", "snapshot", "done", 430000,
+                                  "total", 1000000, "left_ms", 12000));
+    json_object_set_new(
+        unknown, "progress",
+        json_pack("{s:s, s:i, s:n, s:n}", "what", "comparing", "done", 50, "total", "left_ms"));
+    take(&rig, answer(1, 1000, json_pack("[o, o]", known, unknown)));
+    assert_true(value(&rig, "known", WEIR_TOP_LEFT) == 12000);
+    assert_true(value(&rig, "unknown", WEIR_TOP_LEFT) < 0);
+    const char *text = draw(&rig, 20, 140)->text;
+    assert_non_null(strstr(text, "\n43%     \n"));
+    assert_non_null(strstr(text, "\nsnapshot 43% of about 1000k, 12s left"));
+    assert_non_null(strstr(text, "\ncomparing, 50 so far"));
+    assert_null(strstr(text, "running"));
+    end(&rig);
+}
+
 static void a_text_fits_its_column(void **state) {
     (void)state;
     static const struct {
@@ -601,6 +624,7 @@ int main(void) {
         cmocka_unit_test(everything_of_a_subscription_is_told),
         cmocka_unit_test(the_page_shows_what_there_is_to_know),
         cmocka_unit_test(sources_targets_and_guests_have_a_page),
+        cmocka_unit_test(what_takes_long_stands_in_place_of_the_state),
         cmocka_unit_test(a_text_fits_its_column),
         cmocka_unit_test(numbers_have_six_columns_at_most),
         cmocka_unit_test(bars_are_as_high_as_the_rates),
