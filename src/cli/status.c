@@ -68,12 +68,29 @@ static json_t *text_or_null(struct weir_str text) {
 // What only a weir that runs can tell of a subscription: null, so that the names are always there.
 static bool set_unknown(json_t *subscription) {
     static const char *const names[] = {
-        "guest",          "handler",       "to",
-        "queued_events",  "queued_bytes",  "in_flight_events",
-        "oldest_age_ms",  "retrying_keys", "settled_per_second",
-        "received_total", "handled_total", "failed_attempts_total",
-        "dead_total",     "dropped_total", "derived_total",
-        "last_error",     "progress",      "guest_refused_total",
+        "guest",
+        "handler",
+        "to",
+        "queued_events",
+        "queued_bytes",
+        "in_flight_events",
+        "oldest_age_ms",
+        "retrying_keys",
+        "settled_per_second",
+        "received_total",
+        "repeated_total",
+        "delivered_total",
+        "handled_total",
+        "failed_attempts_total",
+        "retried_total",
+        "cut_total",
+        "trapped_total",
+        "dead_total",
+        "dropped_total",
+        "derived_total",
+        "last_error",
+        "progress",
+        "guest_refused_total",
     };
     bool is_set = subscription != NULL;
     for (size_t i = 0; i < sizeof names / sizeof names[0] && is_set; i++) {
@@ -130,9 +147,9 @@ static weir_status status_of_kept(struct weir_state *state, json_t **ret_json,
     }
     *ret_json =
         status == WEIR_OK && !targets.has_failed && !subscriptions.has_failed
-            ? json_pack("{s:b, s:n, s:n, s:n, s:n, s:n, s:O, s:o, s:[]}", "is_running", 0, "pid",
-                        "version", "uptime_ms", "state_database", "queue", "subscriptions",
-                        subscriptions.array, "targets", targets_of(&targets), "resources")
+            ? json_pack("{s:b, s:n, s:n, s:n, s:n, s:n, s:O, s:o, s:[], s:[]}", "is_running", 0,
+                        "pid", "version", "uptime_ms", "state_database", "queue", "subscriptions",
+                        subscriptions.array, "targets", targets_of(&targets), "resources", "guests")
             : NULL;
     json_decref(subscriptions.array);
     json_decref(targets.by_name);
