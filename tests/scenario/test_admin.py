@@ -18,7 +18,7 @@ import urllib.parse
 import pytest
 
 from admin import TOKEN, Admin, listeners
-from harness import DEADLINE_S, SOURCE, configuration
+from harness import DEADLINE_S, LITTLE_QUARANTINE, SOURCE, configuration
 from places import on
 from servers import Prometheus, Redis, find_program
 
@@ -596,7 +596,7 @@ def test_what_was_lately_is_there_at_once(site):
 def flowing(site):
     """A weir, and a function by which a test sees that events flow."""
     admin = Admin()
-    weir = start(site, obeying(admin))
+    weir = start(site, obeying(admin), env=LITTLE_QUARANTINE)
     counted = [0]
 
     def flow():
@@ -658,7 +658,7 @@ def test_who_takes_slowly_is_ended(site):
     admin = Admin()
     weir = start(site, configuration(
         {"obey": {}}, [{"name": f"s{number}", "key": f"k{number}", "guest": "obey"}
-                       for number in range(1000)], **admin.config))
+                       for number in range(1000)], **admin.config), env=LITTLE_QUARANTINE)
     memory = weir.status("VmRSS")
     connections = []
     for _ in range(40):
