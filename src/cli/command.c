@@ -86,7 +86,8 @@ static const char status_help[] =
     "\n"
     "  STATE   running; waiting: for its guest's exec; paused: its source is, because\n"
     "          too much waits; behind: it is reading what waited on disk; stopped:\n"
-    "          see its last error; kept: nobody runs it now\n"
+    "          see its last error; kept: nobody runs it now; 43%: of what takes its\n"
+    "          source long, as a first look at a table, which the line below names\n"
     "  LAG     events that came and are not settled\n"
     "  AGE     of the oldest of them\n"
     "  FLIGHT  of them, those that a handler has right now\n"
@@ -96,6 +97,35 @@ static const char status_help[] =
     "\n"
     "Options:\n" STATE_HELP
     "      --json                      one object, with units in its names\n";
+
+static const char top_help[] =
+    "Usage: weir top [FILE.yaml] [OPTION...]\n"
+    "\n"
+    "Shows what becomes of the events of a weir that runs, live: its sources and targets,\n"
+    "and each subscription with its lag, its rates and how the rate was. FILE.yaml says\n"
+    "where the state is; default: ./weir.yaml. A weir that goes away is waited for. Ends\n"
+    "on q, SIGINT or SIGTERM. What fails or is away is red.\n"
+    "\n"
+    "Without a terminal, or with --once, it prints one screen as text and ends: after an\n"
+    "interval, because rates are differences of two answers.\n"
+    "\n"
+    "  arrows, PgUp, PgDn, Home, End   select a subscription, scroll\n"
+    "  Enter                           everything of the selected one; back again\n"
+    "  /                               filter by a text in name, resource, key, guest,\n"
+    "                                  handler or state\n"
+    "  < > F6                          sort by another column\n"
+    "  I                               invert the order\n"
+    "  r                               sources, targets and guests\n"
+    "  Space                           pause, go on\n"
+    "  Esc                             back; no selection and no filter\n"
+    "  h, F1                           help: keys and columns\n"
+    "  q, F10                          end\n"
+    "\n"
+    "NO_COLOR is honoured; bars are ASCII where the locale is not UTF-8.\n"
+    "\n"
+    "Options:\n" STATE_HELP
+    "  -i, --interval DURATION         between two questions, 100ms to 1h; default: 1s\n"
+    "      --once                      one screen, as text\n";
 
 static const char tail_help[] =
     "Usage: weir tail [FILE.yaml] [OPTION...]\n"
@@ -259,6 +289,12 @@ const struct weir_command weir_commands[] = {
         .summary = "say how far each subscription is",
         .help = status_help,
         .run = weir_command_status,
+    },
+    {
+        .name = "top",
+        .summary = "show subscriptions, rates and failures, live",
+        .help = top_help,
+        .run = weir_command_top,
     },
     {
         .name = "tail",

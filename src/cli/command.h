@@ -50,6 +50,7 @@ int weir_command_dev(const struct weir_cli *cli, int argc, char **argv);
 int weir_command_run(const struct weir_cli *cli, int argc, char **argv);
 int weir_command_kv(const struct weir_cli *cli, int argc, char **argv);
 int weir_command_status(const struct weir_cli *cli, int argc, char **argv);
+int weir_command_top(const struct weir_cli *cli, int argc, char **argv);
 int weir_command_tail(const struct weir_cli *cli, int argc, char **argv);
 int weir_command_dlq(const struct weir_cli *cli, int argc, char **argv);
 int weir_command_replay(const struct weir_cli *cli, int argc, char **argv);

@@ -18,6 +18,7 @@
 #define WEIR_FLOW_FLOW_H
 
 #include "base/error.h"
+#include "base/progress.h"
 #include "config/config.h"
 #include "guest/guest.h"
 #include "observe/histogram.h"
@@ -193,7 +194,8 @@ struct weir_subscription_status {
     // from the journal; "stopped": see `error`; "kept": nobody runs it now.
     const char *state;
     struct weir_subscription_counts counts;
-    int64_t oldest_ns; // age of the oldest event in memory that is not settled; 0: none
+    struct weir_progress progress; // of what takes its source long, as a first look at a table
+    int64_t oldest_ns;             // age of the oldest event in memory that is not settled; 0: none
     struct weir_histogram handler_time; // of each call that `delivered` counts
     struct weir_histogram event_time;   // from being taken to being settled
     uint64_t retrying;                  // keys that wait for another attempt
@@ -227,6 +229,7 @@ struct weir_flow_status {
     const char *state_error; // "" for none
     int64_t state_failing_since_wall_ns;
     uint64_t commits;
+    uint64_t queued_bytes, queued_bytes_max; // of the events in all queues together
 };
 
 // Calls for the flow, then for each subscription, running ones first, then for each target, then

@@ -115,6 +115,7 @@ struct weir_subscription {
     uint32_t capabilities; // of its watch: enum weir_capability
     char *watch_name;      // under which its source keeps what it keeps
     struct weir_watch *watch;
+    struct weir_meter meter; // of what takes its watch long
     struct weir_guest *guest;
     uint32_t handler;
     struct weir_retry retry;

@@ -340,6 +340,7 @@ static weir_status begin_watch(struct weir_subscription *subscription,
         .name = subscription->kept ? subscription->watch_name : NULL,
         .event_bytes_max = args->event_bytes_max,
         .resume = goes_on ? &resume : NULL,
+        .meter = &subscription->meter,
     };
     struct weir_watch *watch;
     status = args->resource->provider->watch(args->resource, &watch_args, &watch, err);

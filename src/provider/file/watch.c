@@ -147,6 +147,7 @@ static struct watch *watch_new(struct weir_file_resource *resource,
     watch->watcher = resource->watcher;
     watch->sink = args->sink;
     watch->event_bytes_max = args->event_bytes_max;
+    watch->meter = args->meter;
     watch->is_resumed = args->resume != NULL;
     watch->is_remembered = !args->resume && args->sink.remember;
     watch->reply = calloc(1, sizeof *watch->reply);
@@ -415,6 +416,9 @@ static weir_status add(struct weir_file_watcher *watcher, struct watch *watch,
         return weir_fail_no_memory(err, "a watch");
     }
     weir_status status = weir_file_tree_baseline(watcher, watch, err);
+    if (!status && watch->is_resumed) {
+        weir_file_reconcile_measure(watch);
+    }
     if (!status && watch->is_remembered) {
         watch->is_paused = true;
         if (!weir_file_reconcile_notes(watch, &watch->notes)) {
