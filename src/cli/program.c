@@ -18,6 +18,7 @@
 #include "observe/notify.h"
 #include "provider/provider.h"
 #include "state/state.h"
+#include "trace/trace.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -397,6 +398,21 @@ static weir_status open_state(struct weir_program *program, struct weir_error *e
     return status == WEIR_OK ? weir_control_create(&control, &program->control, err) : status;
 }
 
+static weir_status make_tracer(struct weir_program *program, struct weir_error *err) {
+    const struct weir_traces_config *config = &program->parts.config->traces;
+    const struct weir_tracer_args args = {
+        .endpoint = config->endpoint,
+        .token = config->token,
+        .sample = config->sample,
+        .queue = config->queue,
+        .batch = config->batch,
+        .interval_ns = config->interval_ns,
+        .timeout_ns = config->timeout_ns,
+        .log = program->log,
+    };
+    return config->endpoint ? weir_tracer_create(&args, &program->tracer, err) : WEIR_OK;
+}
+
 static weir_status make_admin(struct weir_program *program, struct weir_error *err) {
     const struct weir_admin_config *config = &program->parts.config->admin;
     const struct weir_admin_args args = {
@@ -436,6 +452,7 @@ static weir_status make_flow(struct weir_program *program, struct weir_error *er
         .tap = tap,
         .tap_context = program,
         .measures = program->admin != NULL,
+        .tracer = program->tracer,
     };
     weir_status status = weir_flow_create(&flow, &program->flow, err);
     struct weir_error failure;
@@ -489,6 +506,7 @@ weir_status weir_program_create(const struct weir_program_args *args,
     status = status == WEIR_OK ? open_resources(program, err) : status;
     status = status == WEIR_OK ? bind_guests(&program->parts, err) : status;
     status = status == WEIR_OK ? open_state(program, err) : status;
+    status = status == WEIR_OK ? make_tracer(program, err) : status;
     status = status == WEIR_OK ? make_admin(program, err) : status;
     status = status == WEIR_OK ? make_flow(program, err) : status;
     if (status == WEIR_OK && program->admin) {
@@ -530,6 +548,7 @@ void weir_program_destroy(struct weir_program *program) {
     free(program->runners);
     weir_set_unref(program->subscriptions);
     weir_flow_destroy(program->flow);
+    weir_tracer_destroy(program->tracer);
     weir_control_destroy(program->control);
     weir_admin_destroy(program->admin);
     weir_state_close(program->state);

@@ -17,6 +17,7 @@ struct weir_session;
 struct weir_set;
 struct weir_state;
 struct weir_subscription;
+struct weir_tracer;
 
 // One exec that weir itself starts: a guest's main, or the configuration's subscriptions.
 struct weir_runner {
@@ -50,7 +51,8 @@ struct weir_program {
     size_t retired_count;
     struct weir_state *state;
     struct weir_control *control;
-    struct weir_admin *admin; // NULL: none is configured
+    struct weir_tracer *tracer; // NULL: there are no traces
+    struct weir_admin *admin;   // NULL: none is configured
     struct weir_flow *flow;
     struct weir_set *subscriptions; // of the configuration
     struct weir_runner *runners;

@@ -9,8 +9,8 @@
 // then leaves all as it was. Only the watch of a new or changed subscription begins after the old
 // one has ended, for they may have the same name; where the source refuses it then, that is logged.
 //
-// Not changed without a restart, and told so: `host`, `state`, a resource that is there already
-// under its name, and which guests' mains are run.
+// Not changed without a restart, and told so: `host`, `state`, `traces`, a resource that is there
+// already under its name, and which guests' mains are run.
 #include "cli/program_private.h"
 
 #include "config/tables.h"
@@ -289,9 +289,10 @@ static void tell_restarts(const struct weir_program *program, const struct weir_
     const struct weir_config *before = program->parts.config;
     if (!same_options(&weir_host_options, &before->host, &after->host) ||
         !same_options(&weir_state_options, &before->state, &after->state) ||
+        !same_options(&weir_traces_options, &before->traces, &after->traces) ||
         !same_options(&weir_admin_options, &before->admin, &after->admin)) {
         weir_log(program->log, WEIR_LOG_WARN, "this change takes a restart",
-                 {"key", WEIR_STR("host, state, admin")});
+                 {"key", WEIR_STR("host, state, traces, admin")});
     }
     for (size_t i = 0; i < after->guest_count; i++) {
         const struct weir_guest_config *old =

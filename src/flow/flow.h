@@ -34,6 +34,7 @@ struct weir_log;
 struct weir_session;
 struct weir_set;
 struct weir_subscription;
+struct weir_tracer;
 
 enum {
     WEIR_WORKERS_MAX = 1024,
@@ -56,7 +57,7 @@ struct weir_tap_event {
     const char *reason;     // of a failure, else ""
     int64_t took_ns;        // of the handler's call
     struct weir_str output; // the end of what it printed
-    const char *trace;      // 32 hexadecimal digits; "": none
+    const char *trace;      // the id of the event's trace, 32 digits; "": there are no traces
 };
 
 struct weir_flow_config {
@@ -76,6 +77,7 @@ struct weir_flow_config {
     // failed in any case; must not block. May be NULL.
     void (*tap)(void *context, const struct weir_tap_event *event);
     void *tap_context;
+    struct weir_tracer *tracer; // must outlive the flow; NULL: there are no traces
 };
 
 // Reads what is kept and starts the threads. WEIR_NO_MEMORY, WEIR_LIMIT (threads), and what the
