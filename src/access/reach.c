@@ -197,9 +197,9 @@ static void reach_log(void *context, uint8_t level, struct weir_str log_context,
     static const char *const names[] = {"trace", "debug", "info", "warn", "error", "critical"};
     const struct weir_access *access = context;
     if (level < sizeof levels / sizeof levels[0]) {
-        weir_log(access->log, levels[level], "a guest says", {"guest", weir_str_of(access->name)},
-                 {"severity", weir_str_of(names[level])}, {"context", log_context},
-                 {"text", message});
+        weir_log_each(access->log, levels[level], "a guest says",
+                      {"guest", weir_str_of(access->name)}, {"severity", weir_str_of(names[level])},
+                      {"context", log_context}, {"text", message});
     }
 }
 

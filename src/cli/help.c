@@ -127,6 +127,7 @@ static void print_common_options(FILE *out) {
                  "Options of every command:\n"
                  "  --log-format FORMAT   of weir's log on standard error: text (default) or json\n"
                  "  --log-level LEVEL     what is logged: debug, info (default), warn or error\n"
+                 "  --log-rate N          lines of one message in 10 s (default 20); 0: all\n"
                  "  -h, --help            explain the command\n");
 }
 

@@ -308,7 +308,7 @@ static weir_status begin(struct tail *tail, const char *dir) {
     status = weir_control_ask(tail->link, request, &answer, &tail->err);
     json_decref(answer);
     if (status == WEIR_OK) {
-        weir_log(tail->cli->log, WEIR_LOG_INFO, "tailing", {"state", weir_str_of(dir)});
+        weir_log(tail->cli->log, WEIR_LOG_INFO, "tailing", {"path", weir_str_of(dir)});
         tail->deadline_ns =
             arguments->timeout_ns ? weir_clock_monotonic_ns() + arguments->timeout_ns : INT64_MAX;
     }

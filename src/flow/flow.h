@@ -18,6 +18,7 @@
 #define WEIR_FLOW_FLOW_H
 
 #include "base/error.h"
+#include "base/progress.h"
 #include "config/config.h"
 #include "guest/guest.h"
 #include "observe/histogram.h"
@@ -44,6 +45,7 @@ enum {
     WEIR_PENDING_EVENTS_MAX = 65536, // that only wait for the disk; then nothing more is taken
     WEIR_OUTBOX_WAITING_MAX = 1024,  // of one target; then its handlers wait
     WEIR_COMMIT_RETRY_MS_MAX = 1000, // between two attempts to write what the disk refuses
+    WEIR_STUCK_MS = 10 * 1000,       // that something may be due and not be begun
 };
 
 // What happened to one delivery, for whoever looks on.
@@ -109,6 +111,9 @@ struct weir_flow_known {
 // In place of what it had before. WEIR_NO_MEMORY: nothing has changed. Any thread.
 weir_status weir_flow_know(struct weir_flow *flow, const struct weir_flow_known *known,
                            struct weir_error *err);
+// Whether the flow moves, see alive.c for what that means; waits for its lock until the moment at
+// the latest. *ret_reason: why it does not. To be asked again and again, by one thread.
+bool weir_flow_is_alive(struct weir_flow *flow, int64_t until_ns, const char **ret_reason);
 // One more, or one less, who wants config.tap to be called with everything.
 void weir_flow_tap(struct weir_flow *flow, bool is_on);
 
@@ -191,7 +196,8 @@ struct weir_subscription_status {
     // from the journal; "stopped": see `error`; "kept": nobody runs it now.
     const char *state;
     struct weir_subscription_counts counts;
-    int64_t oldest_ns; // age of the oldest event in memory that is not settled; 0: none
+    struct weir_progress progress; // of what takes its source long, as a first look at a table
+    int64_t oldest_ns;             // age of the oldest event in memory that is not settled; 0: none
     struct weir_histogram handler_time; // of each call that `delivered` counts
     struct weir_histogram event_time;   // from being taken to being settled
     uint64_t retrying;                  // keys that wait for another attempt
@@ -225,6 +231,7 @@ struct weir_flow_status {
     const char *state_error; // "" for none
     int64_t state_failing_since_wall_ns;
     uint64_t commits;
+    uint64_t queued_bytes, queued_bytes_max; // of the events in all queues together
 };
 
 // Calls for the flow, then for each subscription, running ones first, then for each target, then

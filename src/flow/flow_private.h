@@ -118,6 +118,7 @@ struct weir_subscription {
     uint32_t capabilities; // of its watch: enum weir_capability
     char *watch_name;      // under which its source keeps what it keeps
     struct weir_watch *watch;
+    struct weir_meter meter; // of what takes its watch long
     struct weir_guest *guest;
     uint32_t handler;
     struct weir_retry retry;
@@ -305,6 +306,12 @@ struct weir_flow {
     struct weir_target *targets;
 
     int64_t load_due_ns; // when to read again after a failure
+
+    // How the commit thread is seen to move (alive.c).
+    bool is_in_store;    // it waits for the disk
+    uint64_t turns;      // that it has taken
+    uint64_t turns_seen; // at the last look
+    int64_t turned_ns;   // the last look that found nothing due, or a new turn
 
     // What the commit under way writes.
     bool has_batch;
@@ -494,6 +501,8 @@ void weir_commit_join(struct weir_flow *flow);
 // simulation, which has no threads. Returns what the store answered; the same batch is tried again
 // by the next turn after an error.
 weir_status weir_commit_turn(struct weir_flow *flow, struct weir_error *err);
+// Under lock: when to write what waits; INT64_MAX: nothing does.
+int64_t weir_commit_due_ns(const struct weir_flow *flow);
 
 // backlog.c
 

@@ -29,21 +29,20 @@ static const char *trace_of(const struct weir_worker *worker,
 static void tell(const struct weir_worker *worker, const struct weir_event *event,
                  enum weir_decision decision, uint32_t attempt, const char *reason) {
     const struct weir_subscription *subscription = worker->lane->subscription;
-    struct weir_log *log = subscription->flow->config.log;
     char trace[WEIR_TRACE_ID_BYTES];
     bool is_dead = decision == WEIR_DECIDE_DEAD;
-    char attempts[48];
-    snprintf(attempts, sizeof attempts, "%" PRIu32 " of %" PRIu64, attempt,
-             subscription->retry.attempts);
     const struct weir_log_field fields[] = {
         {"subscription", weir_str_of(subscription->name)},
+        {"guest", weir_str_of(weir_guest_name(worker->guest))},
+        {"handler", weir_str_of(weir_guest_handler_name(worker->guest, worker->handler))},
         {"event", event->fields.id},
-        {"attempt", weir_str_of(attempts)},
+        {"attempt", WEIR_LOG_NUMBER(attempt)},
+        {"attempts_max", WEIR_LOG_NUMBER(subscription->retry.attempts)},
         {"reason", weir_str_of(reason)},
         {"trace", weir_str_of(trace_of(worker, trace))},
     };
     size_t count = sizeof fields / sizeof fields[0];
-    weir_log_write(log, is_dead ? WEIR_LOG_ERROR : WEIR_LOG_WARN,
+    weir_log_write(worker->flow->config.log, is_dead ? WEIR_LOG_ERROR : WEIR_LOG_WARN,
                    is_dead ? "the handler failed and the event is given up"
                            : "the handler failed and will be called again",
                    fields, worker->trace.tracer ? count : count - 1);
