@@ -233,6 +233,15 @@ static void tell(struct weir_tracer *tracer, const char *message, const char *re
              {"reason", weir_str_of(reason)}, {"dropped", weir_str_of(dropped)});
 }
 
+// A receiver that takes all it is sent may still be too slow.
+static void tell_full(struct weir_tracer *tracer) {
+    uint64_t full = atomic_load_explicit(&tracer->tally.full, memory_order_relaxed);
+    if (full != tracer->told_full) {
+        tracer->told_full = full;
+        tell(tracer, "traces are dropped", "more are made than are sent (traces.queue)");
+    }
+}
+
 // ---- the whole ----
 
 static void count(atomic_uint_fast64_t *counter, uint64_t spans) {
@@ -282,6 +291,7 @@ void *weir_trace_export(void *argument) {
         } else {
             send_batch(tracer, spans);
         }
+        tell_full(tracer);
     }
     return NULL;
 }

@@ -97,6 +97,7 @@ struct weir_tracer {
     char *head;            // JSON: what stands before the spans of each request
     int64_t wall_ahead_ns; // what the wall clock is ahead of the monotonic one
     int64_t told_ns;       // when the log last told of a failure; 0: never
+    uint64_t told_full;    // how many were dropped for want of room when that was last looked at
 };
 
 // Of a record: what it holds.

@@ -383,6 +383,19 @@ def test_a_receiver_that_hangs_holds_nothing_up(site, receiver):
     may_answer.set()
 
 
+def test_a_receiver_that_is_slow_holds_nothing_up(site, receiver):
+    def answer_late(number):
+        time.sleep(0.2)
+        return 200, None
+
+    receiver.answer = answer_late
+    weir = start(site, chain(receiver, queue=64, batch=16))
+    put_and_wait(site, weir, 100, "late")
+    assert int(weir.wait_log("traces are dropped")["dropped"]) > 0
+    assert not weir.logs(CANNOT)
+    assert len({span.id for span in receiver.spans()}) == len(receiver.spans()) > 0
+
+
 def test_memory_is_bounded_whatever_waits(site):
     tree = configuration({"first": {"wasm": "trace"}}, [{"key": "*", "guest": "first"}])
     weir = start(site, traced(tree, f"http://127.0.0.1:{free_port()}", queue=256, batch=64),
