@@ -48,7 +48,7 @@ function middleOf(key, members) {
   const { resource, guest, handler } = first.status;
   return {
     key, isGroup, resource, guest: guest ?? "",
-    name: isGroup ? format.plural(members.length, "subscription") : first.name,
+    name: isGroup ? `${members.length} subscriptions` : first.name,
     detail: isGroup ? `${resource} → ${guest ?? "no guest"}` : handler ?? "",
     href: isGroup ? `#subscriptions?q=${encodeURIComponent(`resource:${resource} guest:${guest ?? ""}`)}`
       : `#subscription/${encodeURIComponent(first.name)}`,
@@ -85,7 +85,7 @@ function middles(model) {
     return { rows: subscriptions.map((each) => middleOf(each.name, [each])).sort(byPlace), note: "" };
   }
   const groups = grouped(subscriptions);
-  const note = `${format.plural(subscriptions.length, "subscription")}, one box for each resource and guest`;
+  const note = `${subscriptions.length} subscriptions, one box for each resource and guest`;
   if (groups.length <= GROUPS_MAX) {
     return { rows: groups.sort(byPlace), note };
   }

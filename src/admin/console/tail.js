@@ -1,14 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The live tail. weir sends a sample where more is delivered than anybody reads, and says how much
-// it left out; the note passes that on. The list keeps LINES_MAX lines. Who scrolls up reads: then
-// nothing moves, and what comes waits, at most WAITING_MAX lines of it, until it is asked for.
+// it left out; the note passes that on. The list keeps LINES_MAX lines. Who scrolls up, or has the
+// focus on a line, reads: then nothing moves, and what comes waits, at most WAITING_MAX lines of it,
+// until it is asked for.
+//
+// While the list follows, only the lines in sight are in the document, below an empty row that is as
+// high as the others: laying out all of them some times a second cost a third of a processor. Who
+// scrolls up gets the others then.
 
 import { announce, byId, calmly, make, setText } from "/dom.js";
 import * as format from "/format.js";
 
 const LINES_MAX = 500;
 const WAITING_MAX = 500;
+const DRAW_MS = 250; // from one look of new lines to the next
+const ROW_HEIGHT = 24; // as in the style sheet
+const COLUMNS = 9;
 const FILTER_MS = 300;
 const NOTE_MS = 1000;
 const SHARE_NOTES = 5; // the share that is shown is that of so many seconds
@@ -39,7 +47,12 @@ function cell(css, text, title) {
   return make("td", { class: css, title: title ?? null, text });
 }
 
-function lineOf(each) {
+/** A line as a row; {gap: N} are N lines that were not kept. */
+function rowOf(each) {
+  if (each.gap) {
+    return make("tr", { class: "gap" }, make("td", { colspan: COLUMNS,
+      text: `${format.plural(each.gap, "line")} that came meanwhile were too many to keep` }));
+  }
   const row = make("tr", {},
     cell("c-time", format.clock(each.time), each.time),
     make("td", { class: "c-outcome" }, outcomeBadge(each.outcome)),
@@ -71,7 +84,10 @@ export class Tail {
     failed: byId("tail-failed"),
   };
   #ending = null; // of the stream
-  #incoming = []; // since the last frame
+  #kept = []; // all lines of the list, the newest last
+  #inDocument = 0; // how many of them, from the end
+  #space = make("tr", { class: "space", "aria-hidden": "true" }, make("td", { colspan: COLUMNS }));
+  #incoming = []; // since they were drawn
   #waiting = []; // while somebody reads
   #dropped = 0; // of the waiting
   #isFollowing = true;
@@ -80,13 +96,14 @@ export class Tail {
   #second = { shown: 0, leftOut: 0 };
   #problem = "";
   #noteTimer = 0;
-  #hasFrame = false;
+  #drawTimer = 0;
 
   constructor(api) {
     this.#api = api;
     const restart = calmly(() => this.#restart(), FILTER_MS);
     Object.values(this.#fields).forEach((field) => field.addEventListener("input", restart));
     this.#scroll.addEventListener("scroll", () => this.#look(), { passive: true });
+    this.#lines.addEventListener("focusin", () => this.#stand());
     this.#jump.addEventListener("click", () => {
       this.#setPaused(false);
       this.#follow();
@@ -113,6 +130,8 @@ export class Tail {
 
   hide() {
     clearInterval(this.#noteTimer);
+    clearTimeout(this.#drawTimer);
+    this.#drawTimer = 0;
     this.#ending?.abort();
     this.#ending = null;
   }
@@ -170,17 +189,14 @@ export class Tail {
     }
     this.#second.shown += 1;
     this.#incoming.push(each);
-    // A page that nobody sees gets no frames.
+    // A page that nobody sees is drawn seldom.
     if (this.#incoming.length > LINES_MAX) {
       this.#incoming.shift();
     }
-    if (!this.#hasFrame) {
-      this.#hasFrame = true;
-      requestAnimationFrame(() => {
-        this.#hasFrame = false;
-        this.#drain();
-      });
-    }
+    this.#drawTimer ||= setTimeout(() => {
+      this.#drawTimer = 0;
+      this.#drain();
+    }, DRAW_MS);
   }
 
   // ---- the list ----
@@ -199,41 +215,62 @@ export class Tail {
       return;
     }
     this.#append(incoming);
-    this.#scroll.scrollTop = this.#scroll.scrollHeight;
   }
 
+  /** Adds lines at the end, and leaves those in the document that are in sight. */
   #append(incoming) {
-    this.#lines.append(...incoming.map(lineOf));
-    for (let over = this.#lines.children.length - LINES_MAX; over > 0; over -= 1) {
+    this.#kept.push(...incoming);
+    this.#kept.splice(0, Math.max(0, this.#kept.length - LINES_MAX));
+    const wanted = Math.min(this.#kept.length, Math.ceil(this.#scroll.clientHeight / ROW_HEIGHT) + 1);
+    this.#space.remove();
+    this.#lines.append(...incoming.slice(-wanted).map(rowOf));
+    while (this.#lines.children.length > wanted) {
       this.#lines.firstChild.remove();
     }
-    byId("tail-empty").hidden = this.#lines.children.length > 0;
+    this.#inDocument = this.#lines.children.length;
+    this.#setSpace();
+    this.#scroll.scrollTop = this.#scroll.scrollHeight;
+    byId("tail-empty").hidden = this.#kept.length > 0;
+  }
+
+  /** The row for what is above those in the document. */
+  #setSpace() {
+    const above = this.#kept.length - this.#inDocument;
+    if (above > 0) {
+      this.#space.firstChild.style.height = `${above * ROW_HEIGHT}px`;
+      this.#lines.prepend(this.#space);
+    } else {
+      this.#space.remove();
+    }
+  }
+
+  /** Somebody reads: all lines are there, and stay where they are. */
+  #stand() {
+    this.#isFollowing = false;
+    const { scrollTop } = this.#scroll;
+    this.#space.remove();
+    this.#lines.prepend(...this.#kept.slice(0, this.#kept.length - this.#inDocument).map(rowOf));
+    this.#inDocument = this.#kept.length;
+    this.#scroll.scrollTop = scrollTop;
+    this.#showJump();
   }
 
   #look() {
     const rest = this.#scroll.scrollHeight - this.#scroll.scrollTop - this.#scroll.clientHeight;
-    const isFollowing = rest <= NEAR_END_PX;
-    if (isFollowing !== this.#isFollowing) {
-      this.#isFollowing = isFollowing;
-      if (isFollowing && !this.#isPaused) {
-        this.#follow();
-      } else {
-        this.#showJump();
-      }
+    const isAtEnd = rest <= NEAR_END_PX;
+    if (this.#isFollowing && !isAtEnd) {
+      this.#stand();
+    } else if (!this.#isFollowing && isAtEnd && !this.#isPaused && !this.#lines.contains(document.activeElement)) {
+      this.#follow();
     }
   }
 
   #follow() {
     this.#isFollowing = true;
-    if (this.#dropped > 0) {
-      this.#lines.append(make("tr", { class: "gap" }, make("td", { colspan: 9,
-        text: `${format.plural(this.#dropped, "line")} that came meanwhile were too many to keep` })));
-    }
-    this.#append(this.#waiting);
+    this.#append(this.#dropped > 0 ? [{ gap: this.#dropped }, ...this.#waiting] : this.#waiting);
     this.#waiting = [];
     this.#dropped = 0;
     this.#showJump();
-    this.#scroll.scrollTop = this.#scroll.scrollHeight;
   }
 
   #setPaused(isPaused) {
@@ -254,6 +291,8 @@ export class Tail {
 
   #clear() {
     this.#lines.replaceChildren();
+    this.#kept = [];
+    this.#inDocument = 0;
     this.#waiting = [];
     this.#incoming = [];
     this.#dropped = 0;
