@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes what `weir new` copies into a project as a C source, so that weir needs no data folder.
+"""Writes files of the tree into a C source, so that weir needs no data folder.
 
 Each file below the given folders of the tree becomes a string of C and a row of
-weir_embedded_files (src/project/embedded.h). What tools leave beside sources is left out, and what tests an SDK. The
+NAME_files (src/base/embedded.h). What tools leave beside sources is left out, and what tests an SDK. The
 depfile names the folders too, so that ninja notices a file that comes or goes.
 """
 
@@ -47,6 +47,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", required=True, type=pathlib.Path, help="the top of the tree")
     parser.add_argument("--depfile", required=True)
+    parser.add_argument("--name", required=True, help="of the table: NAME_files, NAME_count")
     parser.add_argument("out")
     parser.add_argument("folders", nargs="+", help="below the root")
     args = parser.parse_args()
@@ -66,12 +67,12 @@ def main():
                 f'    {{"{path.relative_to(args.root).as_posix()}", {len(data)},\n{literal(data)}}},\n'
             )
     with open(args.out, "w", encoding="ascii") as file:
-        file.write('#include "project/embedded.h"\n\n')
+        file.write('#include "base/embedded.h"\n\n')
         # gcc and clang take strings of any length.
         file.write('#pragma GCC diagnostic ignored "-Woverlength-strings"\n')
-        file.write("const struct weir_embedded_file weir_embedded_files[] = {\n")
+        file.write(f"const struct weir_embedded_file {args.name}_files[] = {{\n")
         file.writelines(rows)
-        file.write(f"}};\nconst size_t weir_embedded_count = {len(rows)};\n")
+        file.write(f"}};\nconst size_t {args.name}_count = {len(rows)};\n")
     with open(args.depfile, "w", encoding="utf-8") as file:
         file.write(f"{args.out}: {' '.join(str(path) for path in inputs)}\n")
 

@@ -40,6 +40,7 @@ readonly packages_build=(
     "libxxhash-dev   pkg-config libxxhash"
     "libssl-dev      pkg-config libcrypto"
     "libcurl4-openssl-dev pkg-config libcurl"
+    "libmicrohttpd-dev pkg-config libmicrohttpd"
     "libhiredis-dev  pkg-config hiredis"
     "libpq-dev       pkg-config libpq"
     "uthash-dev      test -e /usr/include/uthash.h"

@@ -51,6 +51,10 @@ void weir_help_config(FILE *out) {
     print_options(out, 2, &weir_host_options);
     print_title(out, "state:", "what is written down so that nothing is lost over a stop");
     print_options(out, 2, &weir_state_options);
+    print_title(out, "admin:",
+                "where weir tells what it does, by HTTP: metrics, health, the console; off unless "
+                "it is given; also just IP:PORT, or the path of a socket");
+    print_options(out, 2, &weir_admin_options);
     print_title(out, "bounds:",
                 "what a guest may use; at the top level the default of all guests, "
                 "in a guest its own");

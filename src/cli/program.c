@@ -5,6 +5,7 @@
 #include "cli/program_private.h"
 
 #include "access/access.h"
+#include "admin/admin.h"
 #include "base/clock.h"
 #include "base/thread.h"
 #include "control/control.h"
@@ -385,6 +386,29 @@ static weir_status open_state(struct weir_program *program, struct weir_error *e
     return status == WEIR_OK ? weir_control_create(&control, &program->control, err) : status;
 }
 
+static weir_status make_admin(struct weir_program *program, struct weir_error *err) {
+    const struct weir_admin_config *config = &program->parts.config->admin;
+    const struct weir_admin_args args = {
+        .config = config, .state_dir = program->args.state_dir, .log = program->log};
+    return config->address || config->socket ? weir_admin_create(&args, &program->admin, err)
+                                             : WEIR_OK;
+}
+
+static void tap(void *context, const struct weir_tap_event *event) {
+    const struct weir_program *program = context;
+    weir_control_tap(program->control, event);
+    weir_admin_tap(program->admin, event);
+}
+
+weir_status weir_program_tell_flow(struct weir_program *program, const struct weir_parts *parts,
+                                   struct weir_error *err) {
+    const struct weir_flow_known known = {.resources = parts->resources,
+                                          .resource_count = parts->config->resource_count,
+                                          .guests = parts->guests,
+                                          .guest_count = parts->config->guest_count};
+    return weir_flow_know(program->flow, &known, err);
+}
+
 static weir_status make_flow(struct weir_program *program, struct weir_error *err) {
     const struct weir_config *config = program->parts.config;
     struct weir_flow_config flow = {
@@ -398,15 +422,15 @@ static weir_status make_flow(struct weir_program *program, struct weir_error *er
         .store_context = program->state,
         .commit_ns = config->state.commit_ns,
         .commit_events = config->state.commit_events,
-        .tap = weir_control_tap,
-        .tap_context = program->control,
+        .tap = tap,
+        .tap_context = program,
+        .measures = program->admin != NULL,
     };
     weir_status status = weir_flow_create(&flow, &program->flow, err);
     struct weir_error failure;
     program->host.flow = program->flow;
     if (status == WEIR_OK) {
-        status =
-            weir_flow_know(program->flow, program->parts.resources, config->resource_count, err);
+        status = weir_program_tell_flow(program, &program->parts, err);
     }
     if (status == WEIR_OK &&
         weir_control_start(program->control, program->flow, &failure) != WEIR_OK) {
@@ -438,7 +462,11 @@ weir_status weir_program_create(const struct weir_program_args *args,
     status = status == WEIR_OK ? open_resources(program, err) : status;
     status = status == WEIR_OK ? bind_guests(&program->parts, err) : status;
     status = status == WEIR_OK ? open_state(program, err) : status;
+    status = status == WEIR_OK ? make_admin(program, err) : status;
     status = status == WEIR_OK ? make_flow(program, err) : status;
+    if (status == WEIR_OK && program->admin) {
+        status = weir_admin_start(program->admin, program->flow, err);
+    }
     status = status == WEIR_OK ? subscribe_all(program, err) : status;
     status = status == WEIR_OK ? prepare_runners(program, err) : status;
     if (status != WEIR_OK) {
@@ -461,6 +489,7 @@ void weir_program_destroy(struct weir_program *program) {
     if (!program) {
         return;
     }
+    weir_admin_stop(program->admin);
     weir_control_stop(program->control);
     for (size_t i = 0; i < program->runner_count; i++) {
         struct weir_runner *runner = &program->runners[i];
@@ -472,6 +501,7 @@ void weir_program_destroy(struct weir_program *program) {
     weir_set_unref(program->subscriptions);
     weir_flow_destroy(program->flow);
     weir_control_destroy(program->control);
+    weir_admin_destroy(program->admin);
     weir_state_close(program->state);
     close_resources(program->parts.resources, program->parts.config->resource_count);
     close_resources(program->retired, program->retired_count);
@@ -568,6 +598,7 @@ static int open_signals(sigset_t *signals) {
 
 static void stop(struct weir_program *program, const char *why) {
     weir_log(program->log, WEIR_LOG_INFO, "stopping", {"because", weir_str_of(why)});
+    weir_admin_set_unready(program->admin, "weir is stopping");
     weir_flow_stop(program->flow);
 }
 
@@ -621,7 +652,9 @@ weir_status weir_program_run(struct weir_program *program, struct weir_error *er
     if (status != WEIR_OK) {
         cut(program);
     }
+    weir_admin_set_unready(program->admin, NULL);
     bool has_failed = supervise(program, signals_fd);
+    weir_admin_set_unready(program->admin, "weir is stopping");
     weir_flow_stop(program->flow); // whose subscriptions end from here on, if no signal said so
     close(signals_fd);
     if (status == WEIR_OK && has_failed) {

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+struct weir_admin;
 struct weir_control;
 struct weir_flow;
 struct weir_session;
@@ -49,6 +50,7 @@ struct weir_program {
     size_t retired_count;
     struct weir_state *state;
     struct weir_control *control;
+    struct weir_admin *admin; // NULL: none is configured
     struct weir_flow *flow;
     struct weir_set *subscriptions; // of the configuration
     struct weir_runner *runners;
@@ -70,6 +72,10 @@ weir_status weir_program_subscribe(struct weir_program *program, const struct we
                                    const struct weir_subscription_config *config,
                                    struct weir_subscription **ret_subscription,
                                    uint32_t *ret_handler, struct weir_error *err);
+
+// Tells the flow what the parts have, for those who look.
+weir_status weir_program_tell_flow(struct weir_program *program, const struct weir_parts *parts,
+                                   struct weir_error *err);
 
 // Reads the configuration again, and changes what has changed; a mistake leaves all as it was.
 void weir_program_reload(struct weir_program *program);

@@ -292,8 +292,9 @@ static void retire_resources(struct weir_program *program, const struct weir_par
 static void tell_restarts(const struct weir_program *program, const struct weir_config *after) {
     const struct weir_config *before = program->parts.config;
     if (!same_options(&weir_host_options, &before->host, &after->host) ||
-        !same_options(&weir_state_options, &before->state, &after->state)) {
-        tell(program, WEIR_LOG_WARN, "this change takes a restart", "host, state", "");
+        !same_options(&weir_state_options, &before->state, &after->state) ||
+        !same_options(&weir_admin_options, &before->admin, &after->admin)) {
+        tell(program, WEIR_LOG_WARN, "this change takes a restart", "host, state, admin", "");
     }
     for (size_t i = 0; i < after->guest_count; i++) {
         const struct weir_guest_config *old =
@@ -317,9 +318,7 @@ static weir_status prepare(struct weir_program *program, struct weir_parts *part
     status = status == WEIR_OK ? take_guests(program, parts, err) : status;
     status = status == WEIR_OK ? find_handlers(parts, err) : status;
     // The last that may fail: were it undone, the flow would know resources that are closed.
-    return status == WEIR_OK
-               ? weir_flow_know(program->flow, parts->resources, parts->config->resource_count, err)
-               : status;
+    return status == WEIR_OK ? weir_program_tell_flow(program, parts, err) : status;
 }
 
 static void apply(struct weir_program *program, struct weir_parts *parts,

@@ -78,7 +78,9 @@ weir_status weir_config_init(struct weir_config *config, struct weir_error *err)
         return weir_fail_no_memory(err, "the configuration");
     }
     weir_status status = weir_options_init(&weir_host_options, &config->host, err);
-    return status == WEIR_OK ? weir_options_init(&weir_state_options, &config->state, err) : status;
+    status =
+        status == WEIR_OK ? weir_options_init(&weir_state_options, &config->state, err) : status;
+    return status == WEIR_OK ? weir_options_init(&weir_admin_options, &config->admin, err) : status;
 }
 
 static void finish_resource(struct weir_resource_config *resource) {
@@ -128,6 +130,7 @@ void weir_config_finish(struct weir_config *config) {
     }
     weir_options_finish(&weir_host_options, &config->host);
     weir_options_finish(&weir_state_options, &config->state);
+    weir_options_finish(&weir_admin_options, &config->admin);
     free(config->resources);
     free(config->guests);
     free(config->subscriptions);

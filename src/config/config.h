@@ -114,6 +114,15 @@ struct weir_state_config {
 };
 extern const struct weir_option_table weir_state_options;
 
+// `admin:`, where weir tells what it does, by HTTP. Described by weir_admin_options.
+struct weir_admin_config {
+    char *address; // `address`: IP:PORT; NULL: none
+    char *socket;  // `socket`: the path of a Unix socket; NULL: none. Not both
+    char *token;   // `token`: where the secret is that changes, and callers from elsewhere, want
+    struct weir_place place;
+};
+extern const struct weir_option_table weir_admin_options;
+
 // `host:`, what holds for weir as a whole. Described by weir_host_options.
 struct weir_host_config {
     uint64_t workers; // `workers`: threads that call handlers; 0: one for each core
@@ -224,6 +233,7 @@ struct weir_config {
     char *folder; // where relative paths start
     struct weir_host_config host;
     struct weir_state_config state;
+    struct weir_admin_config admin;
     struct weir_resource_config *resources;
     size_t resource_count;
     struct weir_guest_config *guests;

@@ -17,6 +17,7 @@
 
 #include "base/nearest.h"
 #include "base/show.h"
+#include "config/endpoint.h"
 #include "config/tables.h"
 #include "provider/provider.h"
 
@@ -810,6 +811,56 @@ static void grant_watched(struct weir_reader *reader, const struct weir_node *ro
     }
 }
 
+// ---- the admin address ----
+
+// "127.0.0.1:9464", or the path of a socket.
+static void read_admin_short(struct weir_reader *reader, const struct weir_node *node) {
+    bool is_path = node->text.size > 0 && memchr(node->text.data, '/', node->text.size);
+    const struct weir_option *option =
+        weir_option_find(&weir_admin_options, is_path ? WEIR_STR("socket") : WEIR_STR("address"));
+    read_option(reader, node, option, &reader->config->admin);
+}
+
+static void check_admin(struct weir_reader *reader, const struct weir_node *node) {
+    const struct weir_admin_config *admin = &reader->config->admin;
+    struct weir_endpoint endpoint;
+    struct weir_error err;
+    if (admin->address && admin->socket) {
+        weir_reader_problem(reader, node->place, "it is either an address or a socket, not both");
+    } else if (!admin->address && !admin->socket && admin->token) {
+        weir_reader_problem(reader, node->place,
+                            "a token for nothing; add an address, as 127.0.0.1:9464");
+    } else if (admin->address && weir_endpoint_parse(admin->address, &endpoint, &err) != WEIR_OK) {
+        weir_reader_problem(reader, node->place, "%s", err.message);
+    } else if (admin->address && !endpoint.is_loopback && !admin->token) {
+        weir_reader_problem(reader, node->place,
+                            "%s can be reached from elsewhere: add a token, as {address: \"%s\", "
+                            "token: env:NAME}, or take a loopback address, as 127.0.0.1:9464",
+                            admin->address, admin->address);
+    }
+}
+
+static void read_admin(struct weir_reader *reader, const struct weir_node *root) {
+    const struct weir_node *node = weir_reader_find(root, WEIR_STR("admin"));
+    if (!node || node->is_nothing) {
+        return;
+    }
+    size_t mistakes = reader->problems->count;
+    reader->config->admin.place = node->place;
+    if (node->kind == WEIR_NODE_SCALAR) {
+        size_t before = weir_reader_enter_key(reader, WEIR_STR("admin"));
+        read_admin_short(reader, node);
+        weir_reader_leave(reader, before);
+    } else {
+        read_table(reader, root, "admin", &weir_admin_options, &reader->config->admin);
+    }
+    size_t before = weir_reader_enter_key(reader, WEIR_STR("admin"));
+    if (reader->status == WEIR_OK && reader->problems->count == mistakes) {
+        check_admin(reader, node);
+    }
+    weir_reader_leave(reader, before);
+}
+
 // ---- the whole ----
 
 static void read_root(struct weir_reader *reader) {
@@ -826,6 +877,7 @@ static void read_root(struct weir_reader *reader) {
     weir_reader_known(reader, root, &(struct weir_known_keys){.sections = &weir_config_sections});
     read_table(reader, root, "host", &weir_host_options, &reader->config->host);
     read_table(reader, root, "state", &weir_state_options, &reader->config->state);
+    read_admin(reader, root);
     read_table(reader, root, "bounds", &weir_bounds_options, &reader->bounds);
     read_resources(reader, root);
     read_guests(reader, root);

@@ -242,6 +242,33 @@ static const struct weir_option state_rows[] = {
 };
 const struct weir_option_table weir_state_options = TABLE_OF(state_rows);
 
+enum { ENDPOINT_BYTES_MAX = 64 };
+
+static const struct weir_option admin_rows[] = {
+    {
+        .name = "address",
+        .type = WEIR_OPTION_TEXT,
+        .offset = offsetof(struct weir_admin_config, address),
+        .min = 1,
+        .max = ENDPOINT_BYTES_MAX,
+        .help = "IP:PORT, as 127.0.0.1:9464; one that is not of this machine alone wants a token",
+    },
+    {
+        .name = "socket",
+        .type = WEIR_OPTION_PATH,
+        .offset = offsetof(struct weir_admin_config, socket),
+        .help = "a Unix socket in place of an address",
+    },
+    {
+        .name = "token",
+        .type = WEIR_OPTION_SECRET,
+        .offset = offsetof(struct weir_admin_config, token),
+        .help = "where the token is that changes want, and callers from elsewhere; without one "
+                "nothing can be changed there",
+    },
+};
+const struct weir_option_table weir_admin_options = TABLE_OF(admin_rows);
+
 static const struct weir_option host_rows[] = {
     {
         .name = "workers",
@@ -426,6 +453,12 @@ static const struct weir_section top_rows[] = {
         .name = "state",
         .help = "what is written down so that nothing is lost over a stop",
         .table = &weir_state_options,
+    },
+    {
+        .name = "admin",
+        .help = "where weir tells what it does: metrics, health, the console; or just IP:PORT, or "
+                "a socket's path",
+        .table = &weir_admin_options,
     },
     {
         .name = "bounds",

@@ -47,16 +47,6 @@ static void count(void *context, const struct weir_subscription_status *status) 
     }
 }
 
-static void pass_flow(void *context, const struct weir_flow_status *status) {
-    (void)context;
-    (void)status;
-}
-
-static void pass_target(void *context, const struct weir_target_status *status) {
-    (void)context;
-    (void)status;
-}
-
 static int compare(const void *a, const void *b) {
     uint64_t left = ((const struct weir_control_count *)a)->name_hash;
     uint64_t right = ((const struct weir_control_count *)b)->name_hash;
@@ -68,8 +58,7 @@ void weir_control_rates_look(struct weir_control_rates *rates, struct weir_flow 
     rates->older = rates->newer;
     counts.count = 0;
     counts.at_ns = weir_clock_monotonic_ns();
-    struct weir_status_calls calls = {
-        .flow = pass_flow, .subscription = count, .target = pass_target, .context = &counts};
+    struct weir_status_calls calls = {.subscription = count, .context = &counts};
     if (weir_flow_look(flow, &calls, NULL) != WEIR_OK) {
         counts.count = 0;
     }
@@ -88,6 +77,9 @@ void weir_control_rates_finish(struct weir_control_rates *rates) {
 // Events a second since the older look; null where it is too early to tell.
 static json_t *rate_of(const struct weir_control_rates *rates,
                        const struct weir_subscription_status *status) {
+    if (!rates) {
+        return json_null();
+    }
     const struct weir_control_counts *since = rates->older.at_ns ? &rates->older : &rates->newer;
     int64_t elapsed_ns = weir_clock_monotonic_ns() - since->at_ns;
     struct weir_control_count wanted = {.name_hash = hash_of(status->name)};
@@ -106,7 +98,7 @@ static json_t *rate_of(const struct weir_control_rates *rates,
 
 struct building {
     const struct weir_control_rates *rates;
-    json_t *flow, *subscriptions, *targets, *resources;
+    json_t *flow, *subscriptions, *targets, *resources, *guests;
     bool has_failed; // no memory
 };
 
@@ -165,23 +157,29 @@ static json_t *numbers_json(const struct weir_control_rates *rates,
                             const struct weir_subscription_status *status) {
     const struct weir_subscription_counts *counts = &status->counts;
     return json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", //
-        "lag_events", (json_int_t)counts->queued + (json_int_t)counts->behind,                   //
-        "queued_events", (json_int_t)counts->queued,                                             //
-        "queued_bytes", (json_int_t)counts->queued_bytes,                                        //
-        "behind_events", (json_int_t)counts->behind,                                             //
-        "in_flight_events", (json_int_t)counts->in_flight,                                       //
-        "oldest_age_ms", (json_int_t)(status->oldest_ns / WEIR_NS_PER_MS),                       //
-        "retrying_keys", (json_int_t)status->retrying,                                           //
-        "settled_per_second", rate_of(rates, status),                                            //
-        "received_total", (json_int_t)counts->received,                                          //
-        "handled_total", (json_int_t)counts->handled,                                            //
-        "failed_attempts_total", (json_int_t)counts->failed,                                     //
-        "dead_total", (json_int_t)counts->dead,                                                  //
-        "dropped_total", (json_int_t)counts->dropped,                                            //
-        "derived_total", (json_int_t)counts->derived,                                            //
-        "guest_refused_total", (json_int_t)status->refused,                                      //
-        "next_seq", (json_int_t)status->next_seq,                                                //
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+        "s:I, s:I, s:I, s:I, s:o}",
+        "lag_events", (json_int_t)counts->queued + (json_int_t)counts->behind, //
+        "queued_events", (json_int_t)counts->queued,                           //
+        "queued_bytes", (json_int_t)counts->queued_bytes,                      //
+        "behind_events", (json_int_t)counts->behind,                           //
+        "in_flight_events", (json_int_t)counts->in_flight,                     //
+        "oldest_age_ms", (json_int_t)(status->oldest_ns / WEIR_NS_PER_MS),     //
+        "retrying_keys", (json_int_t)status->retrying,                         //
+        "settled_per_second", rate_of(rates, status),                          //
+        "received_total", (json_int_t)counts->received,                        //
+        "repeated_total", (json_int_t)counts->repeated,                        //
+        "delivered_total", (json_int_t)counts->delivered,                      //
+        "handled_total", (json_int_t)counts->handled,                          //
+        "failed_attempts_total", (json_int_t)counts->failed,                   //
+        "retried_total", (json_int_t)counts->retried,                          //
+        "cut_total", (json_int_t)counts->cut,                                  //
+        "trapped_total", (json_int_t)counts->trapped,                          //
+        "dead_total", (json_int_t)counts->dead,                                //
+        "dropped_total", (json_int_t)counts->dropped,                          //
+        "derived_total", (json_int_t)counts->derived,                          //
+        "guest_refused_total", (json_int_t)status->refused,                    //
+        "next_seq", (json_int_t)status->next_seq,                              //
         "last_error", error_json(status));
 }
 
@@ -207,12 +205,24 @@ static void tell_resource(void *context, const struct weir_resource_status *stat
     struct building *building = context;
     const struct weir_health *health = &status->health;
     append(building, building->resources,
-           json_pack("{s:s, s:s, s:o, s:o, s:I, s:o}", "name", status->name, "kind", status->kind,
-                     "is_connected",
+           json_pack("{s:s, s:s, s:o, s:o, s:I, s:I, s:o}", "name", status->name, "kind",
+                     status->kind, "is_connected",
                      health->is_known ? json_boolean(health->is_connected) : json_null(), "since",
                      time_or_null(health->since_wall_ns), "reconnects_total",
-                     (json_int_t)health->reconnects, "error",
-                     text_or_null(weir_str_of(health->is_known ? health->reason : ""))));
+                     (json_int_t)health->reconnects, "errors_total", (json_int_t)health->errors,
+                     "error", text_or_null(weir_str_of(health->is_known ? health->reason : ""))));
+}
+
+static void tell_guest(void *context, const struct weir_guest_status *status) {
+    struct building *building = context;
+    const struct weir_guest_stats *stats = &status->stats;
+    append(building, building->guests,
+           json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "name", status->name, "lane",
+                     status->lane, "instances", (json_int_t)stats->instances,
+                     "instances_made_total", (json_int_t)stats->instances_made, "memory_bytes",
+                     (json_int_t)stats->memory_bytes_largest, "compile_ms",
+                     (json_int_t)(stats->compile_ns / WEIR_NS_PER_MS), "refused_total",
+                     (json_int_t)status->refused));
 }
 
 weir_status weir_control_status_json(const struct weir_control_rates *rates, struct weir_flow *flow,
@@ -220,17 +230,19 @@ weir_status weir_control_status_json(const struct weir_control_rates *rates, str
     struct building building = {.rates = rates,
                                 .subscriptions = json_array(),
                                 .targets = json_array(),
-                                .resources = json_array()};
+                                .resources = json_array(),
+                                .guests = json_array()};
     struct weir_status_calls calls = {.flow = tell_flow,
                                       .subscription = tell_subscription,
                                       .target = tell_target,
                                       .resource = tell_resource,
+                                      .guest = tell_guest,
                                       .context = &building};
     weir_status status = weir_flow_look(flow, &calls, err);
     // It takes over all of them, also where it fails.
-    *ret_json = json_pack("{s:o?, s:o, s:o, s:o}", "state_database", building.flow, "subscriptions",
-                          building.subscriptions, "targets", building.targets, "resources",
-                          building.resources);
+    *ret_json = json_pack("{s:o?, s:o, s:o, s:o, s:o}", "state_database", building.flow,
+                          "subscriptions", building.subscriptions, "targets", building.targets,
+                          "resources", building.resources, "guests", building.guests);
     if (status == WEIR_OK && (building.has_failed || !*ret_json)) {
         status = weir_fail_no_memory(err, "the status");
     }

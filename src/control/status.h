@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What is told of a flow. Private to this room; used on the control thread.
+// What is told of a flow, as JSON. A thread that looks has rates of its own.
 #ifndef WEIR_CONTROL_STATUS_H
 #define WEIR_CONTROL_STATUS_H
 
@@ -38,7 +38,8 @@ struct weir_control_rates {
 void weir_control_rates_look(struct weir_control_rates *rates, struct weir_flow *flow);
 void weir_control_rates_finish(struct weir_control_rates *rates);
 
-// The answer to "status", without what the socket's side knows. WEIR_NO_MEMORY.
+// The answer to "status", without what the socket's side knows. `rates`: NULL: none is told.
+// WEIR_NO_MEMORY.
 weir_status weir_control_status_json(const struct weir_control_rates *rates, struct weir_flow *flow,
                                      json_t **ret_json, struct weir_error *err);
 

@@ -144,6 +144,7 @@ static bool fill(struct counted_event *made, const struct weir_event_fields *fie
     made->event.position = put_bytes(&writer, origin->position);
     made->event.is_gap = origin->is_gap;
     made->event.is_bookmark = origin->is_bookmark;
+    made->event.is_repeat = origin->is_repeat;
     put_fields(&writer, fields, made);
     return writer.is_utf8;
 }

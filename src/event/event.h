@@ -92,13 +92,14 @@ struct weir_event_origin {
     // The event tells of nothing: its position is where the source goes on, since nothing that is
     // before it and was not offered concerns the watch. No handler is called with it.
     bool is_bookmark;
+    bool is_repeat; // the source says that it has told the event before; only counted
 };
 
 // Immutable once made. Every view points into the event itself and lives as long as it does.
 struct weir_event {
     size_t size_bytes; // of the whole allocation: what a queue's bound counts
     struct weir_str key, position;
-    bool is_gap, is_bookmark;
+    bool is_gap, is_bookmark, is_repeat;
     struct weir_event_fields fields;
 };
 

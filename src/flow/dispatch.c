@@ -56,12 +56,14 @@ static void call_handler(struct weir_worker *worker, const struct weir_delivery 
 }
 
 void weir_dispatch_call(struct weir_worker *worker) {
-    bool is_tapped = atomic_load_explicit(&worker->flow->is_tapped, memory_order_relaxed);
-    int64_t began_ns = is_tapped ? weir_clock_monotonic_ns() : 0;
+    const struct weir_flow *flow = worker->flow;
+    bool is_timed = flow->config.measures || weir_flow_is_tapped(flow);
+    int64_t began_ns = is_timed ? weir_clock_monotonic_ns() : 0;
     weir_step("handler");
     call_handler(worker, worker->lane->first);
     weir_step("after-verdict");
-    worker->took_ns = is_tapped ? weir_clock_monotonic_ns() - began_ns : 0;
+    worker->done_ns = is_timed ? weir_clock_monotonic_ns() : 0;
+    worker->took_ns = worker->done_ns - began_ns;
 }
 
 bool weir_dispatch_take(struct weir_worker *worker, int64_t *ret_wait_ns) {

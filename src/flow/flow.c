@@ -52,6 +52,13 @@ weir_status weir_flow_create(const struct weir_flow_config *config, struct weir_
     return WEIR_OK;
 }
 
+static void forget_guests(struct weir_guest **guests, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        weir_guest_unref(guests[i]);
+    }
+    free(guests);
+}
+
 void weir_flow_destroy(struct weir_flow *flow) {
     if (!flow) {
         return;
@@ -67,7 +74,8 @@ void weir_flow_destroy(struct weir_flow *flow) {
     }
     weir_kept_free_all(flow);
     free(flow->delayed);
-    free(flow->known);
+    free(flow->resources);
+    forget_guests(flow->guests, flow->guest_count);
     pthread_cond_destroy(&flow->commit);
     pthread_cond_destroy(&flow->changed);
     pthread_mutex_destroy(&flow->lock);
@@ -89,29 +97,45 @@ void weir_flow_cut(struct weir_flow *flow) {
     pthread_mutex_unlock(&flow->lock);
 }
 
-weir_status weir_flow_know(struct weir_flow *flow, struct weir_resource *const *resources,
-                           size_t count, struct weir_error *err) {
-    struct weir_resource **known = calloc(count + 1, sizeof(struct weir_resource *));
-    size_t known_count = 0;
-    if (!known) {
-        return weir_fail_no_memory(err, "the resources");
+weir_status weir_flow_know(struct weir_flow *flow, const struct weir_flow_known *known,
+                           struct weir_error *err) {
+    struct weir_resource **resources =
+        calloc(known->resource_count + 1, sizeof(struct weir_resource *));
+    struct weir_guest **guests = calloc(known->guest_count + 1, sizeof(struct weir_guest *));
+    if (!resources || !guests) {
+        free(resources);
+        free(guests);
+        return weir_fail_no_memory(err, "what the configuration has");
     }
-    for (size_t i = 0; i < count; i++) {
-        if (resources[i]) {
-            known[known_count++] = resources[i];
+    size_t resource_count = 0, guest_count = 0;
+    for (size_t i = 0; i < known->resource_count; i++) {
+        if (known->resources[i]) {
+            resources[resource_count++] = known->resources[i];
         }
     }
+    for (size_t i = 0; i < known->guest_count; i++) {
+        guests[guest_count++] = weir_guest_ref(known->guests[i]);
+    }
     pthread_mutex_lock(&flow->lock);
-    struct weir_resource **before = flow->known;
-    flow->known = known;
-    flow->known_count = known_count;
+    struct weir_resource **resources_before = flow->resources;
+    struct weir_guest **guests_before = flow->guests;
+    size_t guest_count_before = flow->guest_count;
+    flow->resources = resources;
+    flow->resource_count = resource_count;
+    flow->guests = guests;
+    flow->guest_count = guest_count;
     pthread_mutex_unlock(&flow->lock);
-    free(before);
+    free(resources_before);
+    forget_guests(guests_before, guest_count_before);
     return WEIR_OK;
 }
 
 void weir_flow_tap(struct weir_flow *flow, bool is_on) {
-    atomic_store(&flow->is_tapped, is_on && flow->config.tap);
+    if (is_on) {
+        atomic_fetch_add(&flow->lookers, 1);
+    } else {
+        atomic_fetch_sub(&flow->lookers, 1);
+    }
 }
 
 size_t weir_flow_swap_guest(struct weir_flow *flow, const struct weir_guest *before,

@@ -19,6 +19,8 @@
 
 #include "base/error.h"
 #include "config/config.h"
+#include "guest/guest.h"
+#include "observe/histogram.h"
 #include "provider/provider.h"
 #include "state/store.h"
 
@@ -27,8 +29,6 @@
 struct weir_access;
 struct weir_cause;
 struct weir_flow;
-struct weir_guest;
-struct weir_guest_host;
 struct weir_log;
 struct weir_session;
 struct weir_set;
@@ -50,12 +50,15 @@ struct weir_tap_event {
     const char *subscription, *guest, *handler;
     const struct weir_event_fields *event;
     uint32_t attempt;
-    const char *outcome; // "handled", "derived", "retry", "dead"
-    const char *reason;  // of a failure, else ""
-    int64_t took_ns;     // of the handler's call
+    const char *outcome;    // "handled", "derived", "retry", "dead"
+    const char *reason;     // of a failure, else ""
+    int64_t took_ns;        // of the handler's call
+    struct weir_str output; // the end of what it printed
+    const char *trace;      // 32 hexadecimal digits; "": none
 };
 
 struct weir_flow_config {
+    bool measures; // the times of handlers and events are taken; else their histograms stay empty
     uint32_t workers;     // threads that call handlers; 0 to WEIR_WORKERS_MAX
     int64_t grace_ns;     // for handlers in flight at a deadline or a stop
     uint64_t queue_bytes; // of all queues together
@@ -67,8 +70,8 @@ struct weir_flow_config {
     void *store_context; // must outlive the flow
     int64_t commit_ns;
     uint64_t commit_events; // 0: WEIR_PENDING_EVENTS_MAX
-    // Called on workers after each delivery while weir_flow_tap says so; must not block. May be
-    // NULL.
+    // Called on workers after each delivery while weir_flow_tap says so, and after each that has
+    // failed in any case; must not block. May be NULL.
     void (*tap)(void *context, const struct weir_tap_event *event);
     void *tap_context;
 };
@@ -93,11 +96,18 @@ weir_status weir_flow_flush(struct weir_flow *flow, int64_t until_ns, struct wei
 // handler. The caller holds `before`.
 size_t weir_flow_swap_guest(struct weir_flow *flow, const struct weir_guest *before,
                             struct weir_guest *after);
-// The resources of the configuration, in place of those before. They must outlive the flow; those
-// that are NULL are left out. WEIR_NO_MEMORY: nothing has changed. Any thread.
-weir_status weir_flow_know(struct weir_flow *flow, struct weir_resource *const *resources,
-                           size_t count, struct weir_error *err);
-// Whether config.tap is called.
+// What the configuration has, for weir_flow_look.
+struct weir_flow_known {
+    struct weir_resource *const
+        *resources; // must outlive the flow; those that are NULL are left out
+    size_t resource_count;
+    struct weir_guest *const *guests; // a reference is taken of each
+    size_t guest_count;
+};
+// In place of what it had before. WEIR_NO_MEMORY: nothing has changed. Any thread.
+weir_status weir_flow_know(struct weir_flow *flow, const struct weir_flow_known *known,
+                           struct weir_error *err);
+// One more, or one less, who wants config.tap to be called with everything.
 void weir_flow_tap(struct weir_flow *flow, bool is_on);
 
 // What one subscription is made of. Everything is copied but the resources and the guest, which
@@ -127,9 +137,14 @@ void weir_subscription_derive_name(const struct weir_guest *guest,
 
 // What happened to a subscription's events since it began.
 struct weir_subscription_counts {
-    uint64_t received, handled, failed, dead, dropped, derived; // events, but `failed`: attempts
-    uint64_t queued, queued_bytes, in_flight;                   // now, in memory
-    uint64_t behind;                                            // now, in the journal alone
+    uint64_t received, handled, dead, dropped, derived; // events
+    uint64_t repeated; // of `received`: their source says that it has told them before
+    // Attempts: how many handlers have ended, but for those that weir cut to stop in time; of them
+    // those that failed; of these those that will be followed by another one, that went over a
+    // bound, and that trapped or answered what breaks the contract.
+    uint64_t delivered, failed, retried, cut, trapped;
+    uint64_t queued, queued_bytes, in_flight; // now, in memory
+    uint64_t behind;                          // now, in the journal alone
 };
 
 // Starts to capture: from the return on, every change is queued. It belongs to no set yet and calls
@@ -175,8 +190,10 @@ struct weir_subscription_status {
     const char *state;
     struct weir_subscription_counts counts;
     int64_t oldest_ns; // age of the oldest event in memory that is not settled; 0: none
-    uint64_t retrying; // keys that wait for another attempt
-    uint64_t next_seq; // of the next event
+    struct weir_histogram handler_time; // of each call that `delivered` counts
+    struct weir_histogram event_time;   // from being taken to being settled
+    uint64_t retrying;                  // keys that wait for another attempt
+    uint64_t next_seq;                  // of the next event
     uint64_t refused;  // what its guest asked for without a grant, in its main and all its handlers
     const char *error; // the last one; "" for none
     int64_t error_wall_ns;
@@ -194,6 +211,13 @@ struct weir_resource_status {
     struct weir_health health;
 };
 
+// A guest of the configuration.
+struct weir_guest_status {
+    const char *name, *lane; // "core" or "component"
+    struct weir_guest_stats stats;
+    uint64_t refused; // what it asked for without a grant
+};
+
 struct weir_flow_status {
     bool is_state_failing;
     const char *state_error; // "" for none
@@ -202,13 +226,14 @@ struct weir_flow_status {
 };
 
 // Calls for the flow, then for each subscription, running ones first, then for each target, then
-// for each resource that is watched or was told by weir_flow_know. Everything but the last is of
-// one moment. NULL: not wanted. WEIR_NO_MEMORY.
+// for each resource that is watched or was told by weir_flow_know, then for each guest that was.
+// Everything up to the targets is of one moment. NULL: not wanted. WEIR_NO_MEMORY.
 struct weir_status_calls {
     void (*flow)(void *context, const struct weir_flow_status *status);
     void (*subscription)(void *context, const struct weir_subscription_status *status);
     void (*target)(void *context, const struct weir_target_status *status);
     void (*resource)(void *context, const struct weir_resource_status *status);
+    void (*guest)(void *context, const struct weir_guest_status *status);
     void *context;
 };
 weir_status weir_flow_look(struct weir_flow *flow, const struct weir_status_calls *calls,

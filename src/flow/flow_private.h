@@ -37,8 +37,8 @@ struct weir_delivery {
     struct weir_delivery *ledger_prev, *ledger_next; // in subscription->ledger, if is_in_ledger
     struct weir_delivery *undone;                    // in subscription->removals or ->reattempted
     struct weir_delivery *order_prev, *order_next;   // in subscription->order, while in a lane
-    int64_t taken_ns;                                // of the coarse monotonic clock
-    uint32_t attempts;                               // that have ended in failure
+    int64_t taken_ns;  // monotonic; of the coarse clock unless flow->config.measures
+    uint32_t attempts; // that have ended in failure
     bool is_in_ledger;
     bool is_in_lane;
     bool is_in_batch; // the commit thread reads `entry`
@@ -171,7 +171,8 @@ struct weir_subscription {
     struct weir_lane *load_lanes;
 
     struct weir_subscription_counts counts;
-    char error[256]; // the last one
+    struct weir_histogram handler_time, event_time; // while flow->config.measures
+    char error[256];                                // the last one
     int64_t error_wall_ns;
 };
 
@@ -231,7 +232,8 @@ struct weir_worker {
     struct weir_call call;
     struct weir_cause cause; // of the call
     struct weir_verdict verdict;
-    int64_t took_ns;          // of the last call, while somebody looks on
+    int64_t took_ns,
+        done_ns; // of the last call and its end, while somebody looks on or it is measured
     unsigned short random[3]; // its own state, for jitter
 };
 
@@ -239,8 +241,8 @@ struct weir_flow {
     struct weir_flow_config config;
     pthread_mutex_t lock;
     pthread_cond_t changed; // a set's handlers ended, something was committed, or the flow stops
-    atomic_bool is_tapped;
-    atomic_bool has_ready; // whether `ready` is not NULL, for those that do not hold the lock
+    atomic_uint lookers;    // who want config.tap to be called
+    atomic_bool has_ready;  // whether `ready` is not NULL, for those that do not hold the lock
     // Everything below is under lock.
     struct weir_subscription *subscriptions; // all of them but those that are gone
     struct weir_subscription *gone;          // that only the commit thread holds; by next_all
@@ -260,8 +262,10 @@ struct weir_flow {
     bool is_ending;     // threads return
     struct weir_worker *workers;
     uint32_t worker_count;
-    struct weir_resource **known; // of the configuration, see weir_flow_know
-    size_t known_count;
+    struct weir_resource **resources; // of the configuration, see weir_flow_know
+    size_t resource_count;
+    struct weir_guest **guests; // likewise, each with a reference
+    size_t guest_count;
 
     // What is written down (commit.c).
     bool has_store;
@@ -306,6 +310,11 @@ struct weir_flow {
     struct weir_dead_letter *batch_dead;
     struct weir_delivery *batch_over; // of which nothing is written, to be freed
 };
+
+// Whether somebody looks at each delivery. Any thread.
+static inline bool weir_flow_is_tapped(const struct weir_flow *flow) {
+    return flow->config.tap && atomic_load_explicit(&flow->lookers, memory_order_relaxed) > 0;
+}
 
 // Whether nothing more may be taken, nor a handler called, until the disk has caught up.
 static inline bool weir_flow_is_clogged(const struct weir_flow *flow) {

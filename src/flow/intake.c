@@ -254,6 +254,7 @@ static weir_status take(struct weir_subscription *subscription, struct arrival *
     }
     if (status == WEIR_OK) {
         subscription->counts.received++;
+        subscription->counts.repeated += event->is_repeat;
     }
     return status;
 }

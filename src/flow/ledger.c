@@ -50,7 +50,8 @@ struct weir_delivery *weir_delivery_new(struct weir_subscription *subscription,
     if (delivery) {
         delivery->subscription = subscription;
         delivery->entry.event = weir_event_ref(event);
-        delivery->taken_ns = weir_clock_coarse_ns();
+        bool is_measured = subscription && subscription->flow->config.measures;
+        delivery->taken_ns = is_measured ? weir_clock_monotonic_ns() : weir_clock_coarse_ns();
     }
     return delivery;
 }

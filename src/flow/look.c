@@ -41,7 +41,8 @@ static int64_t oldest_ns(const struct weir_subscription *subscription, uint64_t 
             oldest = lane->first->taken_ns;
         }
     }
-    return oldest == 0 ? 0 : weir_clock_coarse_ns() - oldest;
+    int64_t age_ns = oldest == 0 ? 0 : weir_clock_coarse_ns() - oldest;
+    return age_ns > 0 ? age_ns : 0; // the coarse clock is late
 }
 
 static const char *state_of(const struct weir_subscription *subscription) {
@@ -93,6 +94,8 @@ static struct seen *see(const struct weir_subscription *subscription) {
         .state = state_of(subscription),
         .counts = subscription->counts,
         .oldest_ns = oldest_ns(subscription, &retrying),
+        .handler_time = subscription->handler_time,
+        .event_time = subscription->event_time,
         .next_seq = subscription->kept ? subscription->kept->record.next_seq : 0,
         .refused = refused_of(subscription->guest),
         .error_wall_ns = subscription->error_wall_ns,
@@ -221,8 +224,8 @@ static bool see_resources(const struct weir_flow *flow, struct seen_resources *s
             return false;
         }
     }
-    for (size_t i = 0; i < flow->known_count; i++) {
-        if (!see_resource(seen, flow->known[i])) {
+    for (size_t i = 0; i < flow->resource_count; i++) {
+        if (!see_resource(seen, flow->resources[i])) {
             return false;
         }
     }
@@ -240,6 +243,34 @@ static void tell_resources(const struct seen_resources *seen,
     }
 }
 
+// Under lock: each with a reference. NULL: no memory.
+static struct weir_guest **see_guests(const struct weir_flow *flow, size_t *ret_count) {
+    struct weir_guest **list = calloc(flow->guest_count + 1, sizeof(struct weir_guest *));
+    for (size_t i = 0; list && i < flow->guest_count; i++) {
+        list[i] = weir_guest_ref(flow->guests[i]);
+    }
+    *ret_count = flow->guest_count;
+    return list;
+}
+
+// Gives the references back. `calls`: NULL: nobody is told.
+static void tell_guests(struct weir_guest **list, size_t count,
+                        const struct weir_status_calls *calls) {
+    for (size_t i = 0; list && i < count; i++) {
+        struct weir_guest_status status = {.name = weir_guest_name(list[i]),
+                                           .refused = refused_of(list[i])};
+        const char *reason;
+        bool is_core = weir_guest_lane(list[i], &reason) == WEIR_GUEST_LANE_CORE;
+        status.lane = is_core ? "core" : "component";
+        weir_guest_stats(list[i], &status.stats);
+        if (calls && calls->guest) {
+            calls->guest(calls->context, &status);
+        }
+        weir_guest_unref(list[i]);
+    }
+    free(list);
+}
+
 static void tell(struct seen *list, const struct weir_status_calls *calls) {
     while (list) {
         struct seen *next = list->next;
@@ -255,7 +286,7 @@ static void tell(struct seen *list, const struct weir_status_calls *calls) {
 weir_status weir_flow_look(struct weir_flow *flow, const struct weir_status_calls *calls,
                            struct weir_error *err) {
     struct seen *list;
-    size_t target_count;
+    size_t target_count, guest_count;
     struct weir_error failure;
     pthread_mutex_lock(&flow->lock);
     struct weir_flow_status status = {
@@ -268,9 +299,11 @@ weir_status weir_flow_look(struct weir_flow *flow, const struct weir_status_call
     struct seen_target *targets = see_targets(flow, &target_count);
     struct seen_resources resources = {.list = NULL};
     is_whole = see_resources(flow, &resources) && is_whole;
+    struct weir_guest **guests = see_guests(flow, &guest_count);
     pthread_mutex_unlock(&flow->lock);
-    if (!is_whole || !targets) {
+    if (!is_whole || !targets || !guests) {
         tell(list, NULL);
+        tell_guests(guests, guest_count, NULL);
         free(targets);
         free(resources.list);
         return weir_fail_no_memory(err, "a status");
@@ -286,5 +319,6 @@ weir_status weir_flow_look(struct weir_flow *flow, const struct weir_status_call
     free(targets);
     tell_resources(&resources, calls);
     free(resources.list);
+    tell_guests(guests, guest_count, calls);
     return WEIR_OK;
 }

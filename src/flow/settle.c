@@ -53,6 +53,8 @@ static void look_on(const struct weir_worker *worker, const struct weir_event *e
         .outcome = is_good && worker->verdict.derived ? "derived" : outcomes[decision],
         .reason = is_good ? "" : worker->verdict.error.message,
         .took_ns = worker->took_ns,
+        .output = {worker->call.output_tail, worker->call.output_tail_size},
+        .trace = "",
     };
     flow->config.tap(flow->config.tap_context, &tapped);
 }
@@ -92,10 +94,13 @@ void weir_settle_prepare(struct weir_worker *worker, struct weir_settlement *ret
             tell(subscription, event, WEIR_DECIDE_DEAD, attempt, "the chain of events is too long");
         }
     }
-    if (settlement.decision == WEIR_DECIDE_RETRY || settlement.decision == WEIR_DECIDE_DEAD) {
+    bool has_failed =
+        settlement.decision == WEIR_DECIDE_RETRY || settlement.decision == WEIR_DECIDE_DEAD;
+    if (has_failed) {
         tell(subscription, event, settlement.decision, attempt, verdict->error.message);
     }
-    if (atomic_load_explicit(&flow->is_tapped, memory_order_relaxed)) {
+    // What ends a row of failures is told with them.
+    if (weir_flow_is_tapped(flow) || (flow->config.tap && (has_failed || attempt > 1))) {
         look_on(worker, event, attempt, settlement.decision);
     }
     if (verdict->derived) {
@@ -110,7 +115,7 @@ static void retry(struct weir_worker *worker) {
     struct weir_lane *lane = worker->lane;
     struct weir_subscription *subscription = lane->subscription;
     struct weir_delivery *first = lane->first;
-    subscription->counts.failed++;
+    subscription->counts.retried++;
     uint32_t attempt = ++first->attempts;
     int64_t wait_ns = weir_backoff_ns(&subscription->retry, attempt, erand48(worker->random));
     weir_subscription_note_error(subscription, worker->verdict.error.message);
@@ -124,7 +129,6 @@ static void finish(struct weir_worker *worker, struct weir_settlement *settlemen
     struct weir_subscription *subscription = worker->lane->subscription;
     struct weir_subscription_counts *counts = &subscription->counts;
     if (settlement->decision == WEIR_DECIDE_DEAD) {
-        counts->failed++;
         counts->dead++;
         weir_subscription_note_error(subscription, worker->verdict.error.message);
     } else {
@@ -138,14 +142,39 @@ static void finish(struct weir_worker *worker, struct weir_settlement *settlemen
         weir_out_append(flow, settlement->out, subscription->target);
     }
     struct weir_delivery *over = weir_lanes_pop(worker->lane);
+    if (flow->config.measures) {
+        weir_histogram_add(&subscription->event_time, worker->done_ns - over->taken_ns);
+    }
     subscription->is_gap_open = subscription->is_gap_open && !over->entry.event->is_gap;
     settlement->over = weir_delivery_spare(subscription, weir_ledger_settle(over));
     weir_backlog_want(subscription);
 }
 
+// Under lock: an attempt has ended.
+static void count(const struct weir_worker *worker, struct weir_subscription *subscription,
+                  enum weir_decision decision) {
+    const struct weir_verdict *verdict = &worker->verdict;
+    struct weir_subscription_counts *counts = &subscription->counts;
+    counts->delivered++;
+    if (subscription->flow->config.measures) {
+        weir_histogram_add(&subscription->handler_time, worker->took_ns);
+    }
+    if (decision == WEIR_DECIDE_SETTLE) {
+        return;
+    }
+    counts->failed++;
+    if (verdict->outcome == WEIR_BROKEN) {
+        counts->cut += verdict->error.status == WEIR_LIMIT;
+        counts->trapped += verdict->error.status != WEIR_LIMIT;
+    }
+}
+
 void weir_settle_apply(struct weir_worker *worker, struct weir_settlement *settlement) {
     struct weir_flow *flow = worker->flow;
     struct weir_subscription *subscription = worker->lane->subscription;
+    if (settlement->decision != WEIR_DECIDE_PUT_BACK && settlement->decision != WEIR_DECIDE_LATER) {
+        count(worker, subscription, settlement->decision);
+    }
     switch (settlement->decision) {
     case WEIR_DECIDE_PUT_BACK:
         weir_lanes_put_back(worker->lane);

@@ -8,6 +8,7 @@
 // component.c, unless the core lane can run its main module.
 #include "guest/instance.h"
 
+#include "base/clock.h"
 #include "base/show.h"
 #include "guest/handlers.h"
 #include "guest/sections.h"
@@ -358,7 +359,9 @@ weir_status weir_guest_compile(struct weir_engine *engine, const struct weir_gue
     }
     format_hash(wasm, guest->hash);
     guest->file_bytes = wasm.size;
+    int64_t began_ns = weir_clock_monotonic_ns();
     status = compile(guest, wasm, err);
+    guest->compile_ns = weir_clock_monotonic_ns() - began_ns;
     if (status != WEIR_OK) {
         weir_guest_unref(guest);
         return weir_error_prefix(err, status, "guest %s", args->name);
@@ -432,6 +435,19 @@ bool weir_guest_is_of_file(const struct weir_guest *guest, const char *path) {
     format_hash((struct weir_str){.data = bytes, .size = size}, hash);
     free(bytes);
     return strcmp(hash, guest->hash) == 0;
+}
+
+void weir_guest_stats(const struct weir_guest *guest, struct weir_guest_stats *ret_stats) {
+    // What has gone was made before: read in this order, there are never fewer than none.
+    uint64_t gone = atomic_load_explicit(&guest->instances_gone, memory_order_acquire);
+    uint64_t made = atomic_load_explicit(&guest->instances_made, memory_order_acquire);
+    *ret_stats = (struct weir_guest_stats){
+        .instances_made = made,
+        .instances = made > gone ? made - gone : 0,
+        .memory_bytes_largest =
+            atomic_load_explicit(&guest->memory_bytes_largest, memory_order_relaxed),
+        .compile_ns = guest->compile_ns,
+    };
 }
 
 struct weir_guest *weir_guest_ref(struct weir_guest *guest) {

@@ -241,6 +241,17 @@ enum weir_guest_lane weir_guest_lane(const struct weir_guest *guest, const char 
 // is to none. As long as the guest.
 const char *weir_guest_dear_bodies(const struct weir_guest *guest);
 
+// What is measured of a guest.
+struct weir_guest_stats {
+    uint64_t instances_made;       // since it was loaded, of handlers and mains
+    uint64_t instances;            // now: in a call, or kept for the next one
+    uint64_t memory_bytes_largest; // that an instance has had at the end of a call; 0: not known,
+                                   // as of components, whose memory the engine shows to nobody
+    int64_t compile_ns; // that it took to make it ready to run, compiled or from the cache
+};
+// Any thread.
+void weir_guest_stats(const struct weir_guest *guest, struct weir_guest_stats *ret_stats);
+
 // What a person wants to know of a guest: the size of its file, and, by number from 0, what it
 // imports in its lane: "wasi:io/poll@0.2.3", "wasi_snapshot_preview1". As long as the guest.
 uint64_t weir_guest_file_bytes(const struct weir_guest *guest);

@@ -152,6 +152,7 @@ weir_status weir_instance_new(struct weir_guest *guest, void *session, struct we
     if (!instance) {
         return weir_fail_no_memory(err, "an instance");
     }
+    atomic_fetch_add_explicit(&guest->instances_made, 1, memory_order_relaxed);
     instance->guest = guest;
     instance->session = session;
     instance->store = NULL;
@@ -186,6 +187,7 @@ void weir_instance_destroy(struct weir_instance *instance) {
     if (!instance) {
         return;
     }
+    atomic_fetch_add_explicit(&instance->guest->instances_gone, 1, memory_order_relaxed);
     weir_imports_drop_handles(instance);
     weir_handles_finish(&instance->pollables, NULL, NULL);
     weir_core_leave(instance);
@@ -210,9 +212,23 @@ void weir_instance_begin(struct weir_instance *instance, struct weir_call *call)
     weir_instance_restart_bounds(instance);
 }
 
+static void note_memory(const struct weir_instance *instance) {
+    if (!instance->is_ready) { // also of a component
+        return;
+    }
+    atomic_uint_fast64_t *largest = &instance->guest->memory_bytes_largest;
+    uint64_t bytes = wasmtime_memory_data_size(instance->context, &instance->memory);
+    uint64_t before = atomic_load_explicit(largest, memory_order_relaxed);
+    while (bytes > before &&
+           !atomic_compare_exchange_weak_explicit(largest, &before, bytes, memory_order_relaxed,
+                                                  memory_order_relaxed)) {
+    }
+}
+
 weir_status weir_instance_end(struct weir_instance *instance, weir_status status,
                               struct weir_error *err) {
     weir_print_flush(&instance->output);
+    note_memory(instance);
     instance->output.call = NULL;
     instance->call = NULL;
     // A guest that ends before the clock notices has still gone over.

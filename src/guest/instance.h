@@ -85,6 +85,9 @@ struct weir_guest {
     enum weir_main_kind main_kind;
     char *main_export;
     struct weir_idle_instances *idle; // with WEIR_INSTANCES_REUSED
+    int64_t compile_ns;
+    // See struct weir_guest_stats.
+    atomic_uint_fast64_t instances_made, instances_gone, memory_bytes_largest;
 };
 
 struct weir_instance {

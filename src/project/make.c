@@ -3,7 +3,7 @@
 // A new project out of the embedded files: the language's template, in which one name stands for
 // the project's; the WIT; and the language's SDK, so that nothing has to be fetched from weir. It
 // is filled beside its place and renamed there.
-#include "project/embedded.h"
+#include "base/embedded.h"
 #include "project/folder.h"
 #include "project/language.h"
 #include "project/project.h"

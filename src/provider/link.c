@@ -42,6 +42,7 @@ static bool note_up(struct weir_health *health) {
 static bool note_down(struct weir_health *health, const struct weir_error *cause) {
     bool was_connected = health->is_connected;
     health->is_known = true;
+    health->errors++;
     if (was_connected) {
         health->is_connected = false;
         health->since_wall_ns = weir_clock_wall_ns();
@@ -96,5 +97,8 @@ int64_t weir_link_down(struct weir_link *link, const struct weir_error *cause) {
 void weir_link_health(struct weir_link *link, bool is_watched, struct weir_health *ret_health) {
     pthread_mutex_lock(&link->lock);
     *ret_health = is_watched || !link->calls.is_known ? link->health : link->calls;
+    // Numbers only rise, whoever's connection is told.
+    ret_health->reconnects = link->health.reconnects + link->calls.reconnects;
+    ret_health->errors = link->health.errors + link->calls.errors;
     pthread_mutex_unlock(&link->lock);
 }

@@ -161,6 +161,7 @@ struct weir_health {
     bool is_connected;
     int64_t since_wall_ns; // how long it has been so; 0: it was never connected
     uint64_t reconnects;   // connections after the first one
+    uint64_t errors;       // connections that were lost or could not be made
     char reason[512];      // why it is not connected; "" where it is
 };
 

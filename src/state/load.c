@@ -8,7 +8,8 @@
 
 #include "state/state_private.h"
 
-#include <stdint.h>
+#include <inttypes.h>
+#include <stdio.h>
 
 // What a load hands out: returns false to end. Fails where a row is not what weir writes.
 struct reading {
@@ -233,6 +234,7 @@ static weir_status hand_out_dead(const struct reading *reading, const struct wei
     return status;
 }
 
+// Also for what is below: the parameters are the same.
 static struct question above(enum weir_statement which, uint64_t after, size_t rows_max) {
     return (struct question){
         .which = which,
@@ -254,18 +256,47 @@ weir_status weir_state_load_outbox(void *context, uint64_t after, size_t rows_ma
     return load(state, &question, &reading, err);
 }
 
-weir_status weir_state_load_dead(void *context, uint64_t after, size_t rows_max,
-                                 bool (*each)(void *each_context,
-                                              const struct weir_dead_letter *letter),
-                                 void *each_context, struct weir_error *err) {
-    struct weir_state *state = context;
-    const struct question question = above(WEIR_SQL_LOAD_DEAD, after, rows_max);
+static weir_status load_dead(struct weir_state *state, const struct question *question,
+                             bool (*each)(void *each_context,
+                                          const struct weir_dead_letter *letter),
+                             void *each_context, struct weir_error *err) {
     const struct reading reading = {.table = WEIR_TABLE_DEAD,
                                     .hand_out = hand_out_dead,
                                     .scratch = &state->scratch,
                                     .each.dead = each,
                                     .each_context = each_context};
-    return load(state, &question, &reading, err);
+    return load(state, question, &reading, err);
+}
+
+weir_status weir_state_load_dead(void *context, uint64_t after, size_t rows_max,
+                                 bool (*each)(void *each_context,
+                                              const struct weir_dead_letter *letter),
+                                 void *each_context, struct weir_error *err) {
+    const struct question question = above(WEIR_SQL_LOAD_DEAD, after, rows_max);
+    return load_dead(context, &question, each, each_context, err);
+}
+
+weir_status weir_state_load_dead_before(struct weir_state *state, uint64_t before, size_t rows_max,
+                                        bool (*each)(void *each_context,
+                                                     const struct weir_dead_letter *letter),
+                                        void *each_context, struct weir_error *err) {
+    const struct question question = above(WEIR_SQL_LOAD_DEAD_BEFORE, before, rows_max);
+    return load_dead(state, &question, each, each_context, err);
+}
+
+weir_status weir_state_count_dead(struct weir_state *state, uint64_t max, uint64_t *ret_count,
+                                  struct weir_error *err) {
+    char sql[96];
+    int64_t count = 0;
+    snprintf(sql, sizeof sql, "SELECT count(*) FROM (SELECT 1 FROM dead LIMIT %" PRId64 ")",
+             limit(max));
+    weir_status status = weir_state_enter(state, WEIR_STATE_TO_LOAD, err);
+    if (status == WEIR_OK) {
+        status = weir_connection_ask(&state->connection, sql, &count, NULL, 0, err);
+        weir_state_leave(state);
+    }
+    *ret_count = (uint64_t)count;
+    return status;
 }
 
 weir_status weir_state_last_ids(void *context, uint64_t *ret_outbox, uint64_t *ret_dead,

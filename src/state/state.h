@@ -38,6 +38,15 @@ void weir_state_close(struct weir_state *state);
 // The functions of store.h; `context` is the struct weir_state. commit fails for a reader.
 extern const struct weir_store weir_state_store;
 
+// Dead letters with an id below `before`, the newest first.
+weir_status weir_state_load_dead_before(struct weir_state *state, uint64_t before, size_t rows_max,
+                                        bool (*each)(void *each_context,
+                                                     const struct weir_dead_letter *letter),
+                                        void *each_context, struct weir_error *err);
+// How many dead letters there are, counted up to `max`.
+weir_status weir_state_count_dead(struct weir_state *state, uint64_t max, uint64_t *ret_count,
+                                  struct weir_error *err);
+
 // Checks everything that can be checked: SQLite's own integrity, each row's checksum, and what rows
 // say of each other. Calls `tell` for each thing that is wrong, a line each, and returns how many
 // there were in *ret_count. WEIR_OK also where something is wrong.

@@ -38,11 +38,13 @@ ROOMS = {
     "flow": ["base", "event", "observe", "config", "guest", "provider", "access", "state"],
     # Asks the flow and is asked by the commands; nothing that flows knows of it.
     "control": ["base", "event", "observe", "flow", "state"],
+    # The admin address: looks at all that flows; nothing that flows knows of it.
+    "admin": ["base", "event", "observe", "config", "guest", "flow", "state", "control"],
     # Projects: their templates, tools and tests. What they run is wired by the commands.
     "project": ["base", "event", "config", "provider", "guest"],
     # The commands wire everything, and nothing includes them.
     "cli": ["base", "event", "observe", "config", "guest", "provider", "provider/file", "access",
-            "http", "flow", "state", "control", "project"],
+            "http", "flow", "state", "control", "admin", "project"],
 }
 
 # Foreign headers, and the folders (of the whole tree) that may include them.
@@ -53,12 +55,13 @@ FOREIGN = {
     r"libpq.*\.h|postgresql/.*": ["src/provider/postgres", "tests/unit/provider/postgres",
                                   "tests/support", "bench"],
     r"curl/.*": ["src/http"],
+    r"microhttpd\.h": ["src/admin"],
     r"yaml\.h": ["src/config"],
     r"sqlite3\.h": ["src/state", "src/provider/sqlite", "tests/unit/state",
                    "tests/unit/provider/sqlite", "bench"],
-    r"jansson\.h": ["src/event", "src/observe", "src/state", "src/control", "src/cli",
+    r"jansson\.h": ["src/event", "src/observe", "src/state", "src/control", "src/admin", "src/cli",
                       "src/project", "src/provider", "tests/contract", "tests/support",
-                      "tests/unit/control", "tests/unit/provider", "tests/unit/support"],
+                      "tests/unit/admin", "tests/unit/control", "tests/unit/provider", "tests/unit/support"],
     r"sys/(inotify|fanotify)\.h": ["src/provider/file", "src/provider/sqlite", "src/project",
                                 "bench", "tests"],
     r"linux/openat2\.h": ["src/provider/file"],

@@ -163,7 +163,9 @@ static weir_status cloud_event(const struct weir_hub_watch *watch,
     draft.fields.extensions =
         (struct weir_attributes){.items = draft.extensions, .count = draft.count};
     weir_status status = weir_subject_key(&draft.fields, &buffer, &key, err);
-    const struct weir_event_origin origin = {.key = key, .position = position_of(message, texts)};
+    const struct weir_event_origin origin = {.key = key,
+                                             .position = position_of(message, texts),
+                                             .is_repeat = message->delivery.times > 1};
     return status == WEIR_OK ? weir_draft_finish(&draft, &origin, ret_event, err) : status;
 }
 
@@ -264,7 +266,9 @@ static weir_status foreign_event(const struct weir_nats_resource *resource,
     }
     weir_draft_put_data(&draft, data, watch->event_bytes_max);
     put_foreign(&draft, frame->headers, texts);
-    const struct weir_event_origin origin = {.key = key, .position = position_of(message, texts)};
+    const struct weir_event_origin origin = {.key = key,
+                                             .position = position_of(message, texts),
+                                             .is_repeat = message->delivery.times > 1};
     return weir_draft_finish(&draft, &origin, ret_event, err);
 }
 

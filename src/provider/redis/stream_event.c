@@ -174,8 +174,8 @@ static size_t put_data(const struct data *data, uint64_t bytes_max, struct texts
 static weir_status make(const struct weir_redis_stream_entry *entry,
                         const struct weir_event_fields *fields, struct weir_event **ret_event,
                         struct weir_error *err) {
-    const struct weir_event_origin origin = {.key = entry->stream,
-                                             .position = entry->entry->id_text};
+    const struct weir_event_origin origin = {
+        .key = entry->stream, .position = entry->entry->id_text, .is_repeat = entry->is_repeat};
     return weir_event_make(fields, &origin, ret_event, err);
 }
 

@@ -17,6 +17,7 @@ struct weir_redis_stream_entry {
     struct weir_str stream; // its name, the key of the event
     const struct weir_redis_entry *entry;
     uint64_t event_bytes_max; // data above it is left out, and that is said
+    bool is_repeat;           // it was delivered before
 };
 
 // The event. Its position is the entry's id. WEIR_NO_MEMORY, WEIR_LIMIT.

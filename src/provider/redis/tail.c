@@ -263,6 +263,8 @@ static bool tell(struct weir_redis_streams *streams, struct tail *tail,
         .stream = key_of(tail),
         .entry = entry,
         .event_bytes_max = tail->watch->hub.event_bytes_max,
+        .is_repeat =
+            tail->phase == TAIL_PENDING, // it was delivered, to this consumer or to another
     };
     if ((is_kept && !flight) || weir_redis_stream_event(&described, &event, NULL) != WEIR_OK) {
         wait_for_memory(streams, tail->watch);
