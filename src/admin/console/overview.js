@@ -20,11 +20,18 @@ const FIGURES = [
 ];
 
 function connection({ is_connected: isConnected, since, error }) {
-  if (isConnected === null) {
-    return ["", "has no connection"];
+  if (isConnected === null || isConnected === undefined) {
+    return ["is-zero", "none to lose"];
   }
   return isConnected ? ["is-flowing", `connected since ${format.moment(since)}`]
     : ["is-lagging", `away since ${format.moment(since)}${error ? `: ${error}` : ""}`];
+}
+
+/** weir tells of resources that have a connection; of the others their names are known. */
+function resourcesOf(model) {
+  const others = [...model.subscriptions.values()].flatMap(({ status }) => [status.resource, status.to]);
+  const names = new Set(others.filter((name) => name && !model.resources.has(name)));
+  return [...model.resources.values(), ...[...names].sort().map((name) => ({ name, kind: "" }))];
 }
 
 /** Fills a table's body with rows of texts; [class, text] has a colour. */
@@ -65,7 +72,8 @@ export class Overview {
     if (model.status === null || byId("view-overview").hidden) {
       return;
     }
-    const { resources, guests } = model.status;
+    const { guests } = model.status;
+    const resources = resourcesOf(model);
     const told = {
       model, totals: model.totals(),
       away: resources.filter((each) => each.is_connected === false).length,
@@ -77,9 +85,9 @@ export class Overview {
     }
     this.#picture.update(model);
     fill(byId("resources"), resources.slice(0, ROWS_MAX).map((each) => [["", each.name], ["", each.kind], connection(each),
-      ["number", format.count(each.reconnects_total)]]));
+      ["number is-zero", format.count(each.reconnects_total)]]));
     fill(byId("guests"), guests.slice(0, ROWS_MAX).map((each) => [["", each.name], ["", each.lane], ["number", format.count(each.instances)],
-      ["number", format.bytes(each.memory_bytes)], ["number", format.count(each.made_total)],
+      ["number", format.bytes(each.memory_bytes)], ["number", format.count(each.instances_made_total)],
       ["number", format.took(each.compile_ms / 1000)]]));
   }
 }

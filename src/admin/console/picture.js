@@ -99,7 +99,7 @@ function resourceDetail(resource) {
   if (!resource) {
     return "";
   }
-  return resource.is_connected === false ? `${resource.kind}, away` : resource.kind;
+  return [resource.kind, resource.is_connected === false ? "away" : ""].filter(Boolean).join(", ");
 }
 
 function guestDetail(guest) {
@@ -118,7 +118,8 @@ function boxesOfResources(model, rows, returns) {
     return {
       key: name, name, detail: resourceDetail(resource), health: isAway ? "away" : "idle",
       href: `#subscriptions?q=${encodeURIComponent(`resource:${name}`)}`,
-      label: `Resource ${name}, ${resource?.kind ?? "unknown"}${isAway ? `, away: ${resource.error ?? ""}` : ""}`,
+      label: [`Resource ${name}`, resource?.kind, isAway ? `away: ${resource.error ?? "no reason is known"}` : ""]
+        .filter(Boolean).join(", "),
     };
   });
 }
@@ -282,7 +283,7 @@ class Box {
     const texts = [...names, fit(detail, this.#width, font.detail)].filter((text) => text !== "");
     this.#lines.forEach((line, at) => {
       setText(line, texts[at] ?? "");
-      setAttribute(line, "class", at < texts.length - 1 || texts.length === 1 ? "box-name" : "box-detail");
+      setAttribute(line, "class", at < Math.max(1, texts.length - 1) ? "box-name" : "box-detail");
     });
   }
 }
