@@ -5,6 +5,7 @@ import contextlib
 import http.server
 import json
 import os
+import re
 import shutil
 import signal
 import threading
@@ -505,8 +506,8 @@ def test_the_story_of_an_event_that_failed_and_was_tried_again(console, pages):
     derived.click()
     page.wait("(id) => document.querySelector('#story-id').value === id", second)
     page.wait_text(".timeline", r"Attempt 1\s*handled.*readers")
-    page.wait_text("#story-body .facts", f"Caused by\\s*{first}")
-    page.page.go_back()
+    page.wait_text("#story-body .facts", f"Caused by\\s*{re.escape(first)}")
+    page.find("#story-body .facts a").click()
     page.wait("(id) => document.querySelector('#story-id').value === id", first)
 
 

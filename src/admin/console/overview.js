@@ -21,7 +21,7 @@ const FIGURES = [
 
 function connection({ is_connected: isConnected, since, error }) {
   if (isConnected === null || isConnected === undefined) {
-    return ["is-zero", "none to lose"];
+    return ["is-zero", "has none"];
   }
   return isConnected ? ["is-flowing", `connected since ${format.moment(since)}`]
     : ["is-lagging", `away since ${format.moment(since)}${error ? `: ${error}` : ""}`];

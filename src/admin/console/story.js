@@ -9,6 +9,7 @@ import * as format from "/format.js";
 import { outcomeBadge, storyHref } from "/tail.js";
 
 const AGAIN_MS = 2000;
+const SOURCES_MAX = 200; // of events that were seen here
 
 function attempt(each) {
   return make("li", { class: `attempt ${each.outcome === "handled" || each.outcome === "derived" ? "is-flowing" : "is-failing"}` },
@@ -51,6 +52,7 @@ export class Story {
   #body = byId("story-body");
   #ending = null;
   #last = "";
+  #sources = new Map(); // by id: a cause is told by its id alone
 
   constructor(api) {
     this.#api = api;
@@ -107,6 +109,7 @@ export class Story {
     const attempts = story.attempts ?? [];
     const [first] = attempts;
     const trace = story.trace || attempts.find((each) => each.trace)?.trace || "";
+    [story, ...(story.derived ?? [])].forEach((each) => this.#know(each));
     const facts = [["Id", story.id], ["Source", story.source], ["Type", first?.type], ["Subject", first?.subject]];
     return [
       story.is_sampled ? make("p", { class: "note is-lagging",
@@ -114,8 +117,7 @@ export class Story {
       make("dl", { class: "facts" }, ...facts.filter(([, value]) => value)
         .map(([name, value]) => make("div", {}, make("dt", { text: name }), make("dd", { text: value }))),
       trace ? make("div", {}, make("dt", { text: "Trace" }), make("dd", {}, make("code", { id: "story-trace", text: trace }), " ", copyButton(trace, "the trace id"))) : null,
-      story.cause ? make("div", {}, make("dt", { text: "Caused by" }), make("dd", {}, make("a",
-        { href: storyHref({ source: story.cause.source ?? story.source, id: story.cause.id }), text: story.cause.id }))) : null),
+      story.cause ? make("div", {}, make("dt", { text: "Caused by" }), make("dd", {}, this.#cause(story.cause))) : null),
       make("div", { class: "pair" },
         panel("Attempts", attempts.length ? make("ol", { class: "timeline" }, ...attempts.map(attempt))
           : make("p", { class: "note", text: "weir knows of no attempt any more." })),
@@ -123,5 +125,18 @@ export class Story {
           panel("Derived events", listOr(story.derived, derived, "None that weir knows of.")),
           panel("Dead letters", listOr(story.dead_letters, letter, "None.")))),
     ];
+  }
+
+  #know({ id, source }) {
+    if (this.#sources.size >= SOURCES_MAX) {
+      this.#sources.clear();
+    }
+    this.#sources.set(id, source);
+  }
+
+  /** A link, where it is known whose event that is. */
+  #cause({ id, source = this.#sources.get(id) }) {
+    return source === undefined ? make("span", { text: id })
+      : make("a", { href: storyHref({ source, id }), text: id });
   }
 }

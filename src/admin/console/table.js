@@ -104,8 +104,9 @@ export class Table {
   #filter = byId("table-filter");
   #count = byId("table-count");
   #body = make("tbody");
-  #above = make("tr", { class: "space", "aria-hidden": "true" }, make("td", { colspan: COLUMNS.length }));
-  #below = make("tr", { class: "space", "aria-hidden": "true" }, make("td", { colspan: COLUMNS.length }));
+  // One cell: one that spans columns would bring back those that a narrow page leaves out.
+  #above = make("tr", { class: "space", "aria-hidden": "true" }, make("td"));
+  #below = make("tr", { class: "space", "aria-hidden": "true" }, make("td"));
   #heads = [];
   #rows = []; // those that are in the document
   #order = []; // the subscriptions that the filter lets through, sorted

@@ -16,7 +16,6 @@ const LINES_MAX = 500;
 const WAITING_MAX = 500;
 const DRAW_MS = 250; // from one look of new lines to the next
 const ROW_HEIGHT = 24; // as in the style sheet
-const COLUMNS = 9;
 const FILTER_MS = 300;
 const NOTE_MS = 1000;
 const SHARE_NOTES = 5; // the share that is shown is that of so many seconds
@@ -50,7 +49,7 @@ function cell(css, text, title) {
 /** A line as a row; {gap: N} are N lines that were not kept. */
 function rowOf(each) {
   if (each.gap) {
-    return make("tr", { class: "gap" }, make("td", { colspan: COLUMNS,
+    return make("tr", { class: "gap" }, make("td", {
       text: `${format.plural(each.gap, "line")} that came meanwhile were too many to keep` }));
   }
   const row = make("tr", {},
@@ -86,7 +85,7 @@ export class Tail {
   #ending = null; // of the stream
   #kept = []; // all lines of the list, the newest last
   #inDocument = 0; // how many of them, from the end
-  #space = make("tr", { class: "space", "aria-hidden": "true" }, make("td", { colspan: COLUMNS }));
+  #space = make("tr", { class: "space", "aria-hidden": "true" }, make("td"));
   #incoming = []; // since they were drawn
   #waiting = []; // while somebody reads
   #dropped = 0; // of the waiting
