@@ -75,6 +75,7 @@ readonly packages_servers=(
     "redis-server       command -v redis-server"
     "postgresql-15      test -x /usr/lib/postgresql/15/bin/postgres || command -v postgres"
     "nats-server        test -x /usr/sbin/nats-server || command -v nats-server"
+    "prometheus         command -v prometheus"
 )
 readonly packages_lint=(
     "clang-format-19 command -v clang-format-19"

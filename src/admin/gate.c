@@ -51,16 +51,19 @@ static bool has_right_token(const struct weir_admin *admin,
     return is_right;
 }
 
-// "localhost", "127.1.2.3" or "[::1]", with a port or none.
+// "localhost", "127.1.2.3" or "[::1]", with a port or none, and nothing else.
 static bool is_local_host(const char *host) {
     static const char *const names[] = {"localhost", "[::1]"};
-    size_t size = host[0] == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":");
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (size == strlen(names[i]) && strncasecmp(host, names[i], size) == 0) {
-            return true;
-        }
+    size_t size = 0;
+    for (size_t i = 0; i < sizeof names / sizeof names[0] && size == 0; i++) {
+        size = strncasecmp(host, names[i], strlen(names[i])) == 0 ? strlen(names[i]) : 0;
     }
-    return strncmp(host, "127.", 4) == 0 && strspn(host, "0123456789.") == size;
+    if (size == 0 && strncmp(host, "127.", 4) == 0) {
+        size = strspn(host, "0123456789.");
+    }
+    bool has_port =
+        host[size] == ':' && strspn(host + size + 1, "0123456789") == strlen(host + size + 1);
+    return size > 0 && (host[size] == '\0' || has_port);
 }
 
 static bool is_of_another_site(const struct weir_admin_request *request) {

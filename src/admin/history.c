@@ -28,12 +28,10 @@ static uint32_t cut(uint64_t number) {
 }
 
 // NULL: there are too many, or no memory.
-static struct weir_history_row *row_of(struct weir_admin_history *history, const char *name,
-                                       bool *ret_is_new) {
+static struct weir_history_row *row_of(struct weir_admin_history *history, const char *name) {
     struct weir_history_row *row;
     size_t size = strlen(name);
     HASH_FIND(hh, history->rows, name, size, row);
-    *ret_is_new = !row;
     if (row || HASH_COUNT(history->rows) >= WEIR_HISTORY_SUBSCRIPTIONS_MAX) {
         return row;
     }
@@ -61,19 +59,16 @@ static void put(struct weir_history_row *row, const struct point *point) {
 static void look_at(void *context, const struct weir_subscription_status *status) {
     struct weir_admin_history *history = context;
     const struct weir_subscription_counts *counts = &status->counts;
-    bool is_new;
     if (strcmp(status->state, "kept") == 0) {
         return;
     }
-    struct weir_history_row *row = row_of(history, status->name, &is_new);
+    struct weir_history_row *row = row_of(history, status->name);
     if (!row) {
         return;
     }
     uint64_t handled = counts->handled >= row->handled ? counts->handled - row->handled : 0;
     uint64_t failed = counts->failed >= row->failed ? counts->failed - row->failed : 0;
-    if (!is_new) { // the first look says nothing of what happened in a second
-        put(row, &(struct point){cut(handled), cut(failed), cut(counts->queued + counts->behind)});
-    }
+    put(row, &(struct point){cut(handled), cut(failed), cut(counts->queued + counts->behind)});
     row->handled = counts->handled;
     row->failed = counts->failed;
     row->seen = history->looks;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real servers for the scenarios: Redis, PostgreSQL, and NATS with JetStream.
+"""Real servers for the scenarios: Redis, PostgreSQL, NATS with JetStream, and Prometheus.
 
 Each is a process of the test with a folder, a port of 127.0.0.1 and data of its own, and ends with
 the test, however that ends. It begins empty and takes a tenth of a second to start, so each test
@@ -10,6 +10,7 @@ nats-py. In C, tests/support/server.h has the same.
 import asyncio
 import atexit
 import contextlib
+import json
 import os
 import pathlib
 import random
@@ -20,6 +21,9 @@ import socket
 import subprocess
 import tempfile
 import time
+import urllib.error
+import urllib.parse
+import urllib.request
 
 from harness import DEADLINE_S
 
@@ -463,6 +467,47 @@ class Nats(Server):
         told = self._ask(("127.0.0.1", self.port), b"")
         return told.startswith(b"INFO ") and self._server_name().encode() in told and \
             b'"jetstream":true' in told
+
+
+class Prometheus(Server):
+    """Scrapes one address; `query` asks it."""
+
+    name, program = "prometheus", "prometheus"
+
+    def __init__(self, target, token=None, **options):
+        self.target, self.token = target, token
+        super().__init__(**options)
+
+    def _configure(self):
+        path = self.folder / "prometheus.yml"
+        path.write_text(json.dumps({
+            "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+            "scrape_configs": [{"job_name": "weir", "static_configs": [{"targets": [self.target]}]}
+                               | ({"authorization": {"credentials": self.token}} if self.token
+                                  else {})],
+        }), encoding="utf-8")
+        return [f"--config.file={path}", f"--storage.tsdb.path={self.data}",
+                f"--web.listen-address=127.0.0.1:{self.port}"]
+
+    def ask(self, path, **arguments):
+        url = f"http://127.0.0.1:{self.port}{path}?{urllib.parse.urlencode(arguments)}"
+        try:
+            with urllib.request.urlopen(url, timeout=DEADLINE_S) as answer:
+                return answer.read()
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{url}: {error.code} {error.read().decode()}") from None
+
+    def query(self, expression):
+        """What an instant query answers: a list of (labels, value)."""
+        answer = json.loads(self.ask("/api/v1/query", query=expression))
+        assert answer["status"] == "success", answer
+        return [(each["metric"], float(each["value"][1])) for each in answer["data"]["result"]]
+
+    def _is_ready(self):
+        with contextlib.suppress(OSError, AssertionError):
+            # Somebody else may have got the port.
+            return str(self.data) in self.ask("/api/v1/status/flags").decode()
+        return False
 
 
 class Servers:

@@ -43,10 +43,13 @@ weir_status __wrap_weir_flow_look(struct weir_flow *of, const struct weir_status
     (void)err;
     REQUIRE(of == flow);
     bool is_failing = atomic_load(&fake.is_failing);
-    calls->flow(calls->context, &(struct weir_flow_status){.is_state_failing = is_failing,
-                                                           .state_error = is_failing ? "full" : "",
-                                                           .state_failing_since_wall_ns = 1,
-                                                           .commits = 7});
+    if (calls->flow) {
+        calls->flow(calls->context,
+                    &(struct weir_flow_status){.is_state_failing = is_failing,
+                                               .state_error = is_failing ? "full" : "",
+                                               .state_failing_since_wall_ns = 1,
+                                               .commits = 7});
+    }
     for (unsigned i = 0; i < atomic_load(&fake.subscriptions); i++) {
         char name[32];
         snprintf(name, sizeof name, "sub-%u", i);
@@ -64,8 +67,17 @@ weir_status __wrap_weir_flow_look(struct weir_flow *of, const struct weir_status
                                                 .error = i ? "" : "it failed",
                                                 .error_wall_ns = 1});
     }
-    calls->target(calls->context,
-                  &(struct weir_target_status){.name = "out", .waiting = 4, .error = ""});
+    if (calls->target) {
+        calls->target(calls->context,
+                      &(struct weir_target_status){.name = "out", .waiting = 4, .error = ""});
+    }
+    if (calls->guest) {
+        calls->guest(calls->context,
+                     &(struct weir_guest_status){.name = "guest",
+                                                 .lane = "core",
+                                                 .stats = {.instances_made = 9, .instances = 2},
+                                                 .refused = 1});
+    }
     if (calls->resource) {
         calls->resource(calls->context,
                         &(struct weir_resource_status){.name = "cache",
