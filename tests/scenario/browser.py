@@ -101,7 +101,7 @@ class Page:
         """Waits until the text of the first such element fits the pattern, and returns it."""
         return self.wait(
             "([selector, pattern]) => { const text = document.querySelector(selector)?.textContent;"
-            "return new RegExp(pattern, 'su').test(text ?? '') ? text : null; }", [selector, pattern])
+            "return new RegExp(pattern, 's').test(text ?? '') ? text : null; }", [selector, pattern])
 
     def focused(self):
         """What has the focus: its id, else its text."""

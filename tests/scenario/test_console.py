@@ -9,20 +9,17 @@ import re
 import shutil
 import signal
 import threading
-import urllib.error
 import urllib.parse
-import urllib.request
 
 import pytest
 
+from admin import TOKEN, Admin
 from browser import CHROMIUM, NARROW, WIDE, Page, artefacts, launched
 from harness import configuration, guest_path
 from playwright.sync_api import sync_playwright
-from servers import free_port
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="there is no chromium on this machine")
 
-TOKEN = "a-token-of-the-test"
 QUICKLY = {"attempts": 2, "backoff": "20ms", "backoff_max": "20ms", "jitter": 0}
 # Events of the load: enough for rates above 0 for as long as a test looks.
 LOAD_PAUSE_S = 0.01
@@ -59,43 +56,27 @@ def pages(chromium, tmp_path):
     assert not problems, "\n".join(problems)
 
 
-class Console:
-    """A weir with an admin address."""
+class Console(Admin):
+    """A weir with an admin address, and the page that is served there."""
 
-    def __init__(self, site, config, token=TOKEN):
+    def __init__(self, site, config, has_token=True, **options):
+        super().__init__(has_token=has_token, **options)
         self.site = site
-        self.port = free_port()
-        self.admin = {"address": f"127.0.0.1:{self.port}"}
-        if token:
-            self.admin["token"] = "env:WEIR_TEST_TOKEN"
-        self.config = config | {"admin": self.admin}
+        self.tree = config | self.config
         self.start()
 
     def start(self):
-        self.weir = self.site.run(self.config, env={"WEIR_TEST_TOKEN": TOKEN})
+        self.weir = self.site.run(self.tree, env=self.env)
         self.weir.wait_listening()
 
     def at(self, view=""):
         return f"http://127.0.0.1:{self.port}/{f'#{view}' if view else ''}"
 
-    def get(self, path):
-        with urllib.request.urlopen(self.at() + path.lstrip("/"), timeout=10) as answer:
-            return json.load(answer)
-
-    def post(self, path, **headers):
-        """Returns the status of the answer."""
-        request = urllib.request.Request(self.at() + path.lstrip("/"), method="POST", headers=headers)
-        try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
-                return answer.status
-        except urllib.error.HTTPError as error:
-            return error.code
-
     def letters(self):
-        return self.get("/api/dead-letters")["dead_letters"]
+        return self.get("/api/dead-letters").json["dead_letters"]
 
-    def status(self, name):
-        return next(each for each in self.get("/api/status")["subscriptions"] if each["name"] == name)
+    def subscription(self, name):
+        return next(each for each in self.status()["subscriptions"] if each["name"] == name)
 
     def wait_letters(self, count):
         return self.weir.wait_for(lambda: len(letters := self.letters()) == count and letters,
@@ -241,7 +222,7 @@ def test_lag_is_shown_with_a_sparkline(site, pages):
     page.wait_text("#table tbody th", "busy")
     for number in range(30):
         site.put(f"more/{number}", "wait 3600000")
-    console.weir.wait_for(lambda: console.status("busy")["lag_events"] >= 20, "a lag")
+    console.weir.wait_for(lambda: console.subscription("busy")["lag_events"] >= 20, "a lag")
     page.wait("/^\\d\\d$/u.test(document.querySelector('#table td.c-lag').innerText)")
     page.wait("new Set(document.querySelector('#table td.c-lagspark .spark-line')"
               ".getAttribute('d').match(/ [\\d.]+/gu)).size > 1")
@@ -251,12 +232,12 @@ def test_lag_is_shown_with_a_sparkline(site, pages):
 def test_the_histogram_counts_what_was_handled(console, pages):
     for number in range(37):
         console.site.put(f"copies/{number}", "x")
-    console.weir.wait_for(lambda: console.status("copies")["handled_total"] == 37, "37 events")
+    console.weir.wait_for(lambda: console.subscription("copies")["handled_total"] == 37, "37 events")
     page = pages()
     page.open(console.at("subscription/copies"))
     page.wait("[...document.querySelectorAll('.percentiles .count')].every("
               "(each) => each.innerText === '37')")
-    told = console.get("/api/histograms?subscription=copies")
+    told = console.get("/api/histograms?subscription=copies").json
     for panel, histogram in zip(page.find(".panel:has(.histogram)").all(),
                                 (told["handler"], told["event"]), strict=True):
         titles = [title.text_content() for title in panel.locator(".bar title").all()]
@@ -437,7 +418,7 @@ def test_letters_are_removed_one_and_several(console, pages):
 
 
 def test_without_a_token_nothing_can_be_changed(site, pages):
-    console = Console(site, flowing(), token=None)
+    console = Console(site, flowing(), has_token=False)
     give_up(console, 1)
     page = pages()
     page.open(console.at("letters/1"))
@@ -445,8 +426,8 @@ def test_without_a_token_nothing_can_be_changed(site, pages):
     assert page.find("#letter-retry").is_disabled()
     # Who takes that off by hand is told by weir.
     page.expects("403")
-    page.page.evaluate("document.querySelector('#letter-retry').disabled = false")
-    page.find("#letter-retry").click()
+    page.page.evaluate("(() => { const button = document.querySelector('#letter-retry');"
+                       "button.disabled = false; button.click(); })()")
     page.find("#ask-yes").click()
     page.wait_text("#letter .problem", "nothing can be changed here")
     assert len(console.letters()) == 1
@@ -462,10 +443,10 @@ def test_a_wrong_token_is_said_to_be_one(console, pages):
     page.page.keyboard.press("Escape")
     assert page.find("#letter-retry").is_disabled()
     path = f"/api/dead-letters/{letter['id']}/remove"
-    assert console.post(path) == 401
-    assert console.post(path, Authorization="Bearer another") == 401
+    assert console.post(path).status == 401
+    assert console.post(path, token="another").status == 401
     assert len(console.letters()) == 1
-    assert console.post(path, Authorization=f"Bearer {TOKEN}") == 200
+    assert console.post(path, token=TOKEN).status == 200
     assert console.letters() == []
 
 
@@ -482,6 +463,26 @@ def test_the_token_of_the_address_is_taken_once(console, pages):
     page.wait_text("#access", "Read only")
     page.page.reload()
     page.wait_text("#access", "Read only")
+
+
+def test_an_address_for_all_tells_nothing_without_the_token(site, pages):
+    console = Console(site, flowing(), host="0.0.0.0")
+    page = pages()
+    page.expects("401")
+    page.open(console.at("tail"))
+    page.wait_text("#lost", "nothing without the token")
+    page.wait("document.querySelector('#token').open")
+    page.find("#token-input").fill("another")
+    page.find("#token-yes").click()
+    page.wait_text("#token-problem", "not the token")
+    page.find("#token-input").fill(TOKEN)
+    page.page.keyboard.press("Enter")
+    page.wait("document.querySelector('#lost').hidden")
+    page.wait_text("#access", "May change")
+    # The tail wants it too.
+    page.wait_text("#tail-note", "All that fit are shown")
+    site.put("copies/1", "x")
+    page.wait_text("#tail-lines", "copies.*readers")
 
 
 # ---- stories ----
@@ -763,7 +764,7 @@ ATTACK = """async ([address, path]) => {
 
 def test_a_page_of_another_site_changes_nothing_and_reads_nothing(console, stranger, pages):
     letter, = give_up(console, 1)
-    console.get("/api/status")  # it can be read, by those who may
+    assert console.status()["pid"] == console.weir.pid, "it can be read, by those who may"
     page = pages()
     page.expects(".")  # the browser says a lot about what is refused
     # A console is open beside it, with the token: that is no right of the other page.

@@ -5,12 +5,12 @@
 "use strict";
 
 (() => {
-  try {
-    const theme = localStorage.getItem("weir-theme");
-    if (theme === "light" || theme === "dark") {
-      document.documentElement.dataset.theme = theme;
+    try {
+        const theme = localStorage.getItem("weir-theme");
+        if (theme === "light" || theme === "dark") {
+            document.documentElement.dataset.theme = theme;
+        }
+    } catch {
+        // Storage is off in this browser; the system's choice holds.
     }
-  } catch {
-    // Storage is off in this browser; the system's choice holds.
-  }
 })();
