@@ -62,7 +62,8 @@ void host_load(struct host *host, const struct host_guest *args, uint32_t worker
     }
 }
 
-static void make_flow(struct host *host, const char *state_dir) {
+static void make_flow(struct host *host, const struct host_flow *args) {
+    const char *state_dir = args->state;
     struct weir_error err;
     struct weir_host_config config = {0};
     struct weir_state_config state = {0};
@@ -72,7 +73,11 @@ static void make_flow(struct host *host, const char *state_dir) {
                                     .grace_ns = config.grace_ns,
                                     .queue_bytes = config.queue_bytes,
                                     .stack_bytes = config.stack_bytes,
-                                    .hops_max = config.hops};
+                                    .hops_max = config.hops,
+                                    .measures = args->measures,
+                                    .tap = args->tap,
+                                    .tap_context = args->tap_context,
+                                    .tracer = args->tracer};
     if (state_dir) {
         if (weir_state_open(state_dir, NULL, &host->state, &err) != WEIR_OK) {
             give_up("the state", err.message);
@@ -125,7 +130,7 @@ static struct weir_subscription *subscribe(struct host *host, const struct host_
 
 void host_subscribe(struct host *host, const struct host_flow *args) {
     char name[NAME_BYTES], key[KEY_BYTES];
-    make_flow(host, args->state);
+    make_flow(host, args);
     host->subscription =
         subscribe(host, args, "bench", args->key ? weir_str_of(args->key) : WEIR_STR("*"));
     for (uint32_t i = 0; i < args->other_count; i++) {

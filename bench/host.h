@@ -41,6 +41,11 @@ struct host_flow {
     // 0: the default.
     uint64_t queue_events, journal_events, journal_bytes, attempts;
     int64_t backoff_ns;
+    // Who looks; see struct weir_flow_config.
+    bool measures;
+    void (*tap)(void *context, const struct weir_tap_event *event);
+    void *tap_context;
+    struct weir_tracer *tracer;
 };
 
 // The defaults that a table of options has.

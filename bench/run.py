@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the benchmarks and prints one table: weir, what it is measured against, and the goals.
 
-    bench/run.py BUILD_FOLDER [--quick] [--only call|language|file|durable|provider]
+    bench/run.py BUILD_FOLDER [--quick] [--only call|language|file|durable|observe|provider]
 
 Everything is measured in one run, in rounds: weir and its floor in turn within one program, that
 program and the peer in Rust in turn. What is told is the median of the rounds; all of them are in
 BUILD_FOLDER/bench.json. The floors and what is counted are described at the head of call.c, file.c,
-durable.c and providers.py; the peer, in typed/, is built into the cache by the first run, which takes minutes,
+durable.c, observe.c and providers.py; the peer, in typed/, is built into the cache by the first run, which takes minutes,
 and left out where that is not possible. --quick is for a look whether it all works: its numbers are rough,
 and it does not build the peer.
 
@@ -62,6 +62,8 @@ SETTLE_RATIO_MAX = {"fresh": 1e9 / 120_000 / 5000, "warm": 1e9 / 350_000 / 1000}
 BESIDE_RATIO_MAX = 1.5
 MEMORY_RATIO_MAX = 1.1
 STARTUP_S_MAX = 1.0
+# What is lost of events a second at most, where somebody looks.
+OBSERVE_LOSS_MAX = {"metrics": 0.02, "traces-1": 0.05, "traces-100": 0.20, "console": 0.03}
 
 # A component of JavaScript or Python is compiled before the first answer.
 FIRST_ANSWER_TIMEOUT_S = 600
@@ -86,10 +88,12 @@ class Effort(typing.NamedTuple):
     backlog: tuple  # events that wait, ascending
     language_rounds: int
     start_rounds: int  # of warm starts
+    observe_ms: int
+    observe_rounds: int
 
 
-FULL = Effort(5, 3, 20, 7, 1000, 3000, 5, 200_000, 1000, 6000, (100_000, 300_000, 1_000_000), 9, 5)
-QUICK = Effort(1, 3, 3, 3, 100, 1000, 1, 20_000, 100, 500, (20_000, 60_000, 100_000), 3, 1)
+FULL = Effort(5, 3, 20, 7, 1000, 3000, 5, 200_000, 1000, 6000, (100_000, 300_000, 1_000_000), 9, 5, 1000, 7)
+QUICK = Effort(1, 3, 3, 3, 100, 1000, 1, 20_000, 100, 500, (20_000, 60_000, 100_000), 3, 1, 100, 1)
 
 
 # ---- the peer in Rust ----
@@ -660,6 +664,59 @@ def print_durable(rows):
         say(f"{row['case']}  {values}  {row['goals'][0]}")
 
 
+# ---- what it costs to be seen ----
+
+
+def measure_observe(build, effort):
+    """{instances: {variant: {"rate": [value, ...], "cpu": [...]}}}"""
+    say("who looks at what flows")
+    numbers = {}
+    with tempfile.TemporaryDirectory(prefix="weir-bench-", dir=build) as folder:
+        lines = run_program([build / "bench/bench-observe", build / "guests/bench.wasm", folder,
+                             effort.observe_ms, effort.observe_rounds])
+    for _, instances, variant, rate, cpu in lines:
+        found = numbers.setdefault(instances, {}).setdefault(variant, {"rate": [], "cpu": []})
+        found["rate"].append(float(rate))
+        found["cpu"].append(float(cpu))
+    return numbers
+
+
+def observe_rows(numbers):
+    rows = []
+    for instances, variants in numbers.items():
+        for variant, share_max in OBSERVE_LOSS_MAX.items():
+            # Each beside the turn without anybody who looks: a machine is not the same for long.
+            losses = [1 - rate / off for rate, off in
+                      zip(variants[variant]["rate"], variants["off"]["rate"])]
+            loss = statistics.median(losses)
+            rows.append({
+                "case": f"{variant}, {instances}",
+                "unit": "1/s",
+                "medians": {"off": statistics.median(variants["off"]["rate"]),
+                            "looked at": statistics.median(variants[variant]["rate"]),
+                            "off CPU ns": statistics.median(variants["off"]["cpu"]),
+                            "CPU ns": statistics.median(variants[variant]["cpu"])},
+                "rounds": variants[variant] | {"off": variants["off"]["rate"]},
+                "ratio": loss,
+                "goals": [Goal(f"≤ {share_max:.0%}", loss <= share_max)],
+            })
+    return rows
+
+
+def print_observe(rows):
+    say("What it costs to be seen: events settled a second, as above, as many workers as cores; by")
+    say("metrics that are asked for each second, by the console that is open, by traces of 1 and of")
+    say("100 of 100 events. loss: of events a second beside the turn before with nobody who looks")
+    say("(median of the rounds); CPU: the time of all threads for an event, those who look included.")
+    lines = []
+    for row in rows:
+        median = row["medians"]
+        lines.append([row["case"], f"{median['looked at']:.0f}", f"{median['off']:.0f}",
+                      f"{row['ratio']:.1%}", str(row["goals"][0]),
+                      microseconds(median["CPU ns"]), microseconds(median["off CPU ns"])])
+    print_table(("", "seen 1/s", "off 1/s", "loss", "goal", "CPU µs", "off CPU µs"), lines)
+
+
 # ---- all of it ----
 
 
@@ -709,6 +766,10 @@ def measure(arguments, peer):
         durable = durable_rows(measure_durable(build, effort))
         rows += durable
         tables.append(lambda: print_durable(durable))
+    if arguments.only in (None, "observe"):
+        observed = observe_rows(measure_observe(build, effort))
+        rows += observed
+        tables.append(lambda: print_observe(observed))
     if arguments.only in (None, "provider"):
         provided, left_out = providers.measure_providers(build, arguments.quick)
         rows += provided
@@ -720,7 +781,7 @@ def main():
     parser = argparse.ArgumentParser(prog="bench/run.py", description="runs the benchmarks")
     parser.add_argument("build", type=pathlib.Path, help="the folder that was built into")
     parser.add_argument("--quick", action="store_true", help="under 20 s, with rough numbers")
-    parts = ["call", "language", "file", "durable", "provider"]
+    parts = ["call", "language", "file", "durable", "observe", "provider"]
     parser.add_argument("--only", choices=parts, help="leave the others out")
     arguments = parser.parse_args()
 

@@ -280,7 +280,7 @@ static weir_status bind_socket(struct weir_admin *admin, struct weir_error *err)
         return weir_fail(err, WEIR_INVALID, "admin: %s is longer than a socket's path may be (%zu)",
                          path, sizeof address.sun_path - 1);
     }
-    strcpy(address.sun_path, path);
+    memcpy(address.sun_path, path, strlen(path) + 1);
     if (lstat(path, &info) == 0 && !S_ISSOCK(info.st_mode)) {
         return weir_fail(err, WEIR_INVALID, "admin: %s is there, and is no socket", path);
     }

@@ -7,6 +7,7 @@
 
 #include <dirent.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -28,7 +29,18 @@ static uint64_t count_fds(void) {
     return count - 1; // the folder's own
 }
 
-// The fields behind the command, which is in parentheses and may hold anything.
+// The fields behind the command, by their numbers in proc(5).
+enum { STAT_STATE = 3, STAT_THREADS = 20, STAT_VIRTUAL_BYTES = 23, STAT_RESIDENT_PAGES = 24 };
+
+// The number in that field; `fields` begins with that of STAT_STATE. 0: there is none.
+static uint64_t stat_number(const char *fields, int number) {
+    for (int at = STAT_STATE; at < number && fields; at++) {
+        fields = strchr(fields, ' ');
+        fields += fields ? 1 : 0;
+    }
+    return fields ? strtoull(fields, NULL, 10) : 0;
+}
+
 static bool read_stat(struct weir_process *process) {
     char line[1024];
     FILE *file = fopen("/proc/self/stat", "re");
@@ -38,18 +50,15 @@ static bool read_stat(struct weir_process *process) {
     size_t size = fread(line, 1, sizeof line - 1, file);
     fclose(file);
     line[size] = '\0';
-    const char *at = strrchr(line, ')');
-    unsigned long threads, virtual_bytes, pages;
-    // From the third field on: 17 fields, num_threads, itrealvalue, starttime, vsize, rss.
-    if (!at || sscanf(at + 1,
-                      " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %lu "
-                      "%*d %*u %lu %lu",
-                      &threads, &virtual_bytes, &pages) != 3) {
+    const char *command_end = strrchr(line, ')'); // in parentheses, and may hold anything
+    if (!command_end || command_end[1] != ' ') {
         return false;
     }
-    process->threads = threads;
-    process->virtual_bytes = virtual_bytes;
-    process->resident_bytes = (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    const char *fields = command_end + 2;
+    process->threads = stat_number(fields, STAT_THREADS);
+    process->virtual_bytes = stat_number(fields, STAT_VIRTUAL_BYTES);
+    process->resident_bytes =
+        stat_number(fields, STAT_RESIDENT_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
     return true;
 }
 

@@ -18,7 +18,8 @@ import urllib.parse
 import pytest
 
 from admin import TOKEN, Admin, listeners
-from harness import DEADLINE_S, SOURCE, configuration
+from harness import DEADLINE_S, LITTLE_QUARANTINE, SOURCE, configuration
+from places import on
 from servers import Prometheus, Redis, find_program
 
 RETRY = {"attempts": 3, "backoff": "1ms", "backoff_max": "1ms"}
@@ -595,7 +596,7 @@ def test_what_was_lately_is_there_at_once(site):
 def flowing(site):
     """A weir, and a function by which a test sees that events flow."""
     admin = Admin()
-    weir = start(site, obeying(admin))
+    weir = start(site, obeying(admin), env=LITTLE_QUARANTINE)
     counted = [0]
 
     def flow():
@@ -657,7 +658,7 @@ def test_who_takes_slowly_is_ended(site):
     admin = Admin()
     weir = start(site, configuration(
         {"obey": {}}, [{"name": f"s{number}", "key": f"k{number}", "guest": "obey"}
-                       for number in range(1000)], **admin.config))
+                       for number in range(1000)], **admin.config), env=LITTLE_QUARANTINE)
     memory = weir.status("VmRSS")
     connections = []
     for _ in range(40):
@@ -785,3 +786,27 @@ def test_a_change_of_the_address_takes_a_restart(site):
     weir.send(signal.SIGHUP)
     weir.wait_log("this change takes a restart")
     assert admin.get("/healthz").status == 200
+
+
+@pytest.mark.tsan
+@on(lambda place: place.name in ("redis-streams", "nats-stream"))
+def test_what_a_source_tells_again_is_counted(site, place):
+    admin = Admin()
+    config = configuration({"obey": {"bounds": {"time": "1h"}}},
+                           [{"name": "orders", "watch": "place", "key": "*", "guest": "obey"}],
+                           resources=(), **admin.config)
+    config["resources"]["place"] = place.resource()
+    weir = start(site, config)
+    with place.connect() as client:
+        client.change([("a", b"loop")])
+        weir.wait_printed("obey", "loop: begin")
+        assert admin.metrics().value("weir_subscription_repeated_events_total") == 0
+        weir.kill()
+        weir = start(site, config | {"guests": {"obey": config["guests"]["obey"] | {
+            "bounds": {"time": "1ms"}, "retry": {"attempts": 1}}}})
+        metrics = wait_counted(weir, admin, "weir_subscription_dead_events_total", 1)
+        assert metrics.value("weir_subscription_repeated_events_total") == 1
+        assert metrics.value("weir_subscription_cut_attempts_total") == 1
+        client.change([("b", b"err no")])
+        metrics = wait_counted(weir, admin, "weir_subscription_dead_events_total", 2)
+        assert metrics.value("weir_subscription_repeated_events_total") == 1
