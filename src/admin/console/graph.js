@@ -106,7 +106,7 @@ function resourceDetail(resource) {
 }
 
 function guestDetail(guest) {
-    return guest ? `${guest.lane}, ${format.bytes(guest.memory_bytes)}` : "";
+    return guest ? `${format.bytes(guest.memory_bytes)}, ${guest.lane}` : "";
 }
 
 function boxesOfResources(model, rows, returns) {
