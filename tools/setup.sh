@@ -43,6 +43,7 @@ readonly packages_build=(
     "libmicrohttpd-dev pkg-config libmicrohttpd"
     "libhiredis-dev  pkg-config hiredis"
     "libpq-dev       pkg-config libpq"
+    "libncurses-dev  pkg-config ncursesw"
     "uthash-dev      test -e /usr/include/uthash.h"
     "clang-19        command -v clang-19"
     "lld-19          command -v wasm-ld-19"

@@ -36,6 +36,36 @@ struct weir_access {
 // Whether a grant allows it; counts nothing.
 bool weir_access_allows(const struct weir_access *access, size_t index, uint32_t verb,
                         struct weir_str pattern);
+// reach.c: what those of traced.c note; the others are NULL.
+extern const struct weir_guest_access weir_access_reach;
+
+// traced.c
+weir_status weir_access_traced_get(void *context, uint32_t index, struct weir_str key,
+                                   const struct weir_limits *limits, struct weir_value *ret_value,
+                                   struct weir_error *err);
+weir_status weir_access_traced_set(void *context, uint32_t index, struct weir_str key,
+                                   struct weir_str value, const struct weir_limits *limits,
+                                   struct weir_error *err);
+weir_status weir_access_traced_remove(void *context, uint32_t index, struct weir_str key,
+                                      const struct weir_limits *limits, struct weir_error *err);
+weir_status weir_access_traced_list(void *context, uint32_t index, struct weir_str after,
+                                    const struct weir_limits *limits,
+                                    const struct weir_listing *listing, struct weir_error *err);
+weir_status weir_access_traced_update(void *context, uint32_t index, struct weir_str key,
+                                      const struct weir_limits *limits,
+                                      const struct weir_change *change, struct weir_error *err);
+weir_status weir_access_traced_query(void *context, struct weir_str database,
+                                     const struct weir_sql_statement *statement,
+                                     const struct weir_limits *limits,
+                                     struct weir_sql_result *ret_result, struct weir_error *err);
+weir_status weir_access_traced_publish(void *context, uint32_t index, struct weir_call *call,
+                                       const struct weir_event_fields *event,
+                                       struct weir_error *err);
+weir_status weir_access_traced_http_send(void *context,
+                                         const struct weir_guest_http_request *request,
+                                         struct weir_guest_http_response *ret_response,
+                                         struct weir_error *err);
+
 // http.c
 weir_status weir_access_http_send(void *context, const struct weir_guest_http_request *request,
                                   struct weir_guest_http_response *ret_response,

@@ -197,9 +197,9 @@ static void reach_log(void *context, uint8_t level, struct weir_str log_context,
     static const char *const names[] = {"trace", "debug", "info", "warn", "error", "critical"};
     const struct weir_access *access = context;
     if (level < sizeof levels / sizeof levels[0]) {
-        weir_log(access->log, levels[level], "a guest says", {"guest", weir_str_of(access->name)},
-                 {"severity", weir_str_of(names[level])}, {"context", log_context},
-                 {"text", message});
+        weir_log_each(access->log, levels[level], "a guest says",
+                      {"guest", weir_str_of(access->name)}, {"severity", weir_str_of(names[level])},
+                      {"context", log_context}, {"text", message});
     }
 }
 
@@ -211,19 +211,30 @@ static void reach_unref(void *context) {
     weir_access_unref(context);
 }
 
-const struct weir_guest_access weir_access_functions = {
-    .open = reach_open,
-    .find = reach_find,
+const struct weir_guest_access weir_access_reach = {
     .get = reach_get,
     .set = reach_set,
     .remove = reach_remove,
     .list = reach_list,
     .update = reach_update,
     .publish = reach_publish,
-    .config = reach_config,
-    .environment = reach_environment,
     .query = reach_query,
     .http_send = weir_access_http_send,
+};
+
+const struct weir_guest_access weir_access_functions = {
+    .open = reach_open,
+    .find = reach_find,
+    .get = weir_access_traced_get,
+    .set = weir_access_traced_set,
+    .remove = weir_access_traced_remove,
+    .list = weir_access_traced_list,
+    .update = weir_access_traced_update,
+    .publish = weir_access_traced_publish,
+    .config = reach_config,
+    .environment = reach_environment,
+    .query = weir_access_traced_query,
+    .http_send = weir_access_traced_http_send,
     .http_finish = weir_access_http_finish,
     .log = reach_log,
     .ref = reach_ref,

@@ -5,6 +5,9 @@
 #ifndef WEIR_BASE_CLOCK_H
 #define WEIR_BASE_CLOCK_H
 
+#include "base/str.h"
+
+#include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -27,6 +30,10 @@ enum { WEIR_TIME_BYTES = 28 };
 
 // Writes a wall time in RFC 3339, UTC, microseconds; 1677 to 2262.
 void weir_time_format(int64_t wall_ns, char ret_text[static WEIR_TIME_BYTES]);
+
+// Reads RFC 3339's date-time: 2026-01-31T12:34:56, a fraction if any, Z or +hh:mm. False where it
+// is none. A moment before 1677 or behind 2262 is the first or the last one that there is.
+bool weir_time_read(struct weir_str text, int64_t *ret_wall_ns);
 
 // A moment of the monotonic clock as a timespec of CLOCK_MONOTONIC, for pthread_cond_clockwait and
 // the like.

@@ -9,11 +9,14 @@
 
 #include <stdint.h>
 
+struct weir_trace_call;
+
 // What bounds a call that reads or writes. Who answers it may have a time-out of its own besides.
 struct weir_limits {
     uint64_t value_bytes_max; // of a value that is read; WEIR_LIMIT above it
     int64_t until_ns;         // of the monotonic clock; INT64_MAX: there is no such moment. What
                               // has not come by then is WEIR_UNAVAILABLE
+    struct weir_trace_call *trace; // of the call that asks (trace/trace.h); NULL: there is none
 };
 
 // Who is told the keys of a listing, one by one; false ends it.

@@ -86,7 +86,8 @@ static const char status_help[] =
     "\n"
     "  STATE   running; waiting: for its guest's exec; paused: its source is, because\n"
     "          too much waits; behind: it is reading what waited on disk; stopped:\n"
-    "          see its last error; kept: nobody runs it now\n"
+    "          see its last error; kept: nobody runs it now; 43%: of what takes its\n"
+    "          source long, as a first look at a table, which the line below names\n"
     "  LAG     events that came and are not settled\n"
     "  AGE     of the oldest of them\n"
     "  FLIGHT  of them, those that a handler has right now\n"
@@ -96,6 +97,35 @@ static const char status_help[] =
     "\n"
     "Options:\n" STATE_HELP
     "      --json                      one object, with units in its names\n";
+
+static const char top_help[] =
+    "Usage: weir top [FILE.yaml] [OPTION...]\n"
+    "\n"
+    "Shows what becomes of the events of a weir that runs, live: its sources and targets,\n"
+    "and each subscription with its lag, its rates and how the rate was. FILE.yaml says\n"
+    "where the state is; default: ./weir.yaml. A weir that goes away is waited for. Ends\n"
+    "on q, SIGINT or SIGTERM. What fails or is away is red.\n"
+    "\n"
+    "Without a terminal, or with --once, it prints one screen as text and ends: after an\n"
+    "interval, because rates are differences of two answers.\n"
+    "\n"
+    "  arrows, PgUp, PgDn, Home, End   select a subscription, scroll\n"
+    "  Enter                           everything of the selected one; back again\n"
+    "  /                               filter by a text in name, resource, key, guest,\n"
+    "                                  handler or state\n"
+    "  < > F6                          sort by another column\n"
+    "  I                               invert the order\n"
+    "  r                               sources, targets and guests\n"
+    "  Space                           pause, go on\n"
+    "  Esc                             back; no selection and no filter\n"
+    "  h, F1                           help: keys and columns\n"
+    "  q, F10                          end\n"
+    "\n"
+    "NO_COLOR is honoured; bars are ASCII where the locale is not UTF-8.\n"
+    "\n"
+    "Options:\n" STATE_HELP
+    "  -i, --interval DURATION         between two questions, 100ms to 1h; default: 1s\n"
+    "      --once                      one screen, as text\n";
 
 static const char tail_help[] =
     "Usage: weir tail [FILE.yaml] [OPTION...]\n"
@@ -261,6 +291,12 @@ const struct weir_command weir_commands[] = {
         .run = weir_command_status,
     },
     {
+        .name = "top",
+        .summary = "show subscriptions, rates and failures, live",
+        .help = top_help,
+        .run = weir_command_top,
+    },
+    {
         .name = "tail",
         .summary = "show what flows, live",
         .help = tail_help,
@@ -337,7 +373,7 @@ enum { SHOWN_BYTES = WEIR_ERROR_MESSAGE_BYTES * WEIR_SHOWN_BYTES_MAX };
 
 static void tell(const struct weir_cli *cli, const char *message, const char *hint) {
     if (cli->log_format == WEIR_LOG_JSON) {
-        weir_log_write(cli->log, WEIR_LOG_ERROR, message, NULL, 0);
+        weir_log_write_each(cli->log, WEIR_LOG_ERROR, message, NULL, 0);
     } else {
         char shown[SHOWN_BYTES];
         weir_show(weir_str_of(message), shown, sizeof shown);
@@ -408,9 +444,10 @@ static void tell_problem(const struct weir_cli *cli, const char *path,
     char line[16];
     snprintf(line, sizeof line, "%u", problem->place.line);
     if (cli->log_format == WEIR_LOG_JSON) {
-        weir_log(cli->log, WEIR_LOG_ERROR, "a mistake in the configuration",
-                 {"file", weir_str_of(path)}, {"line", weir_str_of(line)},
-                 {"key", weir_str_of(problem->key)}, {"mistake", weir_str_of(problem->message)});
+        weir_log_each(cli->log, WEIR_LOG_ERROR, "a mistake in the configuration",
+                      {"path", weir_str_of(path)}, {"line", WEIR_LOG_NUMBER(problem->place.line)},
+                      {"key", weir_str_of(problem->key)},
+                      {"reason", weir_str_of(problem->message)});
         return;
     }
     char file[WEIR_SHOW_BYTES], message[SHOWN_BYTES];

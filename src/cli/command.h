@@ -21,9 +21,12 @@ enum weir_exit {
     WEIR_EXIT_MISTAKE = 2, // of the user: in the arguments or in a configuration
 };
 
+struct weir_progress;
+
 // What all commands share.
 struct weir_cli {
-    struct weir_log *log; // on standard error
+    struct weir_log *log;           // on standard error
+    struct weir_progress *progress; // likewise
     enum weir_log_format log_format;
 };
 
@@ -47,6 +50,7 @@ int weir_command_dev(const struct weir_cli *cli, int argc, char **argv);
 int weir_command_run(const struct weir_cli *cli, int argc, char **argv);
 int weir_command_kv(const struct weir_cli *cli, int argc, char **argv);
 int weir_command_status(const struct weir_cli *cli, int argc, char **argv);
+int weir_command_top(const struct weir_cli *cli, int argc, char **argv);
 int weir_command_tail(const struct weir_cli *cli, int argc, char **argv);
 int weir_command_dlq(const struct weir_cli *cli, int argc, char **argv);
 int weir_command_replay(const struct weir_cli *cli, int argc, char **argv);

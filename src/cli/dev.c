@@ -74,11 +74,9 @@ static void end_weir(struct dev *dev) {
 
 static void weir_has_ended(struct dev *dev) {
     int status = weir_process_reap(&dev->weir);
-    char text[32];
-    snprintf(text, sizeof text, "%d",
-             WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+    int exit_status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     weir_log(dev->cli->log, WEIR_LOG_WARN, "weir has ended; the next change starts it again",
-             {"exit status", weir_str_of(text)});
+             {"exit_status", WEIR_LOG_NUMBER((uint64_t)exit_status)});
 }
 
 // ---- building ----

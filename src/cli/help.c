@@ -51,6 +51,9 @@ void weir_help_config(FILE *out) {
     print_options(out, 2, &weir_host_options);
     print_title(out, "state:", "what is written down so that nothing is lost over a stop");
     print_options(out, 2, &weir_state_options);
+    print_title(out,
+                "traces:", "what became of events, for a receiver of OpenTelemetry's OTLP/HTTP");
+    print_options(out, 2, &weir_traces_options);
     print_title(out, "admin:",
                 "where weir tells what it does, by HTTP: metrics, health, the console; off unless "
                 "it is given; also just IP:PORT, or the path of a socket");
@@ -124,6 +127,7 @@ static void print_common_options(FILE *out) {
                  "Options of every command:\n"
                  "  --log-format FORMAT   of weir's log on standard error: text (default) or json\n"
                  "  --log-level LEVEL     what is logged: debug, info (default), warn or error\n"
+                 "  --log-rate N          lines of one message in 10 s (default 20); 0: all\n"
                  "  -h, --help            explain the command\n");
 }
 

@@ -7,6 +7,7 @@
 //
 // Main thread; nothing else runs yet.
 #include "cli/command.h"
+#include "cli/progress.h"
 #include "guest/engine.h"
 
 #include "base/memory.h"
@@ -20,10 +21,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+enum { LOG_RATE_MAX = 1000000 }; // who wants more wants all: 0
+
 // The options that every command has.
 struct globals {
     int log_format; // enum weir_log_format
     int log_level;  // enum weir_log_level
+    uint64_t log_rate;
     bool wants_help;
 };
 
@@ -50,6 +54,14 @@ static const struct weir_option global_rows[] = {
         .fallback = "info",
         .choices = log_levels,
         .help = "what is logged: this and what is graver",
+    },
+    {
+        .name = "log-rate",
+        .type = WEIR_OPTION_COUNT,
+        .offset = offsetof(struct globals, log_rate),
+        .fallback = "20",
+        .max = LOG_RATE_MAX,
+        .help = "how many lines of one message are written in 10 s; 0: all of them",
     },
 };
 static const struct weir_option_table global_options = {
@@ -125,6 +137,12 @@ static bool is_stderr_coloured(void) {
     return isatty(STDERR_FILENO) && !(no_color && no_color[0]) && term && strcmp(term, "dumb") != 0;
 }
 
+// A terminal that people look at, where a line can be written anew.
+static bool is_stderr_live(enum weir_log_format format) {
+    const char *term = getenv("TERM");
+    return format == WEIR_LOG_TEXT && isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
+}
+
 static int unknown_command(const struct weir_cli *cli, const char *name) {
     struct weir_nearest nearest;
     weir_nearest_init(&nearest, weir_str_of(name));
@@ -196,6 +214,7 @@ int main(int argc, char **argv) {
             .level = (enum weir_log_level)globals.log_level,
             .format = cli.log_format,
             .is_coloured = is_stderr_coloured(),
+            .rate_lines = globals.log_rate,
         };
         status = err.status == WEIR_OK ? weir_log_create(&log_config, &cli.log, &err) : err.status;
     }
@@ -203,6 +222,8 @@ int main(int argc, char **argv) {
         cli.log_format = WEIR_LOG_TEXT;
         return weir_cli_mistake(&cli, "", "%s", err.message);
     }
+    struct weir_progress progress = {.log = cli.log, .is_live = is_stderr_live(cli.log_format)};
+    cli.progress = &progress;
     int exit_status = flush_output(&cli, dispatch(&cli, &globals, argc, argv));
     weir_log_destroy(cli.log);
     return exit_status;

@@ -87,6 +87,65 @@ const char *weir_cli_age(int64_t ns, char buffer[static WEIR_AGE_BYTES]) {
     return buffer;
 }
 
+const char *weir_cli_count(double number, char buffer[static WEIR_COUNT_BYTES]) {
+    static const struct {
+        double below, unit;
+        int digits; // behind the point
+        const char *suffix;
+    } rows[] = {
+        {99999.5, 1, 0, ""},     {9999.5e3, 1e3, 0, "k"}, {99.95e6, 1e6, 1, "M"},
+        {9999.5e6, 1e6, 0, "M"}, {9999.5e9, 1e9, 0, "G"}, {9999.5e12, 1e12, 0, "T"},
+    };
+    size_t row = 0, last = sizeof rows / sizeof rows[0] - 1;
+    while (row < last && number >= rows[row].below) {
+        row++;
+    }
+    if (number < 0) {
+        snprintf(buffer, WEIR_COUNT_BYTES, "-");
+    } else if (number >= rows[last].below) {
+        snprintf(buffer, WEIR_COUNT_BYTES, "many");
+    } else {
+        snprintf(buffer, WEIR_COUNT_BYTES, "%.*f%s", rows[row].digits, number / rows[row].unit,
+                 rows[row].suffix);
+    }
+    return buffer;
+}
+
+const char *weir_cli_progress(const json_t *progress, char buffer[static WEIR_PROGRESS_BYTES]) {
+    char done_text[WEIR_COUNT_BYTES], total_text[WEIR_COUNT_BYTES], left_text[WEIR_AGE_BYTES];
+    const char *what = json_string_value(json_object_get(progress, "what"));
+    double done = json_number_value(json_object_get(progress, "done"));
+    double total = json_number_value(json_object_get(progress, "total"));
+    const json_t *left = json_object_get(progress, "left_ms");
+    char left_words[WEIR_AGE_BYTES + 8] = "";
+    if (json_is_integer(left)) {
+        snprintf(left_words, sizeof left_words, ", %s left",
+                 weir_cli_age(json_integer_value(left) * WEIR_NS_PER_MS, left_text));
+    }
+    weir_cli_count(done, done_text);
+    if (total > 0) {
+        double share = done < total ? done / total : 1; // the total is an estimate
+        snprintf(buffer, WEIR_PROGRESS_BYTES, "%s %.0f%% of about %s%s", what ? what : "",
+                 share * 100, weir_cli_count(total, total_text), left_words);
+    } else {
+        snprintf(buffer, WEIR_PROGRESS_BYTES, "%s, %s so far", what ? what : "", done_text);
+    }
+    return buffer;
+}
+
+const char *weir_cli_state(const json_t *subscription, char buffer[static WEIR_STATE_BYTES]) {
+    const json_t *progress = json_object_get(subscription, "progress");
+    double done = json_number_value(json_object_get(progress, "done"));
+    double total = json_number_value(json_object_get(progress, "total"));
+    if (total > 0) {
+        snprintf(buffer, WEIR_STATE_BYTES, "%.0f%%", done < total ? 100 * done / total : 100.0);
+        return buffer;
+    }
+    const char *what = json_string_value(json_object_get(progress, "what"));
+    const char *state = json_string_value(json_object_get(subscription, "state"));
+    return what ? what : state ? state : "";
+}
+
 weir_status weir_cli_json(FILE *out, json_t *json, struct weir_error *err) {
     char *text = json ? json_dumps(json, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
     json_decref(json);

@@ -32,6 +32,20 @@ void weir_cli_cell_shown(FILE *out, struct weir_str text, int width);
 enum { WEIR_AGE_BYTES = 24 };
 const char *weir_cli_age(int64_t ns, char buffer[static WEIR_AGE_BYTES]);
 
+// 871, 99999, 1234k, 12.3M: at most 6 columns; "-" for what nobody knows, which is negative.
+enum { WEIR_COUNT_BYTES = 32 };
+const char *weir_cli_count(double number, char buffer[static WEIR_COUNT_BYTES]);
+
+// What takes long, as the status tells it: "snapshot 43% of about 1234k, 12s left"; "snapshot, 871
+// so far" where nobody knows how much there is. "what" is not made fit to be shown.
+enum { WEIR_PROGRESS_BYTES = 256 };
+const char *weir_cli_progress(const json_t *progress, char buffer[static WEIR_PROGRESS_BYTES]);
+
+// The state of a subscription; in its place, where something takes long, how much of that is done,
+// "43%", or what it is. Returns `buffer`, or a text of the JSON, which is not made fit to be shown.
+enum { WEIR_STATE_BYTES = 8 };
+const char *weir_cli_state(const json_t *subscription, char buffer[static WEIR_STATE_BYTES]);
+
 // One line of JSON with nothing in it that a terminal obeys; takes the JSON over. NULL: no memory.
 weir_status weir_cli_json(FILE *out, json_t *json, struct weir_error *err);
 

@@ -4,6 +4,8 @@
 // run mains; it never enters a guest.
 #include "cli/program_private.h"
 
+#include "cli/progress.h"
+
 #include "access/access.h"
 #include "admin/admin.h"
 #include "base/clock.h"
@@ -13,10 +15,13 @@
 #include "guest/engine.h"
 #include "http/http.h"
 #include "observe/log.h"
+#include "observe/notify.h"
 #include "provider/provider.h"
 #include "state/state.h"
+#include "trace/trace.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -28,6 +33,11 @@
 
 // What a thread that runs a main needs of its stack besides the guest's.
 enum { THREAD_STACK_BYTES = 1024 * 1024 };
+enum {
+    BUSY_MS = 15 * 1000, // that the start may go on, told each second while a guest is compiled
+    ALIVE_WAIT_MS = 500, // of the watchdog for the flow's lock
+    STOP_SLACK_MS = 60 * 1000, // of a stop beyond the grace period: cutting, the last commit
+};
 // Instances alive beside those of the workers and mains: those being started while others are being
 // freed.
 enum { INSTANCES_SPARE = 16 };
@@ -54,8 +64,8 @@ static char *users_cache(void) {
     return size < 0 ? NULL : folder;
 }
 
-weir_status weir_program_engine(const struct weir_config *config, struct weir_engine **ret_engine,
-                                struct weir_error *err) {
+weir_status weir_program_engine(const struct weir_config *config, struct weir_progress *progress,
+                                struct weir_engine **ret_engine, struct weir_error *err) {
     // Each worker has one instance in use; a guest with `reuse` keeps as many idle ones.
     uint64_t workers = worker_count(config);
     uint64_t instances = workers + config->guest_count + INSTANCES_SPARE, memory_bytes = 0;
@@ -71,6 +81,8 @@ weir_status weir_program_engine(const struct weir_config *config, struct weir_en
         .compiler = "/proc/self/exe",
         .compile_time_ns = config->host.compile_time_ns,
         .compile_memory_bytes = config->host.compile_memory_bytes,
+        .compiling = progress ? weir_progress_compiling : NULL,
+        .compiling_context = progress,
         .cache = {.path = config->host.cache ? config->host.cache : folder,
                   .bytes_max = config->host.cache_bytes,
                   .is_optional = !config->host.cache},
@@ -386,6 +398,21 @@ static weir_status open_state(struct weir_program *program, struct weir_error *e
     return status == WEIR_OK ? weir_control_create(&control, &program->control, err) : status;
 }
 
+static weir_status make_tracer(struct weir_program *program, struct weir_error *err) {
+    const struct weir_traces_config *config = &program->parts.config->traces;
+    const struct weir_tracer_args args = {
+        .endpoint = config->endpoint,
+        .token = config->token,
+        .sample = config->sample,
+        .queue = config->queue,
+        .batch = config->batch,
+        .interval_ns = config->interval_ns,
+        .timeout_ns = config->timeout_ns,
+        .log = program->log,
+    };
+    return config->endpoint ? weir_tracer_create(&args, &program->tracer, err) : WEIR_OK;
+}
+
 static weir_status make_admin(struct weir_program *program, struct weir_error *err) {
     const struct weir_admin_config *config = &program->parts.config->admin;
     const struct weir_admin_args args = {
@@ -425,6 +452,7 @@ static weir_status make_flow(struct weir_program *program, struct weir_error *er
         .tap = tap,
         .tap_context = program,
         .measures = program->admin != NULL,
+        .tracer = program->tracer,
     };
     weir_status status = weir_flow_create(&flow, &program->flow, err);
     struct weir_error failure;
@@ -441,6 +469,15 @@ static weir_status make_flow(struct weir_program *program, struct weir_error *er
     return status;
 }
 
+// Somebody waits while a guest is compiled: at the start, or in a reload.
+static void look_on(void *context, const char *text) {
+    struct weir_program *program = context;
+    weir_notify_busy(program->args.notify, BUSY_MS * WEIR_NS_PER_MS, text);
+    if (program->flow) {
+        weir_program_tell_alive(program);
+    }
+}
+
 weir_status weir_program_create(const struct weir_program_args *args,
                                 struct weir_program **ret_program, struct weir_error *err) {
     *ret_program = NULL;
@@ -451,17 +488,25 @@ weir_status weir_program_create(const struct weir_program_args *args,
     program->args = *args;
     program->log = args->log;
     program->host = (struct weir_program_host){.fd = args->output_fd, .log = args->log};
+    if (args->progress && args->notify) {
+        args->progress->look_on = look_on;
+        args->progress->look_on_context = program;
+    }
     program->ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    program->alive_due_ns = args->notify && args->notify->watchdog_ns > 0 ? 0 : INT64_MAX;
     weir_status status = weir_parts_init(&program->parts, args->config, err);
     if (status == WEIR_OK && program->ended_fd < 0) {
         status = weir_fail_errno(err, errno, "making an eventfd");
     }
-    status = status == WEIR_OK ? weir_program_engine(args->config, &program->engine, err) : status;
+    status = status == WEIR_OK
+                 ? weir_program_engine(args->config, args->progress, &program->engine, err)
+                 : status;
     status = status == WEIR_OK ? weir_http_client_create(NULL, &program->host.http, err) : status;
     status = status == WEIR_OK ? load_guests(program, err) : status;
     status = status == WEIR_OK ? open_resources(program, err) : status;
     status = status == WEIR_OK ? bind_guests(&program->parts, err) : status;
     status = status == WEIR_OK ? open_state(program, err) : status;
+    status = status == WEIR_OK ? make_tracer(program, err) : status;
     status = status == WEIR_OK ? make_admin(program, err) : status;
     status = status == WEIR_OK ? make_flow(program, err) : status;
     if (status == WEIR_OK && program->admin) {
@@ -491,6 +536,9 @@ void weir_program_destroy(struct weir_program *program) {
     }
     weir_admin_stop(program->admin);
     weir_control_stop(program->control);
+    if (program->args.progress) {
+        program->args.progress->look_on = NULL;
+    }
     for (size_t i = 0; i < program->runner_count; i++) {
         struct weir_runner *runner = &program->runners[i];
         weir_session_destroy(runner->session);
@@ -500,6 +548,7 @@ void weir_program_destroy(struct weir_program *program) {
     free(program->runners);
     weir_set_unref(program->subscriptions);
     weir_flow_destroy(program->flow);
+    weir_tracer_destroy(program->tracer);
     weir_control_destroy(program->control);
     weir_admin_destroy(program->admin);
     weir_state_close(program->state);
@@ -597,47 +646,110 @@ static int open_signals(sigset_t *signals) {
 }
 
 static void stop(struct weir_program *program, const char *why) {
-    weir_log(program->log, WEIR_LOG_INFO, "stopping", {"because", weir_str_of(why)});
+    int64_t grace_ns = program->parts.config->host.grace_ns;
+    weir_log(program->log, WEIR_LOG_INFO, "stopping", {"reason", weir_str_of(why)});
+    weir_notify_stopping(program->args.notify, grace_ns + STOP_SLACK_MS * WEIR_NS_PER_MS);
     weir_admin_set_unready(program->admin, "weir is stopping");
     weir_flow_stop(program->flow);
 }
 
-// How long poll may wait: until the cut that is due, or for ever.
-static int wait_ms(int64_t cut_at_ns) {
-    if (cut_at_ns == INT64_MAX) {
-        return -1;
+void weir_program_tell_alive(struct weir_program *program) {
+    const struct weir_notify *notify = program->args.notify;
+    int64_t now_ns = weir_clock_monotonic_ns();
+    const char *reason;
+    if (now_ns < program->alive_due_ns) {
+        return;
     }
-    int64_t left_ns = cut_at_ns - weir_clock_monotonic_ns();
-    return left_ns <= 0 ? 0 : (int)(left_ns / WEIR_NS_PER_MS + 1);
+    program->alive_due_ns = now_ns + notify->watchdog_ns;
+    bool is_alive =
+        weir_flow_is_alive(program->flow, now_ns + ALIVE_WAIT_MS * WEIR_NS_PER_MS, &reason);
+    if (is_alive) {
+        weir_notify_alive(notify);
+    } else if (!program->was_stuck) {
+        weir_log(program->log, WEIR_LOG_ERROR, "events are stuck: the watchdog is told no more",
+                 {"reason", weir_str_of(reason)});
+    }
+    program->was_stuck = !is_alive;
 }
 
-// Waits until every runner has ended, and stops them where a signal says so.
+static void tell_ready(struct weir_program *program) {
+    char status[64];
+    snprintf(status, sizeof status, "%zu subscriptions of the configuration, %zu mains",
+             program->parts.config->subscription_count,
+             program->runner_count - (program->subscriptions ? 1 : 0));
+    weir_notify_ready(program->args.notify, status);
+}
+
+static void reload(struct weir_program *program) {
+    weir_notify_reloading(program->args.notify);
+    weir_program_reload(program);
+    tell_ready(program); // also where the new configuration cannot be used: the old one goes on
+}
+
+// How the main thread waits, and for what.
+struct supervision {
+    struct weir_program *program;
+    int signals_fd;
+    bool is_stopping;
+    int64_t cut_at_ns; // INT64_MAX: not yet
+};
+
+// How long poll may wait: until the cut that is due, or the watchdog, or for ever.
+static int wait_ms(const struct supervision *supervision) {
+    int64_t alive_due_ns = supervision->program->alive_due_ns;
+    int64_t due_ns = supervision->cut_at_ns < alive_due_ns ? supervision->cut_at_ns : alive_due_ns;
+    if (due_ns == INT64_MAX) {
+        return -1;
+    }
+    int64_t left_ms = (due_ns - weir_clock_monotonic_ns()) / WEIR_NS_PER_MS + 1;
+    return left_ms <= 0 ? 0 : left_ms < INT_MAX ? (int)left_ms : INT_MAX;
+}
+
+static void take_signal(struct supervision *supervision) {
+    struct weir_program *program = supervision->program;
+    struct signalfd_siginfo signal;
+    if (read(supervision->signals_fd, &signal, sizeof signal) != sizeof signal) {
+        return;
+    }
+    if (signal.ssi_signo == SIGHUP) {
+        reload(program);
+    } else if (supervision->is_stopping) {
+        supervision->cut_at_ns = 0;
+    } else {
+        supervision->is_stopping = true;
+        stop(program, strsignal((int)signal.ssi_signo));
+        supervision->cut_at_ns = weir_clock_monotonic_ns() + program->parts.config->host.grace_ns;
+    }
+}
+
+// Waits until every runner has ended, and stops them where a signal says so. Returns whether one
+// has failed.
 static bool supervise(struct weir_program *program, int signals_fd) {
-    bool has_failed = false, is_stopping = false;
-    int64_t cut_at_ns = INT64_MAX;
+    struct supervision supervision = {
+        .program = program, .signals_fd = signals_fd, .cut_at_ns = INT64_MAX};
+    bool has_failed = false;
     while (reap(program, &has_failed) > 0) {
-        struct pollfd fds[] = {{.fd = signals_fd, .events = POLLIN},
-                               {.fd = program->ended_fd, .events = POLLIN}};
-        poll(fds, 2, wait_ms(cut_at_ns));
+        struct pollfd fds[] = {
+            {.fd = signals_fd, .events = POLLIN},
+            {.fd = program->ended_fd, .events = POLLIN},
+            {.fd = weir_log_left_out_fd(program->log), .events = POLLIN},
+        };
+        poll(fds, sizeof fds / sizeof fds[0], wait_ms(&supervision));
         uint64_t ended;
-        struct signalfd_siginfo signal;
         ssize_t drained = read(program->ended_fd, &ended, sizeof ended);
         (void)drained;
-        if (read(signals_fd, &signal, sizeof signal) == sizeof signal) {
-            if (signal.ssi_signo == SIGHUP) {
-                weir_program_reload(program);
-            } else if (is_stopping) {
-                cut_at_ns = 0;
-            } else {
-                is_stopping = true;
-                stop(program, strsignal((int)signal.ssi_signo));
-                cut_at_ns = weir_clock_monotonic_ns() + program->parts.config->host.grace_ns;
-            }
+        if (fds[2].revents != 0) {
+            weir_log_tell_left_out(program->log);
         }
-        if (weir_clock_monotonic_ns() >= cut_at_ns) {
+        take_signal(&supervision);
+        weir_program_tell_alive(program);
+        if (weir_clock_monotonic_ns() >= supervision.cut_at_ns) {
             cut(program);
-            cut_at_ns = INT64_MAX;
+            supervision.cut_at_ns = INT64_MAX;
         }
+    }
+    if (!supervision.is_stopping) {
+        weir_notify_stopping(program->args.notify, STOP_SLACK_MS * WEIR_NS_PER_MS);
     }
     return has_failed;
 }
@@ -649,7 +761,9 @@ weir_status weir_program_run(struct weir_program *program, struct weir_error *er
         return weir_fail_errno(err, errno, "making a signalfd");
     }
     weir_status status = start(program, err);
-    if (status != WEIR_OK) {
+    if (status == WEIR_OK) {
+        tell_ready(program);
+    } else {
         cut(program);
     }
     weir_admin_set_unready(program->admin, NULL);

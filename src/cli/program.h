@@ -17,12 +17,15 @@ struct weir_access_publication;
 struct weir_engine;
 struct weir_guest;
 struct weir_log;
+struct weir_notify;
+struct weir_progress;
 struct weir_resource;
 struct weir_program;
 
-// Starts the engine with what the configuration's guests need.
-weir_status weir_program_engine(const struct weir_config *config, struct weir_engine **ret_engine,
-                                struct weir_error *err);
+// Starts the engine with what the configuration's guests need. `progress` tells when one takes long
+// to compile, and outlives the engine.
+weir_status weir_program_engine(const struct weir_config *config, struct weir_progress *progress,
+                                struct weir_engine **ret_engine, struct weir_error *err);
 
 // What guests find around them. Must outlive them.
 struct weir_program_host {
@@ -56,8 +59,10 @@ weir_status weir_program_resource(const struct weir_resource_config *resource_co
 struct weir_program_args {
     const struct weir_config *config; // must outlive the program, as the log must
     struct weir_log *log;
-    int output_fd;         // where guests print
-    const char *state_dir; // copied
+    struct weir_progress *progress;   // likewise
+    const struct weir_notify *notify; // likewise; NULL: nobody is told
+    int output_fd;                    // where guests print
+    const char *state_dir;            // copied
     // Reads the configuration again, for SIGHUP; tells what is wrong with it. False: there is
     // nothing that could be run. `ret_config` is to be finished in each case. NULL: there is none
     // that could be read again.

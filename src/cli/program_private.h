@@ -17,6 +17,7 @@ struct weir_session;
 struct weir_set;
 struct weir_state;
 struct weir_subscription;
+struct weir_tracer;
 
 // One exec that weir itself starts: a guest's main, or the configuration's subscriptions.
 struct weir_runner {
@@ -50,12 +51,15 @@ struct weir_program {
     size_t retired_count;
     struct weir_state *state;
     struct weir_control *control;
-    struct weir_admin *admin; // NULL: none is configured
+    struct weir_tracer *tracer; // NULL: there are no traces
+    struct weir_admin *admin;   // NULL: none is configured
     struct weir_flow *flow;
     struct weir_set *subscriptions; // of the configuration
     struct weir_runner *runners;
     size_t runner_count;
-    int ended_fd; // an eventfd that runners write to when they have ended
+    int ended_fd;         // an eventfd that runners write to when they have ended
+    int64_t alive_due_ns; // when the service manager is to be told that weir is alive
+    bool was_stuck;       // the last time it was looked
 };
 
 // Makes the lists, empty.
@@ -76,6 +80,9 @@ weir_status weir_program_subscribe(struct weir_program *program, const struct we
 // Tells the flow what the parts have, for those who look.
 weir_status weir_program_tell_flow(struct weir_program *program, const struct weir_parts *parts,
                                    struct weir_error *err);
+// Tells the service manager that weir is alive, where it is and that is due. For what keeps the
+// main thread for long.
+void weir_program_tell_alive(struct weir_program *program);
 
 // Reads the configuration again, and changes what has changed; a mistake leaves all as it was.
 void weir_program_reload(struct weir_program *program);

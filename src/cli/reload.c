@@ -9,8 +9,8 @@
 // then leaves all as it was. Only the watch of a new or changed subscription begins after the old
 // one has ended, for they may have the same name; where the source refuses it then, that is logged.
 //
-// Not changed without a restart, and told so: `host`, `state`, a resource that is there already
-// under its name, and which guests' mains are run.
+// Not changed without a restart, and told so: `host`, `state`, `traces`, a resource that is there
+// already under its name, and which guests' mains are run.
 #include "cli/program_private.h"
 
 #include "config/tables.h"
@@ -21,12 +21,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static void tell(const struct weir_program *program, enum weir_log_level level, const char *message,
-                 const char *name, const char *reason) {
-    weir_log(program->log, level, message, {"name", weir_str_of(name)},
-             {"reason", weir_str_of(reason)});
-}
 
 // ---- comparing ----
 
@@ -240,6 +234,7 @@ static void change_subscriptions(struct weir_program *program, const struct weir
         const struct weir_subscription_config *old = &before->subscriptions[i];
         if (!has_subscription(after, old)) {
             end_subscription(program, parts, old);
+            weir_program_tell_alive(program); // handlers in flight may have taken their grace
         }
     }
     for (size_t i = 0; i < after->subscription_count; i++) {
@@ -264,8 +259,9 @@ static void swap_guests(struct weir_program *program, const struct weir_parts *p
                  {"before", weir_str_of(weir_guest_hash(before))},
                  {"now", weir_str_of(weir_guest_hash(after))});
         if (left > 0) {
-            tell(program, WEIR_LOG_WARN, "subscriptions keep the guest's old version", name,
-                 "the new one lacks their handlers");
+            weir_log(program->log, WEIR_LOG_WARN, "subscriptions keep the guest's old version",
+                     {"guest", weir_str_of(name)}, {"subscriptions", WEIR_LOG_NUMBER(left)},
+                     {"reason", WEIR_STR("the new one lacks their handlers")});
         }
     }
 }
@@ -293,15 +289,17 @@ static void tell_restarts(const struct weir_program *program, const struct weir_
     const struct weir_config *before = program->parts.config;
     if (!same_options(&weir_host_options, &before->host, &after->host) ||
         !same_options(&weir_state_options, &before->state, &after->state) ||
+        !same_options(&weir_traces_options, &before->traces, &after->traces) ||
         !same_options(&weir_admin_options, &before->admin, &after->admin)) {
-        tell(program, WEIR_LOG_WARN, "this change takes a restart", "host, state, admin", "");
+        weir_log(program->log, WEIR_LOG_WARN, "this change takes a restart",
+                 {"key", WEIR_STR("host, state, traces, admin")});
     }
     for (size_t i = 0; i < after->guest_count; i++) {
         const struct weir_guest_config *old =
             weir_config_guest(before, weir_str_of(after->guests[i].name));
         if (after->guests[i].run != (old && old->run)) {
-            tell(program, WEIR_LOG_WARN, "this change takes a restart", after->guests[i].name,
-                 "whether its main is run");
+            weir_log(program->log, WEIR_LOG_WARN, "this change takes a restart",
+                     {"guest", weir_str_of(after->guests[i].name)}, {"key", WEIR_STR("run")});
         }
     }
 }
@@ -335,7 +333,7 @@ static void apply(struct weir_program *program, struct weir_parts *parts,
     }
     program->reread = config;
     weir_log(program->log, WEIR_LOG_INFO, "the configuration was read again",
-             {"file", weir_str_of(config->path)});
+             {"path", weir_str_of(config->path)});
 }
 
 static void give_up(struct weir_program *program, struct weir_parts *parts, const bool *is_opened,
@@ -348,8 +346,8 @@ static void give_up(struct weir_program *program, struct weir_parts *parts, cons
     if (parts->config) {
         weir_parts_finish(parts);
     }
-    tell(program, WEIR_LOG_ERROR, "the configuration cannot be used; all stays as it is", "",
-         reason);
+    weir_log(program->log, WEIR_LOG_ERROR, "the configuration cannot be used; all stays as it is",
+             {"reason", weir_str_of(reason)});
 }
 
 void weir_program_reload(struct weir_program *program) {
@@ -359,7 +357,8 @@ void weir_program_reload(struct weir_program *program) {
     bool *is_opened = NULL;
     weir_status status = WEIR_INVALID;
     if (!program->args.reread) {
-        tell(program, WEIR_LOG_WARN, "there is no configuration that could be read again", "", "");
+        weir_log_write(program->log, WEIR_LOG_WARN,
+                       "there is no configuration that could be read again", NULL, 0);
         free(config);
         return;
     }

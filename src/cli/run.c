@@ -7,6 +7,7 @@
 #include "cli/command.h"
 #include "cli/program.h"
 #include "cli/state_dir.h"
+#include "observe/notify.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -104,30 +105,41 @@ static int run_config(struct run_args *args, const struct weir_config *config) {
     const struct weir_cli *cli = args->cli;
     struct weir_error err;
     struct weir_program *program;
+    struct weir_notify notify;
     char *state_dir;
     block_signals();
     weir_status status = weir_cli_state_dir_of(config, args->state, &state_dir, &err);
     if (status != WEIR_OK) {
         return weir_cli_failed(cli, "%s", err.message);
     }
+    if (weir_notify_init(&notify, &err) != WEIR_OK) {
+        weir_log(cli->log, WEIR_LOG_WARN, "the service manager cannot be told of weir",
+                 {"reason", weir_str_of(err.message)});
+    }
     struct weir_program_args program_args = {
         .config = config,
         .log = cli->log,
+        .progress = cli->progress,
+        .notify = &notify,
         .output_fd = STDOUT_FILENO,
         .state_dir = state_dir,
         .reread = reread,
         .reread_context = args,
     };
+    bool is_made = false;
     status = weir_program_create(&program_args, &program, &err);
     if (status == WEIR_OK) {
+        is_made = true;
         status = weir_program_run(program, &err);
         weir_program_destroy(program);
-        free(state_dir);
-        return status == WEIR_OK ? WEIR_EXIT_DONE : weir_cli_failed(cli, "%s", err.message);
     }
+    weir_notify_finish(&notify);
     free(state_dir);
+    if (status == WEIR_OK) {
+        return WEIR_EXIT_DONE;
+    }
     weir_cli_failed(cli, "%s", err.message);
-    return is_mistake(status) ? WEIR_EXIT_MISTAKE : WEIR_EXIT_FAILED;
+    return !is_made && is_mistake(status) ? WEIR_EXIT_MISTAKE : WEIR_EXIT_FAILED;
 }
 
 int weir_command_run(const struct weir_cli *cli, int argc, char **argv) {

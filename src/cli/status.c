@@ -78,12 +78,18 @@ static bool set_unknown(json_t *subscription) {
         "retrying_keys",
         "settled_per_second",
         "received_total",
+        "repeated_total",
+        "delivered_total",
         "handled_total",
         "failed_attempts_total",
+        "retried_total",
+        "cut_total",
+        "trapped_total",
         "dead_total",
         "dropped_total",
         "derived_total",
         "last_error",
+        "progress",
         "guest_refused_total",
     };
     bool is_set = subscription != NULL;
@@ -139,11 +145,12 @@ static weir_status status_of_kept(struct weir_state *state, json_t **ret_json,
     if (status == WEIR_OK) {
         status = weir_state_store.load_outbox(state, 0, SIZE_MAX, count_target, &targets, err);
     }
-    *ret_json = status == WEIR_OK && !targets.has_failed && !subscriptions.has_failed
-                    ? json_pack("{s:b, s:n, s:n, s:n, s:n, s:O, s:o, s:[]}", "is_running", 0, "pid",
-                                "version", "uptime_ms", "state_database", "subscriptions",
-                                subscriptions.array, "targets", targets_of(&targets), "resources")
-                    : NULL;
+    *ret_json =
+        status == WEIR_OK && !targets.has_failed && !subscriptions.has_failed
+            ? json_pack("{s:b, s:n, s:n, s:n, s:n, s:n, s:O, s:o, s:[], s:[]}", "is_running", 0,
+                        "pid", "version", "uptime_ms", "state_database", "queue", "subscriptions",
+                        subscriptions.array, "targets", targets_of(&targets), "resources", "guests")
+            : NULL;
     json_decref(subscriptions.array);
     json_decref(targets.by_name);
     return status == WEIR_OK && !*ret_json ? weir_fail_no_memory(err, "the status") : status;

@@ -89,7 +89,8 @@ static void print_detail(const char *title, const char *value) {
 
 static void print_subscription(const json_t *subscription) {
     cell_name(text(subscription, "name"));
-    weir_cli_cell(stdout, text(subscription, "state"), STATE_COLUMNS);
+    char share[WEIR_STATE_BYTES];
+    weir_cli_cell(stdout, weir_cli_state(subscription, share), STATE_COLUMNS);
     cell(subscription, "lag_events", LAG_COLUMNS);
     cell_age(subscription, "oldest_age_ms", AGE_COLUMNS);
     cell(subscription, "in_flight_events", FLIGHT_COLUMNS);
@@ -98,6 +99,11 @@ static void print_subscription(const json_t *subscription) {
     cell(subscription, "dead_letters", DEAD_COLUMNS);
     putchar('\n');
     print_detail("cursor", text(subscription, "cursor"));
+    const json_t *progress = json_object_get(subscription, "progress");
+    if (json_is_object(progress)) {
+        char words[WEIR_PROGRESS_BYTES];
+        print_detail("under way", weir_cli_progress(progress, words));
+    }
     const json_t *error = json_object_get(subscription, "last_error");
     if (json_is_object(error)) {
         char buffer[SHOWN_BYTES];

@@ -103,6 +103,7 @@ static const char *took_of(const json_t *json, char buffer[static 32]) {
 static void print_for_people(FILE *out, const json_t *json) {
     char took[32], shown[WEIR_CELL_BYTES];
     struct weir_str time = text_of(json, "time"), reason = text_of(json, "reason");
+    struct weir_str trace = text_of(json, "trace");
     const json_t *dropped = json_object_get(json, "dropped");
     if (dropped) {
         fprintf(out, "(%lld more were too quick to be shown)\n",
@@ -126,6 +127,9 @@ static void print_for_people(FILE *out, const json_t *json) {
     fprintf(out, "  %s\n", weir_cli_shown(text_of(json, "type"), TYPE_COLUMNS, shown));
     if (reason.size > 0) {
         fprintf(out, "    %s\n", weir_show(reason, shown, sizeof shown));
+    }
+    if (reason.size > 0 && trace.size > 0) {
+        fprintf(out, "    trace %s\n", weir_show(trace, shown, sizeof shown));
     }
 }
 
@@ -304,7 +308,7 @@ static weir_status begin(struct tail *tail, const char *dir) {
     status = weir_control_ask(tail->link, request, &answer, &tail->err);
     json_decref(answer);
     if (status == WEIR_OK) {
-        weir_log(tail->cli->log, WEIR_LOG_INFO, "tailing", {"state", weir_str_of(dir)});
+        weir_log(tail->cli->log, WEIR_LOG_INFO, "tailing", {"path", weir_str_of(dir)});
         tail->deadline_ns =
             arguments->timeout_ns ? weir_clock_monotonic_ns() + arguments->timeout_ns : INT64_MAX;
     }

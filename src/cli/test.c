@@ -321,8 +321,9 @@ static weir_status prepare(struct run *run, struct weir_error *err) {
         return weir_fail_errno(err, errno, "cannot open /dev/null");
     }
     weir_status status = weir_folder_temporary(prefix, &run->folder, err);
-    return status == WEIR_OK ? weir_program_engine(&run->project.config, &run->engine, err)
-                             : status;
+    return status == WEIR_OK
+               ? weir_program_engine(&run->project.config, run->cli->progress, &run->engine, err)
+               : status;
 }
 
 static int run_all(struct run *run) {

@@ -80,6 +80,8 @@ weir_status weir_config_init(struct weir_config *config, struct weir_error *err)
     weir_status status = weir_options_init(&weir_host_options, &config->host, err);
     status =
         status == WEIR_OK ? weir_options_init(&weir_state_options, &config->state, err) : status;
+    status =
+        status == WEIR_OK ? weir_options_init(&weir_traces_options, &config->traces, err) : status;
     return status == WEIR_OK ? weir_options_init(&weir_admin_options, &config->admin, err) : status;
 }
 
@@ -130,6 +132,7 @@ void weir_config_finish(struct weir_config *config) {
     }
     weir_options_finish(&weir_host_options, &config->host);
     weir_options_finish(&weir_state_options, &config->state);
+    weir_options_finish(&weir_traces_options, &config->traces);
     weir_options_finish(&weir_admin_options, &config->admin);
     free(config->resources);
     free(config->guests);

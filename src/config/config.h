@@ -137,6 +137,19 @@ struct weir_host_config {
 };
 extern const struct weir_option_table weir_host_options;
 
+// `traces:`, what became of events, for a receiver of OpenTelemetry's OTLP/HTTP. Described by
+// weir_traces_options.
+struct weir_traces_config {
+    char *endpoint;      // `endpoint`: its URL; NULL: there are no traces
+    char *token;         // `token`: where the secret is, see secret.h; NULL: none
+    double sample;       // `sample`: 0 to 1
+    uint64_t queue;      // `queue`: spans that may wait
+    uint64_t batch;      // `batch`: spans of one request
+    int64_t interval_ns; // `interval`: that a span waits for others
+    int64_t timeout_ns;  // `timeout`: of one request
+};
+extern const struct weir_option_table weir_traces_options;
+
 struct weir_resource_config {
     char *name;
     const struct weir_provider *provider;
@@ -233,6 +246,7 @@ struct weir_config {
     char *folder; // where relative paths start
     struct weir_host_config host;
     struct weir_state_config state;
+    struct weir_traces_config traces;
     struct weir_admin_config admin;
     struct weir_resource_config *resources;
     size_t resource_count;

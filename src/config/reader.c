@@ -19,6 +19,7 @@
 #include "base/show.h"
 #include "config/endpoint.h"
 #include "config/tables.h"
+#include "http/http.h"
 #include "provider/provider.h"
 
 #include <stdio.h>
@@ -811,6 +812,24 @@ static void grant_watched(struct weir_reader *reader, const struct weir_node *ro
     }
 }
 
+// ---- traces ----
+
+static void read_traces(struct weir_reader *reader, const struct weir_node *root) {
+    struct weir_traces_config *traces = &reader->config->traces;
+    read_table(reader, root, "traces", &weir_traces_options, traces);
+    const struct weir_node *mapping = weir_reader_find(root, WEIR_STR("traces"));
+    const struct weir_node *endpoint =
+        mapping ? weir_reader_find(mapping, WEIR_STR("endpoint")) : NULL;
+    struct weir_http_host host;
+    struct weir_error err;
+    if (endpoint && traces->endpoint &&
+        weir_http_host(weir_str_of(traces->endpoint), &host, &err) != WEIR_OK) {
+        size_t before = weir_reader_enter(reader, "traces.endpoint");
+        weir_reader_problem(reader, endpoint->place, "%s", err.message);
+        weir_reader_leave(reader, before);
+    }
+}
+
 // ---- the admin address ----
 
 // "127.0.0.1:9464", or the path of a socket.
@@ -877,6 +896,7 @@ static void read_root(struct weir_reader *reader) {
     weir_reader_known(reader, root, &(struct weir_known_keys){.sections = &weir_config_sections});
     read_table(reader, root, "host", &weir_host_options, &reader->config->host);
     read_table(reader, root, "state", &weir_state_options, &reader->config->state);
+    read_traces(reader, root);
     read_admin(reader, root);
     read_table(reader, root, "bounds", &weir_bounds_options, &reader->bounds);
     read_resources(reader, root);

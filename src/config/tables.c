@@ -242,6 +242,68 @@ static const struct weir_option state_rows[] = {
 };
 const struct weir_option_table weir_state_options = TABLE_OF(state_rows);
 
+static const struct weir_option traces_rows[] = {
+    {
+        .name = "endpoint",
+        .type = WEIR_OPTION_TEXT,
+        .offset = offsetof(struct weir_traces_config, endpoint),
+        .min = 1,
+        .max = 2048,
+        .help = "the URL of a receiver of OTLP/HTTP, such as http://127.0.0.1:4318; /v1/traces is "
+                "put behind it where it has no path; none: no traces",
+    },
+    {
+        .name = "sample",
+        .type = WEIR_OPTION_RATIO,
+        .offset = offsetof(struct weir_traces_config, sample),
+        .fallback = "0.01",
+        .help = "the share of events that are traced, of those that come without a traceparent",
+    },
+    {
+        .name = "token",
+        .type = WEIR_OPTION_SECRET,
+        .offset = offsetof(struct weir_traces_config, token),
+        .help = "what the receiver wants to be told, as Authorization: Bearer",
+    },
+    {
+        .name = "queue",
+        .type = WEIR_OPTION_COUNT,
+        .offset = offsetof(struct weir_traces_config, queue),
+        .fallback = "8192",
+        .min = 64,
+        .max = 1000000,
+        .help = "spans that may wait to be sent; further ones are dropped and counted",
+    },
+    {
+        .name = "batch",
+        .type = WEIR_OPTION_COUNT,
+        .offset = offsetof(struct weir_traces_config, batch),
+        .fallback = "512",
+        .min = 1,
+        .max = 10000,
+        .help = "spans of one request",
+    },
+    {
+        .name = "interval",
+        .type = WEIR_OPTION_DURATION,
+        .offset = offsetof(struct weir_traces_config, interval_ns),
+        .fallback = "1s",
+        .min = 10 * WEIR_NS_PER_MS,
+        .max = MINUTE_NS,
+        .help = "how long a span waits for others to be sent with",
+    },
+    {
+        .name = "timeout",
+        .type = WEIR_OPTION_DURATION,
+        .offset = offsetof(struct weir_traces_config, timeout_ns),
+        .fallback = "10s",
+        .min = 100 * WEIR_NS_PER_MS,
+        .max = 10 * MINUTE_NS,
+        .help = "how long one request may take",
+    },
+};
+const struct weir_option_table weir_traces_options = TABLE_OF(traces_rows);
+
 enum { ENDPOINT_BYTES_MAX = 64 };
 
 static const struct weir_option admin_rows[] = {
@@ -453,6 +515,11 @@ static const struct weir_section top_rows[] = {
         .name = "state",
         .help = "what is written down so that nothing is lost over a stop",
         .table = &weir_state_options,
+    },
+    {
+        .name = "traces",
+        .help = "what became of events, for a receiver of OpenTelemetry's OTLP/HTTP",
+        .table = &weir_traces_options,
     },
     {
         .name = "admin",

@@ -226,12 +226,10 @@ static weir_status wait_answer(struct weir_control_link *link, int64_t until_ns,
                : status;
 }
 
-weir_status weir_control_ask(struct weir_control_link *link, json_t *request, json_t **ret_answer,
-                             struct weir_error *err) {
-    int64_t until_ns = weir_clock_monotonic_ns() + WEIR_CONTROL_ASK_MS * WEIR_NS_PER_MS;
+static weir_status send_until(struct weir_control_link *link, json_t *request, int64_t until_ns,
+                              struct weir_error *err) {
     char *text = request ? json_dumps(request, JSON_COMPACT) : NULL;
     json_decref(request);
-    *ret_answer = NULL;
     if (!text) {
         return weir_fail_no_memory(err, "a request");
     }
@@ -240,6 +238,23 @@ weir_status weir_control_ask(struct weir_control_link *link, json_t *request, js
     weir_status status =
         send_line(link, (struct weir_str){.data = text, .size = size + 1}, until_ns, err);
     free(text);
+    return status;
+}
+
+static int64_t last_moment_ns(void) {
+    return weir_clock_monotonic_ns() + WEIR_CONTROL_ASK_MS * WEIR_NS_PER_MS;
+}
+
+weir_status weir_control_send(struct weir_control_link *link, json_t *request,
+                              struct weir_error *err) {
+    return send_until(link, request, last_moment_ns(), err);
+}
+
+weir_status weir_control_ask(struct weir_control_link *link, json_t *request, json_t **ret_answer,
+                             struct weir_error *err) {
+    int64_t until_ns = last_moment_ns();
+    *ret_answer = NULL;
+    weir_status status = send_until(link, request, until_ns, err);
     status = status == WEIR_OK ? wait_answer(link, until_ns, ret_answer, err) : status;
     if (status == WEIR_OK && (status = weir_control_error_of(*ret_answer, err)) != WEIR_OK) {
         json_decref(*ret_answer);

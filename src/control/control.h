@@ -82,9 +82,16 @@ void weir_control_close(struct weir_control_link *link);
 weir_status weir_control_ask(struct weir_control_link *link, json_t *request, json_t **ret_answer,
                              struct weir_error *err);
 
+// The half of that for one who waits for other things too: sends a request, which it takes over.
+// The answer comes from weir_control_next; ask again after it.
+weir_status weir_control_send(struct weir_control_link *link, json_t *request,
+                              struct weir_error *err);
+// What weir answers as an error, as one; WEIR_OK where it is none.
+weir_status weir_control_error_of(const json_t *answer, struct weir_error *err);
+
 // Becomes readable when weir_control_next has something to do.
 int weir_control_fd(const struct weir_control_link *link);
-// The next line after a first answer, without waiting. WEIR_AGAIN: there is none yet; WEIR_STOPPED:
+// The next line, without waiting. WEIR_AGAIN: there is none yet; WEIR_STOPPED:
 // weir has ended the connection.
 weir_status weir_control_next(struct weir_control_link *link, json_t **ret_line,
                               struct weir_error *err);

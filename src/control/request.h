@@ -33,7 +33,5 @@ void weir_control_request_finish(struct weir_control_request *request);
 
 // {"error":...,"status":...}; NULL without memory.
 json_t *weir_control_error_json(const struct weir_error *err);
-// Reads it back: WEIR_OK where the answer is no error.
-weir_status weir_control_error_of(const json_t *answer, struct weir_error *err);
 
 #endif

@@ -292,6 +292,6 @@ static void *serve(void *argument) {
     }
     end_clients(control);
     weir_log(control->log, WEIR_LOG_DEBUG, "the control socket is closed",
-             {"state", weir_str_of(control->dir)});
+             {"path", weir_str_of(control->dir)});
     return NULL;
 }

@@ -98,7 +98,7 @@ static json_t *rate_of(const struct weir_control_rates *rates,
 
 struct building {
     const struct weir_control_rates *rates;
-    json_t *flow, *subscriptions, *targets, *resources, *guests;
+    json_t *flow, *queue, *subscriptions, *targets, *resources, *guests;
     bool has_failed; // no memory
 };
 
@@ -134,11 +134,30 @@ static json_t *error_json(const struct weir_subscription_status *status) {
 static void tell_flow(void *context, const struct weir_flow_status *status) {
     struct building *building = context;
     json_decref(building->flow);
+    json_decref(building->queue);
     building->flow = json_pack("{s:b, s:o, s:o, s:I}", "is_failing", (int)status->is_state_failing,
                                "error", text_or_null(weir_str_of(status->state_error)),
                                "failing_since", time_or_null(status->state_failing_since_wall_ns),
                                "commits_total", (json_int_t)status->commits);
-    building->has_failed = building->has_failed || !building->flow;
+    building->queue = json_pack("{s:I, s:I}", "bytes", (json_int_t)status->queued_bytes,
+                                "bytes_max", (json_int_t)status->queued_bytes_max);
+    building->has_failed = building->has_failed || !building->flow || !building->queue;
+}
+
+// null where nothing takes long, and where nobody knows.
+static json_t *number_or_null(int64_t number, bool is_known) {
+    return is_known ? json_integer((json_int_t)number) : json_null();
+}
+
+static json_t *progress_json(const struct weir_progress *progress) {
+    if (!progress->what) {
+        return json_null();
+    }
+    int64_t left_ms = weir_progress_left_ms(progress, weir_clock_monotonic_ns());
+    return json_pack("{s:s, s:I, s:o, s:o}", "what", progress->what, "done",
+                     (json_int_t)progress->done, "total",
+                     number_or_null((int64_t)progress->total, progress->total > 0), "left_ms",
+                     number_or_null(left_ms, left_ms >= 0));
 }
 
 static json_t *names_json(const struct weir_subscription_status *status) {
@@ -158,7 +177,7 @@ static json_t *numbers_json(const struct weir_control_rates *rates,
     const struct weir_subscription_counts *counts = &status->counts;
     return json_pack(
         "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-        "s:I, s:I, s:I, s:I, s:o}",
+        "s:I, s:I, s:I, s:I, s:o, s:o}",
         "lag_events", (json_int_t)counts->queued + (json_int_t)counts->behind, //
         "queued_events", (json_int_t)counts->queued,                           //
         "queued_bytes", (json_int_t)counts->queued_bytes,                      //
@@ -180,7 +199,8 @@ static json_t *numbers_json(const struct weir_control_rates *rates,
         "derived_total", (json_int_t)counts->derived,                          //
         "guest_refused_total", (json_int_t)status->refused,                    //
         "next_seq", (json_int_t)status->next_seq,                              //
-        "last_error", error_json(status));
+        "last_error", error_json(status),                                      //
+        "progress", progress_json(&status->progress));
 }
 
 static void tell_subscription(void *context, const struct weir_subscription_status *status) {
@@ -240,9 +260,10 @@ weir_status weir_control_status_json(const struct weir_control_rates *rates, str
                                       .context = &building};
     weir_status status = weir_flow_look(flow, &calls, err);
     // It takes over all of them, also where it fails.
-    *ret_json = json_pack("{s:o?, s:o, s:o, s:o, s:o}", "state_database", building.flow,
-                          "subscriptions", building.subscriptions, "targets", building.targets,
-                          "resources", building.resources, "guests", building.guests);
+    *ret_json =
+        json_pack("{s:o?, s:o?, s:o, s:o, s:o, s:o}", "state_database", building.flow, "queue",
+                  building.queue, "subscriptions", building.subscriptions, "targets",
+                  building.targets, "resources", building.resources, "guests", building.guests);
     if (status == WEIR_OK && (building.has_failed || !*ret_json)) {
         status = weir_fail_no_memory(err, "the status");
     }

@@ -106,7 +106,7 @@ static struct weir_control_line *line_of_event(const struct weir_tap_event *even
     char time[WEIR_TIME_BYTES];
     weir_time_format(weir_clock_wall_ns(), time);
     return line_of(json_pack(
-        "{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:s, s:o, s:I}",                      //
+        "{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:s, s:o, s:I, s:o}",                 //
         "time", time,                                                                        //
         "subscription", weir_control_text(weir_str_of(event->subscription), NAME_BYTES_MAX), //
         "guest", weir_control_text(weir_str_of(event->guest), NAME_BYTES_MAX),               //
@@ -118,7 +118,8 @@ static struct weir_control_line *line_of_event(const struct weir_tap_event *even
         "attempt", (json_int_t)event->attempt,                                               //
         "outcome", event->outcome,                                                           //
         "reason", weir_control_text(weir_str_of(event->reason), REASON_BYTES_MAX),           //
-        "took_ns", (json_int_t)event->took_ns));
+        "took_ns", (json_int_t)event->took_ns,                                               //
+        "trace", weir_control_text(weir_str_of(event->trace), NAME_BYTES_MAX)));
 }
 
 static struct weir_control_line *line_of_dropped(uint64_t dropped) {

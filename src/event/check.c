@@ -6,64 +6,7 @@
 // body of a megabyte is not free. Any thread.
 #include "event/event.h"
 
-static bool digits(const char *text, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        if (text[i] < '0' || text[i] > '9') {
-            return false;
-        }
-    }
-    return true;
-}
-
-static int number(const char *two_digits) {
-    return (two_digits[0] - '0') * 10 + (two_digits[1] - '0');
-}
-
-static bool in_range(const char *two_digits, int low, int high) {
-    int value = number(two_digits);
-    return value >= low && value <= high;
-}
-
-// The last day of a month (1 to 12) of a year in four digits.
-static int last_day(const char *year, int month) {
-    int century = number(year), of_century = number(year + 2);
-    bool is_leap = of_century % 4 == 0 && (of_century != 0 || century % 4 == 0);
-    bool is_short = month == 4 || month == 6 || month == 9 || month == 11;
-    return month == 2 ? (is_leap ? 29 : 28) : is_short ? 30 : 31;
-}
-
-// RFC 3339's date-time: 2026-01-31T12:34:56, a fraction if any, Z or +hh:mm. 60 is a leap second's
-// name.
-static bool is_time(struct weir_str text) {
-    const char *t = text.data;
-    if (text.size < sizeof("2026-01-31T12:34:56Z") - 1 || !digits(t, 4) || t[4] != '-' ||
-        !digits(t + 5, 2) || t[7] != '-' || !digits(t + 8, 2) || (t[10] != 'T' && t[10] != 't') ||
-        !digits(t + 11, 2) || t[13] != ':' || !digits(t + 14, 2) || t[16] != ':' ||
-        !digits(t + 17, 2)) {
-        return false;
-    }
-    if (!in_range(t + 5, 1, 12) || !in_range(t + 8, 1, last_day(t, number(t + 5))) ||
-        !in_range(t + 11, 0, 23) || !in_range(t + 14, 0, 59) || !in_range(t + 17, 0, 60)) {
-        return false;
-    }
-    size_t at = 19;
-    if (t[at] == '.') {
-        size_t first = ++at;
-        while (at < text.size && digits(t + at, 1)) {
-            at++;
-        }
-        if (at == first) {
-            return false;
-        }
-    }
-    size_t rest = text.size - at;
-    if (rest == 1) {
-        return t[at] == 'Z' || t[at] == 'z';
-    }
-    return rest == 6 && (t[at] == '+' || t[at] == '-') && digits(t + at + 1, 2) &&
-           t[at + 3] == ':' && digits(t + at + 4, 2) && in_range(t + at + 1, 0, 23) &&
-           in_range(t + at + 4, 0, 59);
-}
+#include "base/clock.h"
 
 static bool is_own_attribute(struct weir_str name) {
 #define OWN(text) {.data = text, .size = sizeof(text) - 1}
@@ -126,7 +69,8 @@ weir_status weir_event_fields_check(const struct weir_event_fields *fields,
     if (empty) {
         return weir_fail(err, WEIR_INVALID, "the event's %s is empty", empty);
     }
-    if (fields->time.is_some && !is_time(fields->time.value)) {
+    int64_t wall_ns;
+    if (fields->time.is_some && !weir_time_read(fields->time.value, &wall_ns)) {
         return weir_fail(err, WEIR_INVALID,
                          "the event's time is not of the form 2026-01-31T12:34:56Z (RFC 3339)");
     }

@@ -226,11 +226,9 @@ static bool notice_loss(struct weir_subscription *subscription, const struct rea
 }
 
 static void tell_loss(const struct weir_subscription *subscription, uint64_t lost) {
-    char count[24];
-    snprintf(count, sizeof count, "%" PRIu64, lost);
     weir_log(subscription->flow->config.log, WEIR_LOG_ERROR,
              "rows of the journal are missing: \"weir state check\" tells more",
-             {"subscription", weir_str_of(subscription->name)}, {"events", weir_str_of(count)});
+             {"subscription", weir_str_of(subscription->name)}, {"events", WEIR_LOG_NUMBER(lost)});
 }
 
 // Under lock: the lane of a reading that did not find all of it has to be read again. Where there

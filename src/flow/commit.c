@@ -208,9 +208,16 @@ static void release_waiters(struct weir_flow *flow) {
     flow->is_held = flow->is_held && weir_flow_is_clogged(flow);
 }
 
+static void leave_store(struct weir_flow *flow) {
+    pthread_mutex_lock(&flow->lock);
+    flow->is_in_store = false;
+    pthread_mutex_unlock(&flow->lock);
+}
+
 weir_status weir_commit_turn(struct weir_flow *flow, struct weir_error *err) {
     struct remains remains = {0};
     pthread_mutex_lock(&flow->lock);
+    flow->turns++;
     bool is_again = flow->has_batch;
     if (!is_again) {
         flow->has_batch = weir_ledger_collect(flow);
@@ -219,18 +226,21 @@ weir_status weir_commit_turn(struct weir_flow *flow, struct weir_error *err) {
         }
     }
     bool has_batch = flow->has_batch;
+    flow->is_in_store = has_batch;
     pthread_mutex_unlock(&flow->lock);
 
     weir_status status = WEIR_OK;
     if (has_batch) {
         weir_step("before-commit");
         status = flow->config.store->commit(flow->config.store_context, &flow->batch, err);
+        leave_store(flow);
         if (status == WEIR_OK) {
             weir_step("after-commit");
             acknowledge(flow);
         }
     }
     pthread_mutex_lock(&flow->lock);
+    flow->turns++;
     if (status != WEIR_OK) {
         bool is_news = set_failing(flow, err);
         pthread_mutex_unlock(&flow->lock);
@@ -264,8 +274,7 @@ weir_status weir_commit_turn(struct weir_flow *flow, struct weir_error *err) {
 
 // ---- the thread ----
 
-// Under lock: when to write what waits; INT64_MAX: nothing does.
-static int64_t commit_due_ns(const struct weir_flow *flow) {
+int64_t weir_commit_due_ns(const struct weir_flow *flow) {
     if (flow->flush_wanted > flow->flush_done || (flow->is_commit_ending && flow->dirty_since_ns)) {
         return 0;
     }
@@ -283,16 +292,18 @@ enum work { WORK_END, WORK_COMMIT, WORK_LOAD };
 static enum work await_work(struct weir_flow *flow) {
     enum work work = WORK_END;
     pthread_mutex_lock(&flow->lock);
+    flow->turns++;
     for (;;) {
         int64_t now_ns = weir_clock_monotonic_ns();
         int64_t held_due_ns = weir_ledger_write_held(flow, now_ns);
-        int64_t due_ns = commit_due_ns(flow);
+        int64_t due_ns = weir_commit_due_ns(flow);
         if (due_ns <= now_ns) {
             work = WORK_COMMIT;
             break;
         }
         if (flow->loads && flow->load_due_ns <= now_ns) {
             work = WORK_LOAD;
+            flow->is_in_store = true;
             break;
         }
         if (flow->is_commit_ending) {
@@ -349,6 +360,7 @@ static void *commit_main(void *argument) {
         enum work work = await_work(flow);
         if (work == WORK_LOAD) {
             weir_backlog_load(flow);
+            leave_store(flow);
         } else if (work == WORK_END || !commit(flow)) {
             return NULL;
         }

@@ -7,8 +7,9 @@
 // source already belong to something else.
 //
 // Three extensions make a chain traceable: the cause's id, the id of the chain's first event, and
-// how many handlers it has passed. A chain that passes more than hops_max feeds itself, and is cut:
-// the event becomes a dead letter.
+// how many handlers it has passed; where there are traces, `traceparent` and `tracestate` besides,
+// in place of what the handler wrote there. A chain that passes more than hops_max feeds itself,
+// and is cut: the event becomes a dead letter.
 //
 // Runs on the worker, without the lock.
 #include "flow/flow_private.h"
@@ -79,7 +80,8 @@ static weir_status make_fresh_id(char buffer[static ID_BYTES], struct weir_str *
 struct derived {
     struct weir_event_fields fields;
     struct weir_attribute extensions[WEIR_EXTENSIONS_MAX];
-    char id[ID_BYTES], source[SOURCE_BYTES], hops[24];
+    bool has_trace;
+    char id[ID_BYTES], source[SOURCE_BYTES], hops[24], traceparent[WEIR_TRACEPARENT_BYTES];
 };
 
 static void add_extension(struct derived *derived, const char *name, struct weir_str value) {
@@ -93,6 +95,7 @@ static void add_extension(struct derived *derived, const char *name, struct weir
 static void begin(struct derived *derived, const char *sender,
                   const struct weir_event_fields *given) {
     derived->fields = *given;
+    derived->has_trace = false;
     snprintf(derived->source, sizeof derived->source, "/%s", sender);
     derived->fields.source = weir_str_of(derived->source);
     derived->fields.extensions = (struct weir_attributes){.items = derived->extensions};
@@ -107,11 +110,31 @@ static void add_chain(struct derived *derived, const struct weir_event *cause, u
     add_extension(derived, WEIR_EXTENSION_HOPS, weir_str_of(derived->hops));
 }
 
+// The trace of the handler's call goes on, sampled or not.
+static void add_trace(struct derived *derived, const struct weir_trace_call *trace) {
+    if (!trace) {
+        return;
+    }
+    derived->has_trace = true;
+    weir_traceparent_write(&trace->own, derived->traceparent);
+    add_extension(derived, WEIR_EXTENSION_TRACEPARENT, weir_str_of(derived->traceparent));
+    if (trace->state.size > 0) {
+        add_extension(derived, WEIR_EXTENSION_TRACESTATE, trace->state);
+    }
+}
+
+static bool is_trace_attribute(struct weir_str name) {
+    return weir_str_equal(name, WEIR_STR(WEIR_EXTENSION_TRACEPARENT)) ||
+           weir_str_equal(name, WEIR_STR(WEIR_EXTENSION_TRACESTATE));
+}
+
 static void add_given(struct derived *derived, const struct weir_event_fields *given) {
     for (size_t i = 0; i < given->extensions.count; i++) {
         const struct weir_attribute *extension = &given->extensions.items[i];
         bool has_room = derived->fields.extensions.count < WEIR_EXTENSIONS_MAX;
-        if (has_room && !is_chain_attribute(extension->name)) {
+        bool is_weirs = is_chain_attribute(extension->name) ||
+                        (derived->has_trace && is_trace_attribute(extension->name));
+        if (has_room && !is_weirs) {
             derived->extensions[derived->fields.extensions.count++] = *extension;
         }
     }
@@ -137,6 +160,7 @@ weir_status weir_derive_sent(const struct weir_flow *flow, const struct weir_sen
         }
         derived.fields.id = make_id(cause->subscription, cause->event, args->ordinal, derived.id);
         add_chain(&derived, cause->event, hops);
+        add_trace(&derived, cause->trace);
     } else {
         status = make_fresh_id(derived.id, &derived.fields.id, err);
     }
@@ -148,16 +172,17 @@ weir_status weir_derive_sent(const struct weir_flow *flow, const struct weir_sen
 }
 
 weir_status weir_derive(const struct weir_subscription *subscription,
-                        const struct weir_event *cause, const struct weir_event *returned,
+                        const struct weir_cause *cause, const struct weir_event *returned,
                         struct weir_out **ret_out, struct weir_dead **ret_dead,
                         struct weir_error *err) {
     *ret_out = NULL;
     *ret_dead = NULL;
-    uint64_t hops_max = hops_max_of(subscription->flow), hops = hops_of(cause) + 1;
+    uint64_t hops_max = hops_max_of(subscription->flow), hops = hops_of(cause->event) + 1;
     struct derived derived;
     begin(&derived, subscription->name, &returned->fields);
-    derived.fields.id = make_id(subscription->name, cause, 0, derived.id);
-    add_chain(&derived, cause, hops);
+    derived.fields.id = make_id(subscription->name, cause->event, 0, derived.id);
+    add_chain(&derived, cause->event, hops);
+    add_trace(&derived, cause->trace);
     add_given(&derived, &returned->fields);
     struct weir_str key =
         derived.fields.subject.is_some ? derived.fields.subject.value : (struct weir_str){0};
@@ -170,6 +195,9 @@ weir_status weir_derive(const struct weir_subscription *subscription,
                     target = weir_str_of(subscription->target->resource->name);
     if (hops <= hops_max) {
         *ret_out = weir_out_new(name, target, event);
+        if (*ret_out) {
+            (*ret_out)->is_sampled = cause->trace && weir_trace_is_sampled(&cause->trace->own);
+        }
     } else {
         char reason[96];
         snprintf(reason, sizeof reason,

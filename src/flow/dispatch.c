@@ -35,7 +35,8 @@ static void call_handler(struct weir_worker *worker, const struct weir_delivery 
     const struct weir_subscription *subscription = worker->lane->subscription;
     worker->cause = (struct weir_cause){.subscription = subscription->name,
                                         .resource = subscription->resource->name,
-                                        .event = delivery->entry.event};
+                                        .event = delivery->entry.event,
+                                        .trace = worker->trace.tracer ? &worker->trace : NULL};
     worker->call.cause = &worker->cause;
     if (delivery->attempts == 0 || fields->extensions.count == WEIR_EXTENSIONS_MAX) {
         weir_guest_handle(worker->guest, worker->handler, fields, &worker->call, &worker->verdict);
@@ -55,12 +56,24 @@ static void call_handler(struct weir_worker *worker, const struct weir_delivery 
     weir_guest_handle(worker->guest, worker->handler, &again, &worker->call, &worker->verdict);
 }
 
+// Whether the delivery is sampled, which then has a span of its own.
+static bool begin_trace(struct weir_worker *worker, struct weir_delivery *delivery) {
+    if (!worker->trace.tracer) {
+        return false;
+    }
+    weir_trace_call_begin(&worker->trace, &delivery->entry.event->fields, delivery->span);
+    delivery->span = worker->trace.deliver;
+    return weir_trace_is_sampled(&worker->trace.own);
+}
+
 void weir_dispatch_call(struct weir_worker *worker) {
     const struct weir_flow *flow = worker->flow;
-    bool is_timed = flow->config.measures || weir_flow_is_tapped(flow);
+    struct weir_delivery *first = worker->lane->first;
+    bool is_sampled = begin_trace(worker, first);
+    bool is_timed = is_sampled || flow->config.measures || weir_flow_is_tapped(flow);
     int64_t began_ns = is_timed ? weir_clock_monotonic_ns() : 0;
     weir_step("handler");
-    call_handler(worker, worker->lane->first);
+    call_handler(worker, first);
     weir_step("after-verdict");
     worker->done_ns = is_timed ? weir_clock_monotonic_ns() : 0;
     worker->took_ns = worker->done_ns - began_ns;
@@ -241,6 +254,7 @@ weir_status weir_dispatch_start(struct weir_flow *flow, struct weir_error *err) 
     for (uint32_t i = 0; i < flow->config.workers && code == 0; i++) {
         struct weir_worker *worker = &flow->workers[i];
         worker->flow = flow;
+        worker->trace.tracer = flow->config.tracer;
         if (getrandom(worker->random, sizeof worker->random, GRND_NONBLOCK) < 0) {
             worker->random[0] =
                 (unsigned short)i; // early at boot: jitter need not be unpredictable

@@ -18,6 +18,7 @@
 #define WEIR_FLOW_FLOW_H
 
 #include "base/error.h"
+#include "base/progress.h"
 #include "config/config.h"
 #include "guest/guest.h"
 #include "observe/histogram.h"
@@ -33,6 +34,7 @@ struct weir_log;
 struct weir_session;
 struct weir_set;
 struct weir_subscription;
+struct weir_tracer;
 
 enum {
     WEIR_WORKERS_MAX = 1024,
@@ -43,6 +45,7 @@ enum {
     WEIR_PENDING_EVENTS_MAX = 65536, // that only wait for the disk; then nothing more is taken
     WEIR_OUTBOX_WAITING_MAX = 1024,  // of one target; then its handlers wait
     WEIR_COMMIT_RETRY_MS_MAX = 1000, // between two attempts to write what the disk refuses
+    WEIR_STUCK_MS = 10 * 1000,       // that something may be due and not be begun
 };
 
 // What happened to one delivery, for whoever looks on.
@@ -54,7 +57,7 @@ struct weir_tap_event {
     const char *reason;     // of a failure, else ""
     int64_t took_ns;        // of the handler's call
     struct weir_str output; // the end of what it printed
-    const char *trace;      // 32 hexadecimal digits; "": none
+    const char *trace;      // the id of the event's trace, 32 digits; "": there are no traces
 };
 
 struct weir_flow_config {
@@ -74,6 +77,7 @@ struct weir_flow_config {
     // failed in any case; must not block. May be NULL.
     void (*tap)(void *context, const struct weir_tap_event *event);
     void *tap_context;
+    struct weir_tracer *tracer; // must outlive the flow; NULL: there are no traces
 };
 
 // Reads what is kept and starts the threads. WEIR_NO_MEMORY, WEIR_LIMIT (threads), and what the
@@ -107,6 +111,9 @@ struct weir_flow_known {
 // In place of what it had before. WEIR_NO_MEMORY: nothing has changed. Any thread.
 weir_status weir_flow_know(struct weir_flow *flow, const struct weir_flow_known *known,
                            struct weir_error *err);
+// Whether the flow moves, see alive.c for what that means; waits for its lock until the moment at
+// the latest. *ret_reason: why it does not. To be asked again and again, by one thread.
+bool weir_flow_is_alive(struct weir_flow *flow, int64_t until_ns, const char **ret_reason);
 // One more, or one less, who wants config.tap to be called with everything.
 void weir_flow_tap(struct weir_flow *flow, bool is_on);
 
@@ -189,7 +196,8 @@ struct weir_subscription_status {
     // from the journal; "stopped": see `error`; "kept": nobody runs it now.
     const char *state;
     struct weir_subscription_counts counts;
-    int64_t oldest_ns; // age of the oldest event in memory that is not settled; 0: none
+    struct weir_progress progress; // of what takes its source long, as a first look at a table
+    int64_t oldest_ns;             // age of the oldest event in memory that is not settled; 0: none
     struct weir_histogram handler_time; // of each call that `delivered` counts
     struct weir_histogram event_time;   // from being taken to being settled
     uint64_t retrying;                  // keys that wait for another attempt
@@ -223,6 +231,7 @@ struct weir_flow_status {
     const char *state_error; // "" for none
     int64_t state_failing_since_wall_ns;
     uint64_t commits;
+    uint64_t queued_bytes, queued_bytes_max; // of the events in all queues together
 };
 
 // Calls for the flow, then for each subscription, running ones first, then for each target, then

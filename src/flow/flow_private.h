@@ -20,6 +20,7 @@
 #include "flow/flow.h"
 #include "guest/guest.h"
 #include "observe/log.h"
+#include "trace/trace.h"
 
 #include <pthread.h>
 #include <semaphore.h>
@@ -37,7 +38,9 @@ struct weir_delivery {
     struct weir_delivery *ledger_prev, *ledger_next; // in subscription->ledger, if is_in_ledger
     struct weir_delivery *undone;                    // in subscription->removals or ->reattempted
     struct weir_delivery *order_prev, *order_next;   // in subscription->order, while in a lane
-    int64_t taken_ns;  // monotonic; of the coarse clock unless flow->config.measures
+    int64_t taken_ns;  // monotonic; of the coarse clock unless it is measured or there are traces
+    int64_t failed_ns; // the end of the last attempt, where the event is sampled; 0: none yet
+    uint64_t span;     // its own in the event's trace; 0: the event is not sampled, or not yet
     uint32_t attempts; // that have ended in failure
     bool is_in_ledger;
     bool is_in_lane;
@@ -115,6 +118,7 @@ struct weir_subscription {
     uint32_t capabilities; // of its watch: enum weir_capability
     char *watch_name;      // under which its source keeps what it keeps
     struct weir_watch *watch;
+    struct weir_meter meter; // of what takes its watch long
     struct weir_guest *guest;
     uint32_t handler;
     struct weir_retry retry;
@@ -191,6 +195,8 @@ struct weir_out {
     struct weir_outbox_entry entry; // the first member: a batch's entry is a struct weir_out
     struct weir_removal removal;
     struct weir_target *target; // NULL: nothing of that name runs
+    bool is_sampled;            // `durable_ns` is wanted
+    int64_t durable_ns;         // since when it may be published; 0: not known
     struct weir_out *next;      // in the target's queue, or in flow->orphans
     char texts[];
 };
@@ -201,6 +207,7 @@ struct weir_target {
     struct weir_resource *resource;
     pthread_t thread;
     pthread_cond_t work;           // something to publish, or the flow ends
+    struct weir_span_ids ids;      // of its thread
     bool awaits_watches;           // a subscription that watched it may not do so again yet
     int64_t watches_due_ns;        // until then such a one is waited for
     bool was_left;                 // by one that watched it, since `first` was taken
@@ -230,10 +237,11 @@ struct weir_worker {
     struct weir_guest *retired;      // the one before it; given back outside of the lock
     uint32_t handler;
     struct weir_call call;
-    struct weir_cause cause; // of the call
+    struct weir_cause cause;      // of the call
+    struct weir_trace_call trace; // of the call; its tracer is NULL where there are no traces
     struct weir_verdict verdict;
     int64_t took_ns,
-        done_ns; // of the last call and its end, while somebody looks on or it is measured
+        done_ns;              // of the last call and its end, while somebody wants to know
     unsigned short random[3]; // its own state, for jitter
 };
 
@@ -298,6 +306,12 @@ struct weir_flow {
     struct weir_target *targets;
 
     int64_t load_due_ns; // when to read again after a failure
+
+    // How the commit thread is seen to move (alive.c).
+    bool is_in_store;    // it waits for the disk
+    uint64_t turns;      // that it has taken
+    uint64_t turns_seen; // at the last look
+    int64_t turned_ns;   // the last look that found nothing due, or a new turn
 
     // What the commit under way writes.
     bool has_batch;
@@ -487,6 +501,8 @@ void weir_commit_join(struct weir_flow *flow);
 // simulation, which has no threads. Returns what the store answered; the same batch is tried again
 // by the next turn after an error.
 weir_status weir_commit_turn(struct weir_flow *flow, struct weir_error *err);
+// Under lock: when to write what waits; INT64_MAX: nothing does.
+int64_t weir_commit_due_ns(const struct weir_flow *flow);
 
 // backlog.c
 
@@ -533,9 +549,10 @@ weir_status weir_derive_sent(const struct weir_flow *flow, const struct weir_sen
                              struct weir_event **ret_event, struct weir_error *err);
 
 // What becomes of an event that a handler returned: *ret_out, or *ret_dead where the chain is too
-// long. The event gets its id, source and place in the chain. Without the lock.
+// long. The event gets its id, source and place in the chain, and the trace goes on with it.
+// Without the lock.
 weir_status weir_derive(const struct weir_subscription *subscription,
-                        const struct weir_event *cause, const struct weir_event *returned,
+                        const struct weir_cause *cause, const struct weir_event *returned,
                         struct weir_out **ret_out, struct weir_dead **ret_dead,
                         struct weir_error *err);
 

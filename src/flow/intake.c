@@ -227,6 +227,7 @@ static void tell_gap(const struct weir_subscription *subscription, const struct 
     weir_log(subscription->flow->config.log, WEIR_LOG_WARN,
              "a source's history is gone: changes were missed",
              {"subscription", weir_str_of(subscription->name)},
+             {"resource", weir_str_of(subscription->resource->name)}, {"event", event->fields.id},
              {"gap", event->fields.data.value.bytes},
              {"on_gap", weir_str_of(what[subscription->on_gap])});
 }

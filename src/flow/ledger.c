@@ -50,8 +50,9 @@ struct weir_delivery *weir_delivery_new(struct weir_subscription *subscription,
     if (delivery) {
         delivery->subscription = subscription;
         delivery->entry.event = weir_event_ref(event);
-        bool is_measured = subscription && subscription->flow->config.measures;
-        delivery->taken_ns = is_measured ? weir_clock_monotonic_ns() : weir_clock_coarse_ns();
+        const struct weir_flow_config *config = subscription ? &subscription->flow->config : NULL;
+        bool is_timed = config && (config->measures || config->tracer);
+        delivery->taken_ns = is_timed ? weir_clock_monotonic_ns() : weir_clock_coarse_ns();
     }
     return delivery;
 }

@@ -63,7 +63,7 @@ static uint64_t refused_of(const struct weir_guest *guest) {
 }
 
 // Under lock. NULL: no memory.
-static struct seen *see(const struct weir_subscription *subscription) {
+static struct seen *see(struct weir_subscription *subscription) {
     const char *guest = weir_guest_name(subscription->guest);
     const char *to = subscription->target ? subscription->target->resource->name : "";
     struct weir_str cursor =
@@ -101,6 +101,7 @@ static struct seen *see(const struct weir_subscription *subscription) {
         .error_wall_ns = subscription->error_wall_ns,
     };
     seen->status.retrying = retrying;
+    weir_meter_read(&subscription->meter, &seen->status.progress);
     return seen;
 }
 
@@ -139,7 +140,7 @@ static struct seen *see_kept(const struct weir_kept *kept) {
 static bool see_all(const struct weir_flow *flow, struct seen **ret_list) {
     struct seen **tail = ret_list;
     *tail = NULL;
-    const struct weir_subscription *subscription;
+    struct weir_subscription *subscription;
     DL_FOREACH2(flow->subscriptions, subscription, next_all) {
         *tail = subscription->name && subscription->watch ? see(subscription) : NULL;
         if (*tail) {
@@ -293,6 +294,8 @@ weir_status weir_flow_look(struct weir_flow *flow, const struct weir_status_call
         .is_state_failing = flow->is_failing,
         .state_failing_since_wall_ns = flow->failing_since_wall_ns,
         .commits = flow->commits,
+        .queued_bytes = flow->queued_bytes,
+        .queued_bytes_max = flow->config.queue_bytes,
     };
     failure = flow->failure;
     bool is_whole = see_all(flow, &list);

@@ -111,6 +111,7 @@ void weir_target_wake_all(struct weir_flow *flow) {
 void weir_target_push(struct weir_out *out) {
     struct weir_target *target = out->target;
     out->next = NULL;
+    out->durable_ns = out->is_sampled ? weir_clock_monotonic_ns() : 0;
     if (!target) {
         return; // its row stays until somebody publishes there again
     }
@@ -275,13 +276,32 @@ static struct weir_dead *bury(struct weir_target *target, const struct weir_out 
     return dead;
 }
 
+// What a trace is told of it. `failure`: why it is given up; NULL: it is published.
+static void note(struct weir_target *target, const struct weir_out *out, int64_t began_ns,
+                 uint32_t attempts, const char *failure) {
+    struct weir_tracer *tracer = target->flow->config.tracer;
+    const struct weir_trace_publication publication = {
+        .event = &out->entry.event->fields,
+        .subscription = out->entry.subscription,
+        .resource = target->resource->name,
+        .failure = failure,
+        .attempts = attempts,
+        .began_ns = out->durable_ns > 0 ? out->durable_ns : began_ns,
+        .ended_ns = weir_clock_monotonic_ns(),
+    };
+    weir_trace_publication(tracer, &target->ids, &publication);
+}
+
 // Publishes an event, however often it takes. False: the flow ends.
 static bool publish(struct weir_target *target, struct weir_out *out) {
     struct weir_resource *resource = target->resource;
     struct weir_error err;
     weir_status status;
     int64_t wait_ms = RETRY_MS_FIRST;
-    for (bool is_told = false;; is_told = true) {
+    bool is_traced = target->flow->config.tracer != NULL;
+    int64_t began_ns = is_traced ? weir_clock_monotonic_ns() : 0;
+    uint32_t attempts = 1;
+    for (bool is_told = false;; is_told = true, attempts++) {
         weir_step("before-publish");
         status = resource->provider->publish(resource, out->entry.event, &err);
         if (!may_pass(status)) {
@@ -296,6 +316,9 @@ static bool publish(struct weir_target *target, struct weir_out *out) {
         wait_ms = wait_ms * 2 < RETRY_MS_MAX ? wait_ms * 2 : RETRY_MS_MAX;
     }
     weir_step("after-publish");
+    if (is_traced) {
+        note(target, out, began_ns, attempts, status == WEIR_OK ? NULL : err.message);
+    }
     struct weir_dead *dead = NULL;
     if (status != WEIR_OK) {
         tell(target, out, "an event cannot be published and is a dead letter", err.message);

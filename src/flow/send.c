@@ -25,6 +25,8 @@ weir_status weir_flow_send(struct weir_flow *flow, const struct weir_send_args *
     if (!out) {
         return weir_fail_no_memory(err, "an event to publish");
     }
+    const struct weir_trace_call *trace = args->cause ? args->cause->trace : NULL;
+    out->is_sampled = trace && weir_trace_is_sampled(&trace->own);
     struct weir_target *target = NULL;
     pthread_mutex_lock(&flow->lock);
     status = weir_target_obtain(flow, args->resource, &target, err);

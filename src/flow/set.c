@@ -134,25 +134,21 @@ static struct totals total(const struct weir_set *set) {
 
 static void tell_begin(const struct weir_set *set, const struct totals *totals,
                        int64_t duration_ns) {
-    char count[24], duration[32] = "until weir stops";
-    snprintf(count, sizeof count, "%" PRIu64, totals->subscriptions);
+    char duration[32] = "until weir stops";
     if (duration_ns > 0) {
         snprintf(duration, sizeof duration, "%.3gs", (double)duration_ns / WEIR_NS_PER_S);
     }
     weir_log(set->flow->config.log, WEIR_LOG_INFO, "listening", {"owner", weir_str_of(set->owner)},
-             {"subscriptions", weir_str_of(count)}, {"for", weir_str_of(duration)});
+             {"subscriptions", WEIR_LOG_NUMBER(totals->subscriptions)},
+             {"duration", weir_str_of(duration)});
 }
 
 static void tell_end(const struct weir_set *set, const struct totals *totals) {
-    char handled[24], failed[24], dead[24], queued[24];
-    snprintf(handled, sizeof handled, "%" PRIu64, totals->handled);
-    snprintf(failed, sizeof failed, "%" PRIu64, totals->failed);
-    snprintf(dead, sizeof dead, "%" PRIu64, totals->dead);
-    snprintf(queued, sizeof queued, "%" PRIu64, totals->queued);
     weir_log(set->flow->config.log, WEIR_LOG_INFO, "listening is over",
-             {"owner", weir_str_of(set->owner)}, {"handled", weir_str_of(handled)},
-             {"failed_attempts", weir_str_of(failed)}, {"given_up", weir_str_of(dead)},
-             {"still_queued", weir_str_of(queued)});
+             {"owner", weir_str_of(set->owner)}, {"handled", WEIR_LOG_NUMBER(totals->handled)},
+             {"failed_attempts", WEIR_LOG_NUMBER(totals->failed)},
+             {"given_up", WEIR_LOG_NUMBER(totals->dead)},
+             {"still_queued", WEIR_LOG_NUMBER(totals->queued)});
 }
 
 // What was handled is written down within the grace period, so that whoever sees exec return may

@@ -20,43 +20,94 @@
 
 enum { LATER_MS = 100 }; // until a settlement without memory is tried again
 
-static void tell(const struct weir_subscription *subscription, const struct weir_event *event,
+// The id of the event's trace; "" where there are no traces.
+static const char *trace_of(const struct weir_worker *worker,
+                            char buffer[static WEIR_TRACE_ID_BYTES]) {
+    return worker->trace.tracer ? weir_trace_id_write(worker->trace.own.trace, buffer) : "";
+}
+
+static void tell(const struct weir_worker *worker, const struct weir_event *event,
                  enum weir_decision decision, uint32_t attempt, const char *reason) {
-    struct weir_log *log = subscription->flow->config.log;
+    const struct weir_subscription *subscription = worker->lane->subscription;
+    char trace[WEIR_TRACE_ID_BYTES];
     bool is_dead = decision == WEIR_DECIDE_DEAD;
-    char attempts[48];
-    snprintf(attempts, sizeof attempts, "%" PRIu32 " of %" PRIu64, attempt,
-             subscription->retry.attempts);
-    weir_log(log, is_dead ? WEIR_LOG_ERROR : WEIR_LOG_WARN,
-             is_dead ? "the handler failed and the event is given up"
-                     : "the handler failed and will be called again",
-             {"subscription", weir_str_of(subscription->name)}, {"event", event->fields.id},
-             {"attempt", weir_str_of(attempts)}, {"reason", weir_str_of(reason)});
+    const struct weir_log_field fields[] = {
+        {"subscription", weir_str_of(subscription->name)},
+        {"guest", weir_str_of(weir_guest_name(worker->guest))},
+        {"handler", weir_str_of(weir_guest_handler_name(worker->guest, worker->handler))},
+        {"event", event->fields.id},
+        {"attempt", WEIR_LOG_NUMBER(attempt)},
+        {"attempts_max", WEIR_LOG_NUMBER(subscription->retry.attempts)},
+        {"reason", weir_str_of(reason)},
+        {"trace", weir_str_of(trace_of(worker, trace))},
+    };
+    size_t count = sizeof fields / sizeof fields[0];
+    weir_log_write(worker->flow->config.log, is_dead ? WEIR_LOG_ERROR : WEIR_LOG_WARN,
+                   is_dead ? "the handler failed and the event is given up"
+                           : "the handler failed and will be called again",
+                   fields, worker->trace.tracer ? count : count - 1);
+}
+
+static const char *outcome_of(const struct weir_worker *worker, enum weir_decision decision) {
+    static const char *const outcomes[] = {[WEIR_DECIDE_SETTLE] = "handled",
+                                           [WEIR_DECIDE_RETRY] = "retry",
+                                           [WEIR_DECIDE_DEAD] = "dead",
+                                           [WEIR_DECIDE_PUT_BACK] = "cut",
+                                           [WEIR_DECIDE_LATER] = "later"};
+    return decision == WEIR_DECIDE_SETTLE && worker->verdict.derived ? "derived"
+                                                                     : outcomes[decision];
 }
 
 static void look_on(const struct weir_worker *worker, const struct weir_event *event,
                     uint32_t attempt, enum weir_decision decision) {
     struct weir_flow *flow = worker->flow;
     const struct weir_subscription *subscription = worker->lane->subscription;
-    static const char *const outcomes[] = {[WEIR_DECIDE_SETTLE] = "handled",
-                                           [WEIR_DECIDE_RETRY] = "retry",
-                                           [WEIR_DECIDE_DEAD] = "dead",
-                                           [WEIR_DECIDE_PUT_BACK] = "cut",
-                                           [WEIR_DECIDE_LATER] = "later"};
-    bool is_good = decision == WEIR_DECIDE_SETTLE;
+    char trace[WEIR_TRACE_ID_BYTES];
     const struct weir_tap_event tapped = {
         .subscription = subscription->name,
         .guest = weir_guest_name(worker->guest),
         .handler = weir_guest_handler_name(worker->guest, worker->handler),
         .event = &event->fields,
         .attempt = attempt,
-        .outcome = is_good && worker->verdict.derived ? "derived" : outcomes[decision],
-        .reason = is_good ? "" : worker->verdict.error.message,
+        .outcome = outcome_of(worker, decision),
+        .reason = decision == WEIR_DECIDE_SETTLE ? "" : worker->verdict.error.message,
         .took_ns = worker->took_ns,
         .output = {worker->call.output_tail, worker->call.output_tail_size},
-        .trace = "",
+        .trace = trace_of(worker, trace),
     };
     flow->config.tap(flow->config.tap_context, &tapped);
+}
+
+// Whether a handler made the event, and its `time`. What a store of keys tells of a value that a
+// handler made is an event of the store's own, which has the chain's ids but no trace.
+static bool is_derived(const struct weir_worker *worker, const struct weir_event_fields *event) {
+    return worker->trace.parent.span > 0 &&
+           weir_event_extension(event, WEIR_EXTENSION_CAUSATION).size > 0;
+}
+
+// What a trace is told of the attempt; the delivery's event is sampled.
+static void note(const struct weir_worker *worker, struct weir_delivery *delivery, uint32_t attempt,
+                 enum weir_decision decision) {
+    const struct weir_subscription *subscription = worker->lane->subscription;
+    const struct weir_event_fields *event = &delivery->entry.event->fields;
+    const struct weir_trace_attempt noted = {
+        .event = event,
+        .subscription = subscription->name,
+        .resource = subscription->resource->name,
+        .guest = weir_guest_name(worker->guest),
+        .handler = weir_guest_handler_name(worker->guest, worker->handler),
+        .outcome = outcome_of(worker, decision),
+        .failure = worker->verdict.outcome == WEIR_HANDLED ? NULL : worker->verdict.error.message,
+        .attempt = attempt,
+        .is_over = decision == WEIR_DECIDE_SETTLE || decision == WEIR_DECIDE_DEAD,
+        .is_derived = is_derived(worker, event),
+        .taken_ns = delivery->taken_ns,
+        .failed_ns = delivery->failed_ns,
+        .began_ns = worker->done_ns - worker->took_ns,
+        .ended_ns = worker->done_ns,
+    };
+    weir_trace_attempt(&worker->trace, &noted);
+    delivery->failed_ns = worker->done_ns;
 }
 
 static struct weir_dead *make_dead(const struct weir_worker *worker, struct weir_event *event,
@@ -75,7 +126,7 @@ static struct weir_dead *make_dead(const struct weir_worker *worker, struct weir
 void weir_settle_prepare(struct weir_worker *worker, struct weir_settlement *ret_settlement) {
     struct weir_flow *flow = worker->flow;
     struct weir_subscription *subscription = worker->lane->subscription;
-    const struct weir_delivery *first = worker->lane->first;
+    struct weir_delivery *first = worker->lane->first;
     struct weir_event *event = first->entry.event;
     struct weir_verdict *verdict = &worker->verdict;
     uint32_t attempt = first->attempts + 1;
@@ -86,18 +137,21 @@ void weir_settle_prepare(struct weir_worker *worker, struct weir_settlement *ret
         settlement.decision = settlement.dead ? decision : WEIR_DECIDE_LATER;
     } else if (decision == WEIR_DECIDE_SETTLE && verdict->derived && subscription->target) {
         struct weir_error err;
-        if (weir_derive(subscription, event, verdict->derived, &settlement.out, &settlement.dead,
-                        &err) != WEIR_OK) {
+        if (weir_derive(subscription, &worker->cause, verdict->derived, &settlement.out,
+                        &settlement.dead, &err) != WEIR_OK) {
             settlement.decision = WEIR_DECIDE_LATER;
         }
         if (settlement.dead) {
-            tell(subscription, event, WEIR_DECIDE_DEAD, attempt, "the chain of events is too long");
+            tell(worker, event, WEIR_DECIDE_DEAD, attempt, "the chain of events is too long");
         }
     }
     bool has_failed =
         settlement.decision == WEIR_DECIDE_RETRY || settlement.decision == WEIR_DECIDE_DEAD;
     if (has_failed) {
-        tell(subscription, event, settlement.decision, attempt, verdict->error.message);
+        tell(worker, event, settlement.decision, attempt, verdict->error.message);
+    }
+    if (first->span > 0) {
+        note(worker, first, attempt, settlement.decision);
     }
     // What ends a row of failures is told with them.
     if (weir_flow_is_tapped(flow) || (flow->config.tap && (has_failed || attempt > 1))) {

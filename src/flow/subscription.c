@@ -340,6 +340,7 @@ static weir_status begin_watch(struct weir_subscription *subscription,
         .name = subscription->kept ? subscription->watch_name : NULL,
         .event_bytes_max = args->event_bytes_max,
         .resume = goes_on ? &resume : NULL,
+        .meter = &subscription->meter,
     };
     struct weir_watch *watch;
     status = args->resource->provider->watch(args->resource, &watch_args, &watch, err);
@@ -508,11 +509,10 @@ static struct weir_delivery *empty(struct weir_subscription *subscription, uint6
 }
 
 static void tell_dropped(const struct weir_subscription *subscription, uint64_t dropped) {
-    char count[24];
-    snprintf(count, sizeof count, "%" PRIu64, dropped);
     weir_log(subscription->flow->config.log, WEIR_LOG_WARN,
              "events were dropped with their subscription",
-             {"subscription", weir_str_of(subscription->name)}, {"events", weir_str_of(count)});
+             {"subscription", weir_str_of(subscription->name)},
+             {"events", WEIR_LOG_NUMBER(dropped)});
 }
 
 void weir_subscription_destroy(struct weir_subscription *subscription) {

@@ -5,6 +5,7 @@
 #include "guest/cache.h"
 
 #include "guest/engine.h"
+#include "guest/pace.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -143,7 +144,7 @@ static size_t list(int folder_fd, struct entry **ret_entries) {
     const struct dirent *item;
     while (folder && count < FILES_MAX && (item = readdir(folder))) {
         struct stat info;
-        if (strlen(item->d_name) >= WEIR_CACHE_NAME_BYTES ||
+        if (strlen(item->d_name) >= WEIR_CACHE_NAME_BYTES || weir_pace_is_its_file(item->d_name) ||
             fstatat(folder_fd, item->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0 ||
             !S_ISREG(info.st_mode)) {
             continue;

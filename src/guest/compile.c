@@ -3,12 +3,13 @@
 // See compile.h. The child is weir itself, called as `weir compile-guest`: the bytes are its
 // standard input, the compiled code its standard output, and what is wrong with the bytes goes to
 // its standard error. It bounds its own memory before it looks at the bytes; its time is bounded by
-// the parent, which kills it.
+// the parent, which kills it, and meanwhile says how far it is (pace.h).
 #include "guest/compile.h"
 
 #include "base/clock.h"
 #include "base/show.h"
 #include "guest/cache.h"
+#include "guest/pace.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -215,19 +216,73 @@ static int spawn(const struct weir_engine_config *config, enum kind kind, int in
     return code;
 }
 
-// Reads what the child says until it closes its end; false: its time is over first.
-static bool listen_to(int fd, int64_t until_ns, char ret_message[MESSAGE_BYTES]) {
-    size_t used = 0;
+// What is to be compiled, and for whom.
+struct job {
+    struct weir_engine *engine;
+    const struct weir_compile_source *source;
+    struct product *product;
+    int folder_fd; // of the cache; -1: there is none
+};
+
+// A child that is listened to.
+struct listening {
+    const struct weir_engine_config *config;
+    struct weir_compiling compiling;
+    int64_t begin_ns, until_ns, tick_ns; // tick_ns: of the next look
+};
+
+static struct listening begin_listening(const struct job *job) {
+    const struct weir_compile_source *source = job->source;
+    int64_t now_ns = weir_clock_monotonic_ns();
+    return (struct listening){
+        .config = &job->engine->config,
+        .compiling = {.guest = source->guest,
+                      .bytes = source->wasm.size,
+                      .estimate_ns = weir_pace_estimate_ns(
+                          job->folder_fd, kind_names[job->product->kind], source->wasm.size)},
+        .begin_ns = now_ns,
+        .until_ns = now_ns + job->engine->config.compile_time_ns,
+        .tick_ns = now_ns + WEIR_COMPILING_TICK_MS * WEIR_NS_PER_MS,
+    };
+}
+
+static void tell_progress(struct listening *listening, int64_t now_ns, bool is_over) {
+    const struct weir_engine_config *config = listening->config;
+    listening->compiling.passed_ns = now_ns - listening->begin_ns;
+    listening->compiling.is_over = is_over;
+    if (config->compiling &&
+        now_ns - listening->begin_ns >= WEIR_COMPILING_TICK_MS * WEIR_NS_PER_MS) {
+        config->compiling(config->compiling_context, &listening->compiling);
+    }
+    listening->tick_ns = now_ns + WEIR_COMPILING_TICK_MS * WEIR_NS_PER_MS;
+}
+
+// Waits until there is something to read. False: its time is over first.
+static bool await_word(int fd, struct listening *listening) {
     for (;;) {
-        int64_t left_ns = until_ns - weir_clock_monotonic_ns();
-        struct pollfd entry = {.fd = fd, .events = POLLIN};
-        ret_message[used] = '\0';
-        if (left_ns <= 0) {
+        int64_t now_ns = weir_clock_monotonic_ns();
+        if (now_ns >= listening->until_ns) {
             return false;
         }
-        int64_t left_ms = left_ns / WEIR_NS_PER_MS + 1;
-        if (poll(&entry, 1, left_ms < INT32_MAX ? (int)left_ms : INT32_MAX) <= 0) {
-            continue;
+        if (now_ns >= listening->tick_ns) {
+            tell_progress(listening, now_ns, false);
+        }
+        int64_t due_ns =
+            listening->tick_ns < listening->until_ns ? listening->tick_ns : listening->until_ns;
+        struct pollfd entry = {.fd = fd, .events = POLLIN};
+        if (poll(&entry, 1, (int)((due_ns - now_ns) / WEIR_NS_PER_MS) + 1) > 0) {
+            return true;
+        }
+    }
+}
+
+// Reads what the child says until it closes its end; false: its time is over first.
+static bool listen_to(int fd, struct listening *listening, char ret_message[MESSAGE_BYTES]) {
+    size_t used = 0;
+    for (;;) {
+        ret_message[used] = '\0';
+        if (!await_word(fd, listening)) {
+            return false;
         }
         char rest[256]; // of what has no room
         bool has_room = used < MESSAGE_BYTES - 1;
@@ -261,10 +316,18 @@ static weir_status judge(const struct weir_engine_config *config, int status, co
         WIFSIGNALED(status) ? WTERMSIG(status) : 0, config->compile_memory_bytes, shown);
 }
 
+// What took a moment says more about starting a process than about compiling.
+static void note_pace(const struct job *job, const struct weir_compiling *compiling, bool is_good) {
+    if (is_good && compiling->passed_ns >= WEIR_COMPILING_TICK_MS * WEIR_NS_PER_MS) {
+        weir_pace_note(job->folder_fd, kind_names[job->product->kind], compiling->bytes,
+                       compiling->passed_ns);
+    }
+}
+
 // Runs the child. The code is in out_fd then.
-static weir_status compile_there(const struct weir_engine_config *config, enum kind kind,
-                                 struct weir_str wasm, int out_fd, struct weir_error *err) {
-    int pipe_fds[2], in_fd = as_file(wasm, err);
+static weir_status compile_there(const struct job *job, int out_fd, struct weir_error *err) {
+    const struct weir_engine_config *config = &job->engine->config;
+    int pipe_fds[2], in_fd = as_file(job->source->wasm, err);
     if (in_fd < 0) {
         return err ? err->status : WEIR_OTHER;
     }
@@ -274,7 +337,7 @@ static weir_status compile_there(const struct weir_engine_config *config, enum k
         return status;
     }
     pid_t child;
-    int code = spawn(config, kind, in_fd, out_fd, pipe_fds[1], &child);
+    int code = spawn(config, job->product->kind, in_fd, out_fd, pipe_fds[1], &child);
     close(in_fd);
     close(pipe_fds[1]);
     if (code != 0) {
@@ -282,13 +345,16 @@ static weir_status compile_there(const struct weir_engine_config *config, enum k
         return weir_fail_errno(err, code, "starting a guest's compiler, %s", config->compiler);
     }
     char message[MESSAGE_BYTES];
-    bool is_in_time =
-        listen_to(pipe_fds[0], weir_clock_monotonic_ns() + config->compile_time_ns, message);
+    struct listening listening = begin_listening(job);
+    bool is_in_time = listen_to(pipe_fds[0], &listening, message);
     int status = 0;
     kill(child, SIGKILL); // who has closed its standard error has ended, and is not changed by it
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
     }
     close(pipe_fds[0]);
+    tell_progress(&listening, weir_clock_monotonic_ns(), true);
+    note_pace(job, &listening.compiling,
+              is_in_time && WIFEXITED(status) && WEXITSTATUS(status) == 0);
     return is_in_time ? judge(config, status, message, err)
                       : weir_fail(err, WEIR_LIMIT,
                                   "compiling it takes longer than host.compile_time allows "
@@ -303,81 +369,85 @@ static weir_status load_or_fail(struct weir_engine *engine, int fd, struct produ
 }
 
 // The code goes to a file of this process alone.
-static weir_status compile_without_cache(struct weir_engine *engine, struct weir_str wasm,
-                                         struct product *product, struct weir_error *err) {
+static weir_status compile_without_cache(const struct job *job, struct weir_error *err) {
     int fd = memfd_create("guest-code", MFD_CLOEXEC);
     if (fd < 0) {
         return weir_fail_errno(err, errno, "a file for a guest's code");
     }
-    weir_status status = compile_there(&engine->config, product->kind, wasm, fd, err);
+    weir_status status = compile_there(job, fd, err);
     if (status == WEIR_OK) {
-        status = load_or_fail(engine, fd, product, err);
+        status = load_or_fail(job->engine, fd, job->product, err);
     }
     close(fd);
     return status;
 }
 
-static weir_status compile_into_cache(struct weir_engine *engine, struct weir_str wasm,
-                                      int folder_fd, const char *name, struct product *product,
+static weir_status compile_into_cache(const struct job *job, const char *name,
                                       struct weir_error *err) {
     char temporary[WEIR_CACHE_NAME_BYTES];
-    int fd = weir_cache_begin(folder_fd, temporary);
+    int fd = weir_cache_begin(job->folder_fd, temporary);
     if (fd < 0) {
-        return compile_without_cache(engine, wasm, product, err);
+        return compile_without_cache(job, err);
     }
-    weir_status status = compile_there(&engine->config, product->kind, wasm, fd, err);
+    weir_status status = compile_there(job, fd, err);
     if (status == WEIR_OK) {
-        status = load_or_fail(engine, fd, product, err);
+        status = load_or_fail(job->engine, fd, job->product, err);
     }
-    weir_cache_end(&engine->config.cache, folder_fd, fd, temporary, name, status == WEIR_OK);
+    weir_cache_end(&job->engine->config.cache, job->folder_fd, fd, temporary, name,
+                   status == WEIR_OK);
     close(fd);
     // A disk that is full is no reason not to run a guest.
-    return status == WEIR_UNAVAILABLE ? compile_without_cache(engine, wasm, product, err) : status;
+    return status == WEIR_UNAVAILABLE ? compile_without_cache(job, err) : status;
 }
 
-static weir_status compile(struct weir_engine *engine, struct weir_str wasm,
+// Whether the code was there.
+static bool take_from_cache(const struct job *job, const char *name) {
+    int fd = weir_cache_find(job->folder_fd, name);
+    if (fd < 0) {
+        return false;
+    }
+    wasmtime_error_t *error = load(job->engine, fd, job->product);
+    if (error) {
+        wasmtime_error_delete(error); // of another machine, or damaged: it is made anew
+    }
+    close(fd);
+    return !error;
+}
+
+static weir_status compile(struct weir_engine *engine, const struct weir_compile_source *source,
                            struct product *product, struct weir_error *err) {
     if (!engine->config.compiler) {
-        wasmtime_error_t *error = compile_here(engine, wasm, product);
+        wasmtime_error_t *error = compile_here(engine, source->wasm, product);
         return error ? weir_engine_fail(error, NULL, WEIR_INVALID, err) : WEIR_OK;
     }
-    int folder_fd;
+    struct job job = {.engine = engine, .source = source, .product = product};
     char name[WEIR_CACHE_NAME_BYTES];
-    weir_status status = weir_cache_open(&engine->config.cache, &folder_fd, err);
-    if (status != WEIR_OK || folder_fd < 0) {
-        return status != WEIR_OK ? status : compile_without_cache(engine, wasm, product, err);
+    weir_status status = weir_cache_open(&engine->config.cache, &job.folder_fd, err);
+    if (status != WEIR_OK || job.folder_fd < 0) {
+        return status != WEIR_OK ? status : compile_without_cache(&job, err);
     }
-    status = weir_cache_name(wasm, kind_names[product->kind], name, err);
-    if (status == WEIR_OK) {
-        int fd = weir_cache_find(folder_fd, name);
-        wasmtime_error_t *error = fd >= 0 ? load(engine, fd, product) : NULL;
-        bool is_found = fd >= 0 && !error;
-        if (error) {
-            wasmtime_error_delete(error); // of another machine, or damaged: it is made anew
-        }
-        if (fd >= 0) {
-            close(fd);
-        }
-        if (!is_found) {
-            status = compile_into_cache(engine, wasm, folder_fd, name, product, err);
-        }
+    status = weir_cache_name(source->wasm, kind_names[product->kind], name, err);
+    if (status == WEIR_OK && !take_from_cache(&job, name)) {
+        status = compile_into_cache(&job, name, err);
     }
-    close(folder_fd);
+    close(job.folder_fd);
     return status;
 }
 
-weir_status weir_compile_module(struct weir_engine *engine, struct weir_str wasm,
+weir_status weir_compile_module(struct weir_engine *engine,
+                                const struct weir_compile_source *source,
                                 wasmtime_module_t **ret_module, struct weir_error *err) {
     struct product product = {.kind = MODULE};
-    weir_status status = compile(engine, wasm, &product, err);
+    weir_status status = compile(engine, source, &product, err);
     *ret_module = product.module;
     return status;
 }
 
-weir_status weir_compile_component(struct weir_engine *engine, struct weir_str wasm,
+weir_status weir_compile_component(struct weir_engine *engine,
+                                   const struct weir_compile_source *source,
                                    wasmtime_component_t **ret_component, struct weir_error *err) {
     struct product product = {.kind = COMPONENT};
-    weir_status status = compile(engine, wasm, &product, err);
+    weir_status status = compile(engine, source, &product, err);
     *ret_component = product.component;
     return status;
 }

@@ -12,12 +12,19 @@
 
 #include <wasmtime/component.h>
 
+struct weir_compile_source {
+    const char *guest; // its name, for those who wait
+    struct weir_str wasm;
+};
+
 // WEIR_INVALID: the engine refuses it, and why; WEIR_LIMIT: the compiler went over its time or
 // memory; others of the system.
-weir_status weir_compile_module(struct weir_engine *engine, struct weir_str wasm,
+weir_status weir_compile_module(struct weir_engine *engine,
+                                const struct weir_compile_source *source,
                                 wasmtime_module_t **ret_module, struct weir_error *err);
 // weir_engine_want_components has been called.
-weir_status weir_compile_component(struct weir_engine *engine, struct weir_str wasm,
+weir_status weir_compile_component(struct weir_engine *engine,
+                                   const struct weir_compile_source *source,
                                    wasmtime_component_t **ret_component, struct weir_error *err);
 
 #endif

@@ -426,8 +426,9 @@ static weir_status compile_with_annex(struct weir_guest *guest, struct weir_str 
     if (status != WEIR_OK) {
         return status;
     }
-    struct weir_str whole = {.data = (*ret_annex)->bytes, .size = (*ret_annex)->size};
-    return weir_compile_component(guest->engine, whole, &guest->component, err);
+    const struct weir_compile_source whole = {
+        .guest = guest->name, .wasm = {.data = (*ret_annex)->bytes, .size = (*ret_annex)->size}};
+    return weir_compile_component(guest->engine, &whole, &guest->component, err);
 }
 
 // Compiles it with what annex.h adds; as it is, where that cannot be added, or the engine refuses
@@ -440,7 +441,8 @@ static weir_status compile_component(struct weir_guest *guest, struct weir_str w
         snprintf(guest->annex_reason, sizeof guest->annex_reason, "%s", why.message);
         weir_annex_destroy(*ret_annex);
         *ret_annex = NULL;
-        return weir_compile_component(guest->engine, wasm, &guest->component, err);
+        const struct weir_compile_source source = {.guest = guest->name, .wasm = wasm};
+        return weir_compile_component(guest->engine, &source, &guest->component, err);
     }
     if (status != WEIR_OK && err) {
         *err = why;

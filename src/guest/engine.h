@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "guest/cache.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 // What a WebAssembly memory without the 64-bit proposal can have.
@@ -18,9 +19,19 @@ enum {
     WEIR_STACK_BYTES_MAX = 2 << 20, // the engine's own bound on a wasm stack
     WEIR_EPOCH_TICK_MS = 10,        // how exactly `time` is kept
     WEIR_INSTANCES_MAX = 10000,     // alive at one time, of all guests
+    WEIR_COMPILING_TICK_MS = 1000,  // between two looks at a compilation
 };
 
 struct weir_engine;
+
+// How far the compilation of a guest's file is.
+struct weir_compiling {
+    const char *guest; // its name
+    uint64_t bytes;
+    int64_t passed_ns;
+    int64_t estimate_ns; // of all of it, as it was at the beginning
+    bool is_over;
+};
 
 struct weir_engine_config {
     uint64_t stack_bytes;      // wasm stack of an instance; 1 to WEIR_STACK_BYTES_MAX
@@ -31,6 +42,11 @@ struct weir_engine_config {
     const char *compiler;
     int64_t compile_time_ns;       // with a compiler: how long it may take for one file
     uint64_t compile_memory_bytes; // and how much memory it may write to
+    // With a compiler: called WEIR_COMPILING_TICK_MS after it began, then as often, and once more
+    // when it is over; not at all where it takes less. On the thread that loads the guest. NULL:
+    // not wanted.
+    void (*compiling)(void *context, const struct weir_compiling *compiling);
+    void *compiling_context;
     struct weir_cache_config cache;
 };
 

@@ -68,6 +68,7 @@ struct weir_guest_host {
 enum weir_guest_use { WEIR_GUEST_USE_STORE, WEIR_GUEST_USE_TOPIC };
 
 struct weir_call;
+struct weir_trace_call;
 
 // One request of weir:http, and its response.
 struct weir_guest_http_request {
@@ -78,6 +79,7 @@ struct weir_guest_http_request {
     uint64_t response_bytes_max;
     bool (*is_cut)(const void *context); // asked while it lasts
     const void *cut_context;
+    struct weir_trace_call *trace; // of the call that asks; NULL: there is none
 };
 struct weir_guest_http_response {
     uint16_t status;
@@ -183,6 +185,7 @@ struct weir_cause {
     const char *subscription;
     const char *resource; // that the event is of
     const struct weir_event *event;
+    struct weir_trace_call *trace; // NULL: there are no traces
 };
 
 // A running call that another thread may cut. Zero is_cut before use.

@@ -194,6 +194,7 @@ static weir_status do_send(struct weir_import_call *call, const void *given, voi
         .response_bytes_max = instance->guest->args.event_bytes,
         .is_cut = is_cut,
         .cut_context = instance->call,
+        .trace = weir_instance_trace(instance),
     };
     weir_status status = weir_import_access(instance, &access, &context, err);
     if (status == WEIR_OK) {

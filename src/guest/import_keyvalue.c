@@ -364,7 +364,8 @@ struct store {
 static weir_status access_of(struct weir_instance *instance, struct store *ret_store,
                              struct weir_error *err) {
     ret_store->limits = (struct weir_limits){.value_bytes_max = instance->guest->args.event_bytes,
-                                             .until_ns = instance->deadline_ns};
+                                             .until_ns = instance->deadline_ns,
+                                             .trace = weir_instance_trace(instance)};
     return weir_import_access(instance, &ret_store->access, &ret_store->context, err);
 }
 

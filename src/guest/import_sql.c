@@ -285,6 +285,7 @@ static weir_status run(struct weir_import_call *call, const struct params *given
     const struct weir_limits limits = {
         .value_bytes_max = instance->guest->args.event_bytes,
         .until_ns = instance->deadline_ns - RESERVE_MS * WEIR_NS_PER_MS,
+        .trace = weir_instance_trace(instance),
     };
     *ret_result = (struct weir_sql_result){0};
     weir_status status = weir_import_access(instance, &access, &context, err);

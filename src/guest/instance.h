@@ -122,6 +122,12 @@ struct weir_instance {
     struct weir_instance *next_idle;
 };
 
+// The trace of the call that runs; NULL: there is none.
+static inline struct weir_trace_call *weir_instance_trace(const struct weir_instance *instance) {
+    const struct weir_cause *cause = instance->call ? instance->call->cause : NULL;
+    return cause ? cause->trace : NULL;
+}
+
 // Makes an instance and runs what a module runs when it is made. Bounds hold from its first
 // instruction on. WEIR_TRAPPED and others with err; nothing is left then.
 weir_status weir_instance_new(struct weir_guest *guest, void *session, struct weir_call *call,

@@ -337,7 +337,8 @@ static weir_status link_imports(struct weir_guest *guest, struct weir_error *err
 
 weir_status weir_module_load(struct weir_guest *guest, struct weir_str wasm,
                              struct weir_error *err) {
-    weir_status status = weir_compile_module(guest->engine, wasm, &guest->module, err);
+    const struct weir_compile_source source = {.guest = guest->name, .wasm = wasm};
+    weir_status status = weir_compile_module(guest->engine, &source, &guest->module, err);
     if (status != WEIR_OK) {
         return err && strstr(err->message, "pooling allocator")
                    ? weir_error_prefix(err, WEIR_LIMIT,

@@ -142,6 +142,7 @@ static struct weir_hub_watch *watch_new(struct weir_hub *hub, const struct weir_
     watch->sink = args->sink;
     watch->event_bytes_max = args->event_bytes_max;
     watch->is_resumed = args->resume != NULL;
+    watch->meter = args->meter;
     watch->pattern = args->pattern;
     watch->pattern.text.data = weir_str_copy(args->pattern.text);
     watch->name = args->name ? strdup(args->name) : NULL;

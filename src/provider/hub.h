@@ -42,7 +42,8 @@ struct weir_hub_watch {
     struct weir_pattern pattern; // its text is the watch's own
     char *name;                  // see struct weir_watch_args; NULL: nothing is to be kept
     uint64_t event_bytes_max;
-    bool is_resumed; // it goes on after a stop
+    bool is_resumed;          // it goes on after a stop
+    struct weir_meter *meter; // see struct weir_watch_args; may be NULL
 
     // The rest is the hub's.
     struct weir_sink sink;

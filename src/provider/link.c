@@ -69,10 +69,9 @@ void weir_link_up(struct weir_link *link) {
     pthread_mutex_unlock(&link->lock);
     link->failures = 0;
     if (was_away && failures > 0) {
-        char attempts[16];
-        snprintf(attempts, sizeof attempts, "%" PRIu32, failures);
         weir_log(link->log, WEIR_LOG_INFO, "connected again",
-                 {"resource", weir_str_of(link->resource)}, {"attempts", weir_str_of(attempts)});
+                 {"resource", weir_str_of(link->resource)},
+                 {"attempts", WEIR_LOG_NUMBER(failures)});
     }
 }
 

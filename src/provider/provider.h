@@ -25,6 +25,7 @@
 #include <stdint.h>
 
 struct weir_log;
+struct weir_meter;
 
 enum weir_capability {
     WEIR_CAN_GET = 1 << 0,
@@ -147,6 +148,9 @@ struct weir_watch_args {
     // Valid during the call. NULL: what changes from now on; of a source that keeps positions under
     // names (WEIR_CAN_ACK without WEIR_CAN_REPLAY), from where the name is, if it knows the name.
     const struct weir_resume *resume;
+    // Where the watch counts what takes it long: telling what is there, comparing. Outlives the
+    // watch. NULL: nobody looks.
+    struct weir_meter *meter;
 };
 
 enum {

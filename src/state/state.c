@@ -376,10 +376,10 @@ static void tell_about_mark(struct weir_state *state, const struct weir_mark_val
         weir_log(state->log, WEIR_LOG_WARN,
                  "the number of the last commit is not known, so nobody can tell whether some are "
                  "missing; that is well where the folder was brought back from a backup",
-                 {"file", file});
+                 {"path", file});
     } else if (marked->number > 0 && !marked->is_closed_in_order) {
         weir_log(state->log, WEIR_LOG_INFO, "the state database was not closed in order",
-                 {"file", file});
+                 {"path", file});
     }
 }
 
@@ -676,8 +676,8 @@ static void checkpoint(struct weir_state *state) {
     weir_log(state->log, WEIR_LOG_WARN,
              "the WAL of the state database grows: it cannot be written into the database, or a "
              "program keeps reading an old state of it",
-             {"file", weir_str_of(state->paths.wal)},
-             {"cause", weir_str_of(code == SQLITE_OK ? "a reader" : sqlite3_errstr(code))});
+             {"path", weir_str_of(state->paths.wal)},
+             {"reason", weir_str_of(code == SQLITE_OK ? "a reader" : sqlite3_errstr(code))});
 }
 
 static void note_commit(struct weir_state *state) {
@@ -687,7 +687,7 @@ static void note_commit(struct weir_state *state) {
         weir_log(state->log, WEIR_LOG_WARN,
                  "the number of the last commit cannot be written, so a commit that goes missing "
                  "may go unnoticed",
-                 {"file", weir_str_of(state->paths.lock)});
+                 {"path", weir_str_of(state->paths.lock)});
     }
     state->has_told_mark = !is_marked;
     checkpoint(state);

@@ -8,6 +8,7 @@
 // made in between, and nothing of before.
 #include "contract/rig.h"
 
+#include "base/progress.h"
 #include "support/notes.h"
 
 #include <stdio.h>
@@ -17,6 +18,7 @@ struct stop {
     struct rig *rig;
     struct test_notes memory;
     uint64_t event_bytes_max;
+    struct weir_meter meter;
     struct weir_watch *watch; // NULL: weir does not run
 };
 
@@ -44,6 +46,7 @@ static weir_status try_begin(struct stop *stop, const char *key, bool goes_on,
         .sink = test_notes_of(&stop->memory),
         .event_bytes_max = stop->event_bytes_max,
         .resume = goes_on ? &resume : NULL,
+        .meter = &stop->meter,
     };
     return stop->rig->provider->watch(stop->rig->resource, &args, &stop->watch, err);
 }
@@ -93,6 +96,13 @@ static void expect_nothing(struct stop *stop, const char *pattern, const char *k
     rig_foreign_set(stop->rig, key, value);
     go_on(stop, pattern);
     test_sink_expect_set(&stop->rig->sink, key, value);
+}
+
+// What a meter says is under way; NULL: nothing.
+static const char *under_way(struct weir_meter *meter) {
+    struct weir_progress progress;
+    weir_meter_read(meter, &progress);
+    return progress.what;
 }
 
 // ---- sources that compare
@@ -364,6 +374,38 @@ static void a_full_sink_holds_up_the_comparison(void **state) {
     stop_finish(&stop);
 }
 
+static void a_comparison_is_counted(void **state) {
+    enum { KEYS = 400, ROOM = 200 };
+    struct rig *rig = rig_of(state);
+    static struct stop stop;
+    char key[16];
+    stop_init(&stop, rig);
+    for (int i = 0; i < KEYS; i++) {
+        snprintf(key, sizeof key, "k%d", i);
+        rig_foreign_set(rig, key, "before");
+    }
+    begin(&stop, "*");
+    end(&stop);
+    for (int i = 0; i < KEYS; i++) {
+        snprintf(key, sizeof key, "k%d", i);
+        rig_foreign_set(rig, key, "behind");
+    }
+    size_t before = test_sink_count(&rig->sink);
+    test_sink_set_room(&rig->sink, ROOM, WEIR_AGAIN);
+    go_on(&stop, "*");
+    test_sink_await_count(&rig->sink, before + ROOM);
+    struct weir_progress progress;
+    WAIT_UNTIL((weir_meter_read(&stop.meter, &progress), progress.done > 0));
+    assert_string_equal(progress.what, "comparing");
+    assert_in_range(progress.done, 1, KEYS);
+    assert_int_equal(progress.total, KEYS);
+    test_sink_set_room(&rig->sink, SIZE_MAX, WEIR_AGAIN);
+    rig->provider->resume(stop.watch);
+    WAIT_UNTIL(!under_way(&stop.meter));
+    test_sink_await_count(&rig->sink, before + KEYS);
+    stop_finish(&stop);
+}
+
 static void a_fingerprint_that_is_not_understood_is_an_unknown_state(void **state) {
     struct rig *rig = rig_of(state);
     static struct stop stop;
@@ -515,6 +557,48 @@ static void a_history_that_is_gone_is_told_as_a_gap(void **state) {
     rig->provider->unwatch(watch);
 }
 
+static void what_is_told_behind_a_gap_is_counted(void **state) {
+    enum { KEYS = 600, ROOM = 300 };
+    struct rig *rig = rig_of(state);
+    struct weir_error err;
+    struct weir_watch *watch = rig_watch(rig, "*");
+    rig_foreign_set(rig, "a", "1");
+    const struct weir_event *told = test_sink_expect_set(&rig->sink, "a", "1");
+    rig->provider->unwatch(watch);
+    rig_reopen(rig);
+    for (int i = 0; i < KEYS; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "k%d", i);
+        rig_set(rig, key, "v");
+    }
+    rig->fixture->forget(rig->source);
+    struct weir_meter meter = {0};
+    struct weir_resume resume = {.position = told->position};
+    struct weir_watch_args args = {
+        .pattern = weir_pattern_of(WEIR_STR("*")),
+        .sink = test_sink_of(&rig->sink),
+        .event_bytes_max = RIG_EVENT_BYTES_MAX,
+        .resume = &resume,
+        .meter = &meter,
+    };
+    size_t before = test_sink_count(&rig->sink);
+    test_sink_set_room(&rig->sink, ROOM, WEIR_AGAIN);
+    assert_ok(rig->provider->watch(rig->resource, &args, &watch, &err));
+    test_sink_await_count(&rig->sink, before + ROOM);
+    // It stands in the middle, and says where that is.
+    struct weir_progress progress;
+    WAIT_UNTIL((weir_meter_read(&meter, &progress), progress.done > 0));
+    assert_string_equal(progress.what, "snapshot");
+    assert_true(progress.done <= KEYS);
+    assert_true(progress.total == 0 || (progress.total > ROOM && progress.total < 4 * KEYS));
+    assert_true(progress.began_ns <= weir_clock_monotonic_ns());
+    test_sink_set_room(&rig->sink, SIZE_MAX, WEIR_AGAIN);
+    rig->provider->resume(watch);
+    WAIT_UNTIL(!under_way(&meter));
+    assert_true(test_sink_count(&rig->sink) >= before + KEYS);
+    rig->provider->unwatch(watch);
+}
+
 int main(void) {
     const struct CMUnitTest compared[] = {
         RIG_CASE(what_is_there_when_a_watch_begins_is_remembered),
@@ -526,6 +610,7 @@ int main(void) {
         RIG_CASE(a_deletion_has_the_same_id_after_a_stop),
         RIG_CASE(what_was_refused_before_the_stop_is_told_after_it),
         RIG_CASE(a_full_sink_holds_up_the_comparison),
+        RIG_CASE(a_comparison_is_counted),
         RIG_CASE(a_fingerprint_that_is_not_understood_is_an_unknown_state),
         RIG_CASE(what_is_not_watched_is_not_recalled),
         RIG_CASE(a_value_that_was_too_large_is_told_once),
@@ -536,6 +621,7 @@ int main(void) {
     };
     const struct CMUnitTest forgotten[] = {
         RIG_CASE(a_history_that_is_gone_is_told_as_a_gap),
+        RIG_CASE(what_is_told_behind_a_gap_is_counted),
     };
     int failed = rig_run("going on by comparison",
                          (struct rig_needs){.capabilities = WEIR_CAN_WATCH | WEIR_CAN_COMPARE,

@@ -2,6 +2,7 @@
 //
 // A request to the control socket from anybody: whatever the bytes, it is refused with a message or
 // read into something that can be freed.
+#include "control/control.h"
 #include "control/request.h"
 
 #include <stdlib.h>

@@ -126,6 +126,10 @@ class Weir:
     def pid(self):
         return self.process.pid
 
+    def age_s(self):
+        """How long ago it was started."""
+        return time.monotonic() - self.started_s
+
     # ---- what it has printed ----
 
     @property
@@ -190,7 +194,7 @@ class Weir:
     def logs(self, message=None, **fields):
         """The records of weir's log (in JSON) with that message and those fields.
 
-        A field's value is a text that is to be equal, or a pattern of `re` that is to be found.
+        A field's value is to be equal, or, where it is a pattern of `re`, to have it.
         """
         with self._changed:
             records = list(self._records)
@@ -372,10 +376,10 @@ class Site:
         return weir
 
     def run(self, config, *arguments, **options):
-        """`weir run` with a configuration, and a log that `Weir.logs` can read."""
+        """`weir run` with a configuration, and a log that `Weir.logs` can read, with every line."""
         self.write_config(config)
         return self.start("run", "weir.yaml", "--log-format", "json", "--log-level", "debug",
-                          *arguments, **options)
+                          "--log-rate", "0", *arguments, **options)
 
     def run_until(self, step, config):
         """A weir that listens, and will die at the step of that name (see src/base/step.h).
@@ -393,7 +397,8 @@ class Site:
     def run_guest(self, guest, *arguments, resource="store", **options):
         """`weir run GUEST.wasm`, with the site's directory as the resource of that name."""
         return self.start("run", guest_path(guest), "--resource", f"{resource}=file:store",
-                          "--log-format", "json", "--log-level", "debug", *arguments, **options)
+                          "--log-format", "json", "--log-level", "debug", "--log-rate", "0",
+                          *arguments, **options)
 
     def command(self, *arguments, stdin=b"", env=None, status=0, deadline_s=DEADLINE_S):
         """Runs a command of weir to its end; its exit status has to be (one of) `status`."""

@@ -15,7 +15,7 @@ def test_help_lists_the_commands(site):
     text = site.command("--help").stdout.decode()
     for command in COMMANDS:
         assert re.search(rf"^\s+(weir )?{command}\b", text, re.MULTILINE), text
-    for option in "--log-format", "--log-level", "--help", "--version":
+    for option in "--log-format", "--log-level", "--log-rate", "--help", "--version":
         assert option in text
     assert site.command("help").stdout.decode() == text
 
@@ -26,7 +26,7 @@ def test_each_command_has_a_help_of_its_own(site, command):
     assert done.stderr == b""
     text = done.stdout.decode()
     assert f"weir {command}" in text
-    for option in "--log-format", "--log-level", "--help":
+    for option in "--log-format", "--log-level", "--log-rate", "--help":
         assert option in text
     assert all(len(line) <= 88 for line in text.splitlines()), "it fits a terminal"
 

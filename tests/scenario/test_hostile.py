@@ -165,7 +165,7 @@ def test_a_module_that_is_none(site, guest):
     site.put("key", "value")
     weir.wait_printed("print", "text=value")
     assert weir.stop() == 0
-    assert weir.logs("listening is over", handled="2", given_up="0")
+    assert weir.logs("listening is over", handled=2, given_up=0)
 
 
 def test_a_large_function_is_compiled_or_refused_and_does_not_hang(site):
@@ -196,7 +196,7 @@ def test_a_guest_whose_calls_end_badly(site, guest):
             record = weir.wait_log(GIVEN_UP, count=number + 1)
             assert re.search(FAILING[guest], record["reason"]), record["reason"]
     assert weir.stop() == 0
-    given_up = "2" if FAILING[guest] else "0"
+    given_up = 2 if FAILING[guest] else 0
     assert weir.logs("listening is over", given_up=given_up)
 
 
@@ -237,4 +237,4 @@ def test_wild_results(site, instance):
     site.put("good", "")
     weir.wait_printed("print", "subject=good")
     assert weir.stop() == 0
-    assert weir.logs("listening is over", given_up=str(len(failing)))
+    assert weir.logs("listening is over", given_up=len(failing))

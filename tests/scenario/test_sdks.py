@@ -82,7 +82,7 @@ def test_errors_are_tried_again_and_rejections_are_not(site, language):
         site.put(key, body)
     for key, (_, attempts, reason) in FAILURES.items():
         record = weir.wait_log(GIVEN_UP, event=re.compile(f"^{key}@"))
-        assert record["attempt"] == f"{attempts} of {ATTEMPTS}", key
+        assert record["attempt"] == attempts, key
         assert re.search(reason, record["reason"]), (key, record)
     assert answer_to(site, weir, "number", "42") == b"42"
     assert weir.stop() == 0
@@ -96,7 +96,7 @@ def test_handlers_of_the_guests_own_names(site, language, handler, attempts, rea
     guest, weir = start(site, language, handler=handler)
     site.put("key", "seven pens")
     record = weir.wait_log(GIVEN_UP)
-    assert record["attempt"] == f"{attempts} of {ATTEMPTS}"
+    assert record["attempt"] == attempts
     assert record["reason"] == reason
     weir.wait_printed(guest, f"{handler} got seven pens")
     assert weir.stop() == 0

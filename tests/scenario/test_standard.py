@@ -80,7 +80,7 @@ def test_a_message_is_sent_on(site, kind):
         assert (out / key).read_bytes() == value, key
     site.put("bad", "fail")
     record = weir.wait_log(GIVEN_UP)
-    assert record["attempt"] == "2 of 2"
+    assert record["attempt"] == 2
     assert "the message says so" in record["reason"]
     assert not (out / "bad").exists()
     assert weir.stop() == 0

@@ -23,6 +23,8 @@ ROOMS = {
     "config": ["base", "provider", "http"],
     "guest": ["base", "event", "observe", "config"],
     "http": ["base"],
+    # Whoever handles events notes what it did here; it knows nothing of them.
+    "trace": ["base", "event", "observe", "config", "http"],
     # provider.c is the list of all providers.
     "provider": ["base", "event", "observe", "config", "provider/file", "provider/nats",
                  "provider/postgres", "provider/redis", "provider/sqlite", "provider/topic"],
@@ -34,8 +36,9 @@ ROOMS = {
     "provider/topic": ["base", "event", "observe", "config", "provider"],
     "state": ["base", "event", "observe"],
     # What guests reach: it knows what may be done with a source, and nothing of queues.
-    "access": ["base", "event", "observe", "config", "guest", "provider", "http"],
-    "flow": ["base", "event", "observe", "config", "guest", "provider", "access", "state"],
+    "access": ["base", "event", "observe", "config", "guest", "provider", "http", "trace"],
+    "flow": ["base", "event", "observe", "config", "guest", "provider", "access", "state",
+             "trace"],
     # Asks the flow and is asked by the commands; nothing that flows knows of it.
     "control": ["base", "event", "observe", "flow", "state"],
     # The admin address: looks at all that flows; nothing that flows knows of it.
@@ -44,7 +47,7 @@ ROOMS = {
     "project": ["base", "event", "config", "provider", "guest"],
     # The commands wire everything, and nothing includes them.
     "cli": ["base", "event", "observe", "config", "guest", "provider", "provider/file", "access",
-            "http", "flow", "state", "control", "admin", "project"],
+            "http", "trace", "flow", "state", "control", "admin", "project"],
 }
 
 # Foreign headers, and the folders (of the whole tree) that may include them.
@@ -55,13 +58,15 @@ FOREIGN = {
     r"libpq.*\.h|postgresql/.*": ["src/provider/postgres", "tests/unit/provider/postgres",
                                   "tests/support", "bench"],
     r"curl/.*": ["src/http"],
+    r"n?curses.*\.h": ["src/cli"],
     r"microhttpd\.h": ["src/admin"],
     r"yaml\.h": ["src/config"],
     r"sqlite3\.h": ["src/state", "src/provider/sqlite", "tests/unit/state",
                    "tests/unit/provider/sqlite", "bench"],
     r"jansson\.h": ["src/event", "src/observe", "src/state", "src/control", "src/admin", "src/cli",
-                      "src/project", "src/provider", "tests/contract", "tests/support",
-                      "tests/unit/admin", "tests/unit/control", "tests/unit/provider", "tests/unit/support"],
+                      "src/project", "src/provider", "src/trace", "tests/contract", "tests/support",
+                      "tests/unit/admin", "tests/unit/cli", "tests/unit/control",
+                      "tests/unit/provider", "tests/unit/support", "tests/unit/trace"],
     r"sys/(inotify|fanotify)\.h": ["src/provider/file", "src/provider/sqlite", "src/project",
                                 "bench", "tests"],
     r"linux/openat2\.h": ["src/provider/file"],

@@ -30,6 +30,7 @@
 #include "provider/file/watcher.h"
 
 #include "base/clock.h"
+#include "base/progress.h"
 #include "base/show.h"
 #include "provider/keyvalue.h"
 
@@ -76,6 +77,10 @@ static void update_ready(struct weir_file_watcher *watcher, struct watch *watch)
         DL_DELETE2(watcher->ready, watch, ready_prev, ready_next);
     }
     watch->is_ready = is_ready;
+    if (watch->is_comparing && !watch->dirty) {
+        watch->is_comparing = false;
+        weir_meter_end(watch->meter);
+    }
 }
 
 static void unqueue(struct weir_file_watcher *watcher, struct entry *entry) {
@@ -514,7 +519,7 @@ static void log_failure(struct weir_file_watcher *watcher, const struct look *lo
     struct weir_error error;
     weir_fail_errno(&error, look->code, "cannot read the key \"%s\"",
                     weir_show(look->key, shown, sizeof shown));
-    weir_file_watcher_log_failure(watcher, "a change is told late", error.message);
+    weir_file_watcher_log(watcher, WEIR_LOG_WARN, "a change is told late", error.message);
 }
 
 // The content cannot be had now. `entry` may be NULL.
@@ -800,10 +805,28 @@ static void drain_first(struct weir_file_watcher *watcher, struct watch *watch) 
     }
 }
 
+void weir_file_reconcile_measure(struct watch *watch) {
+    size_t count;
+    const struct entry *entry;
+    DL_COUNT(watch->dirty, entry, count);
+    watch->is_comparing = count > 0;
+    if (watch->is_comparing) {
+        weir_meter_begin(watch->meter, "comparing", count);
+    }
+}
+
+// A key of a watch was looked at. What changes meanwhile is counted with the rest.
+static void count_key(struct watch *watch) {
+    if (watch->is_comparing && !watch->is_paused) {
+        weir_meter_add(watch->meter, 1);
+    }
+}
+
 bool weir_file_reconcile_drain(struct weir_file_watcher *watcher) {
     for (int keys = 0; keys < DRAIN_SLICE_KEYS && watcher->ready; keys++) {
         struct watch *watch = watcher->ready;
         drain_first(watcher, watch);
+        count_key(watch);
         if (watch->is_ready && keys % DRAIN_TURN_KEYS == DRAIN_TURN_KEYS - 1) {
             DL_DELETE2(watcher->ready, watch, ready_prev, ready_next);
             DL_APPEND2(watcher->ready, watch, ready_prev, ready_next);

@@ -229,7 +229,7 @@ static void log_chain_loss(struct weir_file_resource *resource, int code) {
     const struct weir_log_field fields[] = {
         {"resource", weir_str_of(resource->base.name)},
         {"path", weir_str_of(resource->options.path)},
-        {"cause", weir_str_of(strerror(code))},
+        {"reason", weir_str_of(strerror(code))},
     };
     weir_log_write(resource->log, WEIR_LOG_WARN,
                    "the file system keeps no extended attributes: chains of events are not carried "

@@ -366,8 +366,8 @@ static bool enter_or_log(struct weir_file_watcher *watcher, struct weir_str pref
     } else if (status == WEIR_LIMIT && watcher->is_over) {
         return false; // logged already, and waits for room
     } else if (status != WEIR_NOT_FOUND) {
-        weir_file_watcher_log_failure(watcher, "changes in a directory are told late",
-                                      error.message);
+        weir_file_watcher_log(watcher, WEIR_LOG_WARN, "changes in a directory are told late",
+                              error.message);
         weir_file_tree_rescan_within(watcher, REFUSED_RESCAN_MS);
     }
     return status == WEIR_OK;

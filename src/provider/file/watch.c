@@ -50,7 +50,6 @@ enum {
     ADD_WAIT_MS = 30000,    // of watch for the thread, which may have a large directory to read
     ROOT_HOLD_MS = 20,      // how long the directory stays open after its last use
     WATCHES_MAX = 65536,    // of one resource
-    FAILURE_LOG_MS = 10000, // between two lines of weir_file_watcher_log_failure
     THREAD_NAME_BYTES = 16, // of Linux, with the terminator
 };
 
@@ -62,29 +61,11 @@ void weir_file_watcher_log(struct weir_file_watcher *watcher, enum weir_log_leve
     const struct weir_log_field fields[] = {
         {"resource", weir_str_of(watcher->name)},
         {"path", weir_str_of(watcher->path)},
-        {"cause", weir_str_of(cause)},
+        {"reason", weir_str_of(cause)},
     };
     size_t count = sizeof fields / sizeof fields[0];
     weir_log_write(watcher->log, level, message, fields, cause ? count : count - 1);
     pthread_mutex_unlock(&watcher->log_lock);
-}
-
-void weir_file_watcher_log_failure(struct weir_file_watcher *watcher, const char *message,
-                                   const char *cause) {
-    int64_t now_ns = weir_clock_monotonic_ns();
-    if (now_ns - watcher->failure_logged_ns < FAILURE_LOG_MS * WEIR_NS_PER_MS) {
-        watcher->failures_unlogged++;
-        return;
-    }
-    char text[WEIR_ERROR_MESSAGE_BYTES];
-    if (watcher->failures_unlogged > 0) {
-        snprintf(text, sizeof text, "%s (and %" PRIu64 " more since the last line)", cause,
-                 watcher->failures_unlogged);
-        cause = text;
-    }
-    watcher->failure_logged_ns = now_ns;
-    watcher->failures_unlogged = 0;
-    weir_file_watcher_log(watcher, WEIR_LOG_WARN, message, cause);
 }
 
 bool weir_file_watch_wants_directory(const struct watch *watch, struct weir_str prefix) {
@@ -166,6 +147,7 @@ static struct watch *watch_new(struct weir_file_resource *resource,
     watch->watcher = resource->watcher;
     watch->sink = args->sink;
     watch->event_bytes_max = args->event_bytes_max;
+    watch->meter = args->meter;
     watch->is_resumed = args->resume != NULL;
     watch->is_remembered = !args->resume && args->sink.remember;
     watch->reply = calloc(1, sizeof *watch->reply);
@@ -434,6 +416,9 @@ static weir_status add(struct weir_file_watcher *watcher, struct watch *watch,
         return weir_fail_no_memory(err, "a watch");
     }
     weir_status status = weir_file_tree_baseline(watcher, watch, err);
+    if (!status && watch->is_resumed) {
+        weir_file_reconcile_measure(watch);
+    }
     if (!status && watch->is_remembered) {
         watch->is_paused = true;
         if (!weir_file_reconcile_notes(watch, &watch->notes)) {
@@ -653,7 +638,6 @@ static weir_status watcher_create(struct weir_file_resource *resource,
     watcher->directories_max = resource->options.directories_max;
     watcher->rescan_ns = resource->options.rescan_ns;
     watcher->wake_fd = watcher->inotify_fd = watcher->root_fd = -1;
-    watcher->failure_logged_ns = INT64_MIN / 2;
     watcher->rescan_due_ns = INT64_MAX;
     watcher->root_due_ns = INT64_MAX;
     watcher->name = strdup(resource->base.name);

@@ -99,8 +99,9 @@ struct watch {
     char *pattern_text; // owned
     struct weir_sink sink;
     uint64_t event_bytes_max;
-    bool is_resumed;    // it goes on after a stop
-    bool is_remembered; // its sink is to remember what there was when it began
+    struct weir_meter *meter; // see struct weir_watch_args; may be NULL
+    bool is_resumed;          // it goes on after a stop
+    bool is_remembered;       // its sink is to remember what there was when it began
 
     // is_resumed: what was told before, until the thread has taken it over. is_remembered: what
     // there was when it began, from the thread's answer to REQUEST_ADD on. Belongs to the thread
@@ -121,6 +122,7 @@ struct watch {
     bool is_paused;                        // the sink had no room, or does not remember yet what
                                            // there was: offer nothing before its resume
     bool is_stopped;                       // the sink wants nothing any more
+    bool is_comparing;                     // it goes on, and not all of it was looked at yet
     bool is_over;                          // keys_max is reached, some keys are not followed
     struct watch *prev, *next;             // in watcher->watches
     struct watch *peer_prev, *peer_next;   // in watcher->prefixes, or in its struct exact
@@ -173,8 +175,6 @@ struct weir_file_watcher {
     struct watch *prefixes;
     struct watch *ready; // have dirty keys and a sink that may have room
     struct entry *delayed[DELAY_LEVELS];
-    int64_t failure_logged_ns; // when weir_file_watcher_log_failure wrote last
-    uint64_t failures_unlogged;
 
     // The directories.
     struct directory *directories;       // table
@@ -215,10 +215,6 @@ struct weir_file_watcher {
 // abandoned.
 void weir_file_watcher_log(struct weir_file_watcher *watcher, enum weir_log_level level,
                            const char *message, const char *cause);
-// Logs, as a warning, what will be tried again. At most one line in a while; how many were left out
-// is in the next.
-void weir_file_watcher_log_failure(struct weir_file_watcher *watcher, const char *message,
-                                   const char *cause);
 
 // The watches that a key matches: for (struct match m = weir_file_match_first(...); m.watch;
 // weir_file_match_next(&m)). A watch must not be removed meanwhile.
@@ -265,6 +261,9 @@ void weir_file_tree_collect(struct weir_file_watcher *watcher);
 void weir_file_tree_finish(struct weir_file_watcher *watcher);
 
 // ---- reconcile.c ----
+
+// Begins to count how much of what a watch that goes on has to look at is done.
+void weir_file_reconcile_measure(struct watch *watch);
 
 enum hint {
     HINT_CHANGED, // the file may have changed

@@ -109,6 +109,8 @@ struct weir_nats_watch {
     struct weir_nats_flight *held;    // those that wait for the sink, in order
     uint64_t outstanding;             // messages that were asked for and have not come
     uint64_t came;                    // since they were asked for
+    bool is_measured;                 // its meter counts what came since it was far behind, ...
+    uint64_t measured;                // so many
     bool is_single;                   // the next one is larger than what is asked for
     uint64_t seen;                    // up to this number of the stream it was told, ...
     bool is_seen_known;               // if that is known

@@ -11,12 +11,15 @@
 
 #include "base/clock.h"
 #include "base/digits.h"
+#include "base/progress.h"
 
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <utlist.h>
+
+enum { FAR_BEHIND = 1000 }; // messages that are still to come, from which on it is told
 
 static struct weir_nats_watch *watch_of(struct weir_hub_watch *base) {
     return (struct weir_nats_watch *)base;
@@ -196,6 +199,28 @@ static weir_status tell(struct weir_nats_resource *resource, struct weir_nats_wa
     return WEIR_OK;
 }
 
+// Counts what comes to a watch that is far behind, until it is not behind at all. Each message says
+// how many are still to come.
+static void measure(struct weir_nats_watch *watch, const struct weir_nats_delivery *delivery) {
+    struct weir_meter *meter = watch->base.meter;
+    if (!watch->is_measured && delivery->pending < FAR_BEHIND) {
+        return;
+    }
+    if (!watch->is_measured) {
+        watch->is_measured = true;
+        watch->measured = 0;
+        weir_meter_begin(meter,
+                         delivery->sequence <= watch->snapshot_to ? "snapshot" : "catching up", 0);
+    }
+    watch->measured++;
+    weir_meter_add(meter, 1);
+    weir_meter_estimate(meter, watch->measured + delivery->pending);
+    if (delivery->pending == 0) {
+        watch->is_measured = false;
+        weir_meter_end(meter);
+    }
+}
+
 static void take_stored(struct weir_nats_resource *resource, struct weir_nats_watch *watch,
                         const struct weir_nats_frame *frame) {
     struct weir_nats_message message = {.frame = frame};
@@ -210,6 +235,7 @@ static void take_stored(struct weir_nats_resource *resource, struct weir_nats_wa
         return;
     }
     watch->came++;
+    measure(watch, &message.delivery);
     watch->seen = sequence > watch->seen ? sequence : watch->seen;
     watch->is_seen_known = true;
     if (weir_nats_flight_find(watch, sequence) || watch->is_done) {

@@ -268,7 +268,7 @@ weir_status weir_pg_publication_watch(struct weir_pg_source *source,
             weir_log(source->resource->log, WEIR_LOG_WARN, "a table cannot be watched any more",
                      {"resource", weir_str_of(source->resource->base.name)},
                      {"table", weir_str_of(table->name.text)},
-                     {"cause", weir_str_of(err->message)});
+                     {"reason", weir_str_of(err->message)});
         }
     }
     return WEIR_OK;

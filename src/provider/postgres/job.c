@@ -16,10 +16,12 @@
 #include "provider/postgres/source.h"
 
 #include "base/clock.h"
+#include "base/progress.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 enum {
@@ -40,9 +42,9 @@ struct weir_pg_job {
     // The table that is read now; NULL: the next one is to be begun.
     struct weir_pg_table *table;
     struct weir_pg_relation *relation;
-    uint64_t rows;
-    PGresult *row; // that was not told to all
-    bool is_held;  // a sink had no room for it
+    uint64_t rows, counted; // that came; of them, those that meters know of
+    PGresult *row;          // that was not told to all
+    bool is_held;           // a sink had no room for it
     int64_t again_ns;
 };
 
@@ -204,6 +206,52 @@ static const struct weir_pg_watch *find_single(const struct weir_pg_job *job) {
     return job->source->resource->mode == WEIR_PG_KV ? single : NULL;
 }
 
+// About how many rows the table has, as the server's planner thinks; 0: it does not say.
+static weir_status estimate(struct weir_pg_job *job, const struct weir_waiter *waiter,
+                            uint64_t *ret_rows, struct weir_error *err) {
+    char text[TEXT_BYTES];
+    struct weir_pg_answer answer;
+    const struct weir_pg_statement statement = {.text = text, .is_simple = true};
+    *ret_rows = 0;
+    snprintf(text, sizeof text, "EXPLAIN SELECT * FROM %s", job->table->name.quoted);
+    weir_status status = weir_pg_run(job->connection, waiter, &statement, &answer, err);
+    if (status != WEIR_OK) {
+        return status;
+    }
+    // "Seq Scan on orders  (cost=0.00..35.50 rows=2550 width=4)"
+    static const char mark[] = " rows=";
+    const char *plan = PQntuples(answer.result) > 0 ? PQgetvalue(answer.result, 0, 0) : "";
+    const char *rows = strstr(plan, mark);
+    *ret_rows = rows ? strtoull(rows + strlen(mark), NULL, 10) : 0;
+    PQclear(answer.result);
+    return WEIR_OK;
+}
+
+static void begin_meters(struct weir_pg_job *job, uint64_t total) {
+    job->counted = 0;
+    for (struct weir_pg_watch *watch = job->table->watches; watch; watch = watch->table_next) {
+        if (is_of_job(job, watch)) {
+            weir_meter_begin(watch->base.meter, "snapshot", total);
+        }
+    }
+}
+
+static void count_rows(struct weir_pg_job *job) {
+    struct weir_pg_watch *watch = job->table ? job->table->watches : NULL;
+    for (; watch && job->rows > job->counted; watch = watch->table_next) {
+        if (is_of_job(job, watch)) {
+            weir_meter_add(watch->base.meter, job->rows - job->counted);
+        }
+    }
+    job->counted = job->rows;
+}
+
+static void log_unread(const struct weir_pg_job *job, const struct weir_error *cause) {
+    weir_log(job->source->resource->log, WEIR_LOG_WARN, "what is in a table cannot be read",
+             {"resource", weir_str_of(job->source->resource->base.name)},
+             {"table", weir_str_of(job->table->name.text)}, {"reason", weir_str_of(cause->message)});
+}
+
 static weir_status begin_table(struct weir_pg_job *job, struct weir_error *err) {
     char text[TEXT_BYTES];
     const struct weir_pg_watch *single = find_single(job);
@@ -219,7 +267,14 @@ static weir_status begin_table(struct weir_pg_job *job, struct weir_error *err) 
                                                 .values = values,
                                                 .sizes = sizes,
                                                 .formats = formats};
+    uint64_t total = 1;
+    weir_status status = single ? WEIR_OK : estimate(job, &waiter, &total, err);
+    if (status != WEIR_OK) {
+        log_unread(job, err); // it may not be read at all
+        return status;
+    }
     job->rows = 0;
+    begin_meters(job, total);
     return weir_pg_send(job->connection, &waiter, &statement, err);
 }
 
@@ -229,6 +284,7 @@ static void finish_table(struct weir_pg_job *job) {
     end_table(job);
     for (struct weir_pg_watch *watch = table->watches; watch; watch = watch->table_next) {
         if (is_of_job(job, watch)) {
+            weir_meter_end(watch->base.meter);
             weir_pg_watch_go_live(watch);
         }
     }
@@ -285,9 +341,7 @@ static weir_status end_rows(struct weir_pg_job *job, const PGresult *result,
         return WEIR_OK;
     }
     weir_status status = weir_pg_fail(result, err);
-    weir_log(job->source->resource->log, WEIR_LOG_WARN, "what is in a table cannot be read",
-             {"resource", weir_str_of(job->source->resource->base.name)},
-             {"table", weir_str_of(job->table->name.text)}, {"cause", weir_str_of(err->message)});
+    log_unread(job, err);
     return status;
 }
 
@@ -353,6 +407,7 @@ static int64_t go_on(struct weir_pg_source *source, int64_t now_ns) {
     if (job->is_held && now_ns >= job->again_ns) {
         job->is_held = false;
     }
+    count_rows(job); // of the last batch
     for (int i = 0; i < ROWS_AT_ONCE_MAX && !job->is_held; i++) {
         if (is_over(job)) {
             weir_pg_job_destroy(job);
@@ -387,7 +442,7 @@ int64_t weir_pg_job_work(struct weir_pg_source *source, int64_t now_ns) {
             weir_log(source->resource->log, WEIR_LOG_WARN,
                      "what is there cannot be read; trying again until it can",
                      {"resource", weir_str_of(source->resource->base.name)},
-                     {"cause", weir_str_of(err.message)});
+                     {"reason", weir_str_of(err.message)});
             source->job_retry_ns = weir_clock_monotonic_ns() + RETRY_MS * WEIR_NS_PER_MS;
             return source->job_retry_ns;
         }

@@ -362,7 +362,7 @@ static weir_status take_row(struct weir_pg_outbox *outbox, const PGresult *row,
     weir_log(outbox->resource->log, WEIR_LOG_ERROR, "a row of an outbox cannot be told as an event",
              {"resource", weir_str_of(outbox->resource->base.name)},
              {"row", weir_str_of(weir_pg_cursor_text(at, revision))},
-             {"cause", weir_str_of(err->message)});
+             {"reason", weir_str_of(err->message)});
     return WEIR_OK;
 }
 

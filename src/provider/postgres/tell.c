@@ -192,7 +192,7 @@ static weir_status finish(struct fact *fact, weir_status status, struct weir_err
     if (status != WEIR_OK) {
         weir_log(fact->source->resource->log, WEIR_LOG_ERROR, "a change cannot be told as an event",
                  {"resource", weir_str_of(fact->source->resource->base.name)}, {"key", fact->key},
-                 {"cause", weir_str_of(err->message)});
+                 {"reason", weir_str_of(err->message)});
     }
     return fact->is_held ? WEIR_AGAIN : WEIR_OK;
 }

@@ -21,6 +21,7 @@
 
 #include "base/clock.h"
 #include "base/digits.h"
+#include "base/progress.h"
 #include "base/show.h"
 #include "provider/keyvalue.h"
 
@@ -81,6 +82,10 @@ void weir_redis_keys_update_ready(struct weir_redis_keys *keys,
         DL_DELETE2(keys->ready, watch, ready_prev, ready_next);
     }
     watch->is_ready = is_ready;
+    if (watch->is_measured && watch->pass == PASS_NONE && !watch->dirty) {
+        watch->is_measured = false;
+        weir_meter_end(watch->hub.meter);
+    }
 }
 
 static void ask_for_pass(struct weir_redis_keys *keys, struct weir_redis_key_watch *watch,
@@ -351,6 +356,9 @@ static void compare(struct weir_redis_keys *keys, struct weir_redis_key_watch *w
     if (watch->is_baseline && !entry->is_looked_at) {
         entry->is_looked_at = true;
         watch->unlooked--;
+    }
+    if (watch->is_measured) {
+        weir_meter_add(watch->hub.meter, 1);
     }
     entry_leave(watch, entry);
     if (fetch->is_stale) {

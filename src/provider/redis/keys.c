@@ -16,6 +16,7 @@
 #include "provider/redis/keys.h"
 
 #include "base/clock.h"
+#include "base/progress.h"
 #include "base/show.h"
 
 #include <inttypes.h>
@@ -57,6 +58,7 @@ static void end_pass_of(struct weir_redis_keys *keys, struct weir_redis_key_watc
         }
     }
     watch->pass = PASS_NONE;
+    weir_redis_keys_update_ready(keys, watch);
 }
 
 // All keys have been met that are there.
@@ -182,6 +184,11 @@ static void begin_wanted(struct weir_redis_keys *keys) {
         }
         if (watch->hub.pattern.is_prefix) {
             watch->pass = PASS_RUNNING;
+            // One without a reason is nothing that somebody waits for.
+            if (!keys->pass.is_slow) {
+                watch->is_measured = true;
+                weir_meter_begin(watch->hub.meter, "comparing", HASH_COUNT(watch->entries));
+            }
             add_common(&common, watch->hub.pattern.text);
         } else {
             watch->pass = PASS_NONE;

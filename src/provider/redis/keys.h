@@ -56,6 +56,7 @@ struct weir_redis_key_watch {
     bool is_baseline; // it begins: what there is is not told but known
     struct weir_route route;
     enum pass_state pass;
+    bool is_measured;      // its meter counts what is compared, because of a pass
     struct entry *entries; // table
     struct entry *dirty;
     size_t unlooked; // is_baseline: entries that were not fetched yet

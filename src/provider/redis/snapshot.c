@@ -9,6 +9,7 @@
 // values.
 #include "provider/redis/log.h"
 
+#include "base/progress.h"
 #include "provider/keyvalue.h"
 #include "provider/redis/names.h"
 #include "provider/redis/value.h"
@@ -46,6 +47,29 @@ void weir_redis_log_snapshot_lost(struct weir_redis_logs *logs) {
     logs->snapshot.unanswered = 0;
 }
 
+// ---- how far it is ----
+
+// How many keys the database has: about so many the server looks at.
+static void take_size(void *context, void *token, struct weir_redis_reply **given) {
+    struct weir_redis_logs *logs = context;
+    const struct weir_redis_log_watch *watch = logs->snapshot.watch;
+    (void)token;
+    logs->snapshot.unanswered--;
+    if (watch && weir_redis_reply_is(*given, WEIR_REDIS_INTEGER) && (*given)->integer > 0) {
+        weir_meter_estimate(watch->hub.meter, (uint64_t)(*given)->integer);
+    }
+}
+
+// Where the first page is about to be asked for.
+static void begin_meter(struct weir_redis_logs *logs, const struct weir_redis_log_watch *watch) {
+    const struct weir_str words[] = {WEIR_STR("DBSIZE")};
+    weir_meter_begin(watch->hub.meter, "snapshot", 0);
+    if (watch->hub.meter &&
+        weir_redis_session_ask(logs->session, words, 1, take_size, NULL) == WEIR_OK) {
+        logs->snapshot.unanswered++;
+    }
+}
+
 // ---- asking ----
 
 static bool is_usable(struct weir_redis_logs *logs, const struct weir_redis_reply *reply) {
@@ -75,6 +99,7 @@ static void take_page(void *context, void *token, struct weir_redis_reply **give
         watch->page = *given;
         watch->page_at = 0;
         *given = NULL;
+        weir_meter_add(watch->hub.meter, PAGE_KEYS);
     }
 }
 
@@ -253,9 +278,13 @@ static void go_on(struct weir_redis_logs *logs, struct weir_redis_log_watch *wat
         logs->owing--;
         weir_redis_log_snapshot_stop(logs, watch);
         weir_redis_log_snapshot_reset(watch);
+        weir_meter_end(watch->hub.meter);
     } else if (key_at(watch, watch->page_at, &key)) {
         ask_for_values(logs, watch);
     } else {
+        if (strcmp(watch->cursor, "0") == 0) { // behind the last page it is through
+            begin_meter(logs, watch);
+        }
         weir_redis_reply_free(watch->page);
         watch->page = NULL;
         ask_for_page(logs, watch);

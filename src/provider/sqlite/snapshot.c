@@ -14,11 +14,14 @@
 #include "provider/sqlite/watcher.h"
 
 #include "base/clock.h"
+#include "base/progress.h"
 #include "provider/sqlite/table.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { COUNTED_MAX = 200000 }; // rows of a table without rowids, to know how many there are
 
 // ---- where it is
 
@@ -94,6 +97,7 @@ void weir_sqlite_snapshot_restart(struct weir_sqlite_watch *watch) {
     struct weir_sqlite_snapshot *snapshot = watch->snapshot;
     if (snapshot && snapshot->kind == WEIR_SQLITE_REST_ROW && !snapshot->is_stable) {
         snapshot->kind = WEIR_SQLITE_REST_TABLE;
+        snapshot->is_metered = false;
         forget_values(snapshot);
     }
 }
@@ -199,6 +203,7 @@ static weir_status find_table(struct weir_sqlite_watcher *watcher, struct weir_s
     *ret_is_end = !name || (snapshot->is_of_one && !is_same);
     if (!is_same) {
         snapshot->kind = WEIR_SQLITE_REST_TABLE;
+        snapshot->is_metered = false;
         forget_values(snapshot);
     }
     if (name) {
@@ -405,6 +410,80 @@ static weir_status offer_row(struct part *part, const struct weir_sqlite_record 
     return WEIR_OK;
 }
 
+// ---- how far it is
+
+// The first number of what a statement answers; -1 where it answers none. For estimates: what went
+// wrong will go wrong again where it matters.
+static int64_t ask_number(struct weir_sqlite_db *db, const char *sql) {
+    sqlite3_stmt *statement = NULL;
+    int64_t number = -1;
+    if (sql && weir_sqlite_db_prepare(db, sql, &statement, NULL) == WEIR_OK &&
+        sqlite3_step(statement) == SQLITE_ROW &&
+        sqlite3_column_type(statement, 0) == SQLITE_INTEGER) {
+        number = sqlite3_column_int64(statement, 0);
+    }
+    sqlite3_finalize(statement);
+    return number;
+}
+
+// How many rowids there are behind `from`, up to `to`.
+static uint64_t span(int64_t from, int64_t to) {
+    return to > from ? (uint64_t)to - (uint64_t)from : 0;
+}
+
+// Rowids say about how many rows there are at no cost; other tables are counted, up to a bound.
+static uint64_t first_estimate(struct part *part) {
+    struct weir_sqlite_snapshot *snapshot = part->watch->snapshot;
+    struct weir_sqlite_db *db = part->watcher->db;
+    const char *table = part->table->name;
+    if (part->watcher->reader.shapes.is_kv || !part->table->has_rowid) {
+        WEIR_SQLITE_AUTO_FREE char *sql = sqlite3_mprintf(
+            "SELECT count(*) FROM (SELECT 1 FROM main.\"%w\" LIMIT %d)", table, COUNTED_MAX + 1);
+        int64_t count = ask_number(db, sql);
+        return count > 0 && count <= COUNTED_MAX ? (uint64_t)count : 0;
+    }
+    const char *rowid = part->table->rowid;
+    WEIR_SQLITE_AUTO_FREE char *first =
+        sqlite3_mprintf("SELECT min(%s) FROM main.\"%w\"", rowid, table);
+    WEIR_SQLITE_AUTO_FREE char *last =
+        sqlite3_mprintf("SELECT max(%s) FROM main.\"%w\"", rowid, table);
+    snapshot->from_row = snapshot->row;
+    if (snapshot->kind != WEIR_SQLITE_REST_ROW) {
+        int64_t lowest = ask_number(db, first);
+        snapshot->from_row = lowest - (lowest > INT64_MIN ? 1 : 0);
+    }
+    snapshot->last_row = ask_number(db, last);
+    return span(snapshot->from_row, snapshot->last_row);
+}
+
+static void begin_meter(struct part *part) {
+    struct weir_sqlite_snapshot *snapshot = part->watch->snapshot;
+    struct weir_meter *meter = part->watch->hub.meter;
+    if (!snapshot->is_metered && meter) {
+        snapshot->told = 0;
+        snapshot->from_row = snapshot->last_row = 0;
+        weir_meter_begin(meter, "snapshot", first_estimate(part));
+        snapshot->is_metered = true;
+    }
+}
+
+// Rowids may have gaps: how many rows there are is estimated anew by how many there were so far.
+static void count_rows(struct part *part, uint64_t rows) {
+    struct weir_sqlite_snapshot *snapshot = part->watch->snapshot;
+    struct weir_meter *meter = part->watch->hub.meter;
+    if (!meter || !snapshot->is_metered) {
+        return;
+    }
+    snapshot->told += rows;
+    weir_meter_add(meter, rows);
+    uint64_t passed = span(snapshot->from_row, snapshot->row);
+    uint64_t all = span(snapshot->from_row, snapshot->last_row);
+    if (part->table->has_rowid && !part->watcher->reader.shapes.is_kv && passed > 0 && all > 0) {
+        double estimate = (double)snapshot->told * ((double)all / (double)passed);
+        weir_meter_estimate(meter, (uint64_t)estimate);
+    }
+}
+
 // The row on which the statement stands, if it is one for the watch.
 static weir_status tell_row(struct part *part, bool *ret_is_taken, struct weir_error *err) {
     struct weir_sqlite_watcher *watcher = part->watcher;
@@ -436,7 +515,8 @@ static bool is_beyond(const struct part *part, bool is_text) {
 static weir_status tell_part(struct part *part, bool is_text, struct weir_error *err) {
     weir_status status = WEIR_OK;
     bool is_taken = true, is_kv = part->watcher->reader.shapes.is_kv;
-    for (int rows = 0; status == WEIR_OK && is_taken && rows < WEIR_SQLITE_ROWS_AT_ONCE; rows++) {
+    unsigned rows;
+    for (rows = 0; status == WEIR_OK && is_taken && rows < WEIR_SQLITE_ROWS_AT_ONCE; rows++) {
         int code = sqlite3_step(part->statement);
         if (code != SQLITE_ROW && code != SQLITE_DONE) {
             return weir_sqlite_db_fail(part->watcher->db, code, "read a table of", err);
@@ -448,6 +528,7 @@ static weir_status tell_part(struct part *part, bool is_text, struct weir_error 
         status = tell_row(part, &is_taken, err);
         is_taken = is_taken && !part->watch->is_stopped;
     }
+    count_rows(part, rows - (rows > 0 && !is_taken ? 1 : 0));
     return status;
 }
 
@@ -482,6 +563,7 @@ static weir_status tell_table(struct weir_sqlite_watcher *watcher, struct weir_s
         part.is_end = !part.shape; // it is not followed, so there is nothing that would go on
     }
     if (status == WEIR_OK && part.shape) {
+        begin_meter(&part);
         if (watcher->reader.shapes.is_kv) {
             status = tell_keys(&part, err);
         } else {
@@ -500,6 +582,7 @@ static weir_status tell_table(struct weir_sqlite_watcher *watcher, struct weir_s
 static void end_snapshot(struct weir_sqlite_watch *watch) {
     weir_sqlite_snapshot_free(watch->snapshot);
     watch->snapshot = NULL;
+    weir_meter_end(watch->hub.meter);
 }
 
 // Inside of a transaction, with the log told to its end.

@@ -45,6 +45,10 @@ struct weir_sqlite_snapshot {
     size_t value_count;
     size_t key_size;
     char key[WEIR_KEY_BYTES_MAX];
+    // How far it is with the table at hand, for people.
+    bool is_metered;
+    int64_t from_row, last_row; // rowids that it goes on behind, and up to
+    uint64_t told;
 };
 
 struct weir_sqlite_consumer;

@@ -51,6 +51,58 @@ static void the_calendar_is_that_of_the_c_library(void **state) {
     }
 }
 
+static void a_time_is_read(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        int64_t wall_ns;
+    } rows[] = {
+        {"1970-01-01T00:00:00Z", 0},
+        {"1970-01-01t00:00:00z", 0},
+        {"1970-01-01T01:00:00+01:00", 0},
+        {"1969-12-31T23:30:00-00:30", 0},
+        {"1970-01-01T00:00:00.5Z", INT64_C(500000000)},
+        {"1970-01-01T00:00:00.1234567899Z", 123456789},
+        {"1969-12-31T23:59:59.999999999Z", -1},
+        {"2026-01-31T12:34:56.123456Z", INT64_C(1769862896123456000)},
+        {"2000-02-29T00:00:00Z", INT64_C(951782400) * WEIR_NS_PER_S},
+        {"2016-12-31T23:59:60Z", INT64_C(1483228800) * WEIR_NS_PER_S},
+        {"0000-01-01T00:00:00Z", INT64_MIN},
+        {"9999-12-31T23:59:59Z", INT64_MAX},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        int64_t wall_ns;
+        assert_true(weir_time_read(weir_str_of(rows[i].text), &wall_ns));
+        if (wall_ns != rows[i].wall_ns) {
+            fail_msg("%s is %lld", rows[i].text, (long long)wall_ns);
+        }
+    }
+    static const char *const none[] = {"",
+                                       "Z",
+                                       "now",
+                                       "2026-02-29T00:00:00Z",
+                                       "1970-01-01T00:00:00",
+                                       "1970-01-01T00:00:00.Z",
+                                       "1970-01-01T00:00:00+1:00"};
+    for (size_t i = 0; i < COUNT_OF(none); i++) {
+        int64_t wall_ns;
+        assert_false(weir_time_read(weir_str_of(none[i]), &wall_ns));
+    }
+}
+
+static void what_is_written_is_read_as_it_was(void **state) {
+    (void)state;
+    // Of 1700 to 2250, some days and an odd time apart; written in microseconds.
+    for (int64_t us = INT64_C(-8520336000000000); us < INT64_C(8835000000000000);
+         us += INT64_C(7654321234567)) {
+        char text[WEIR_TIME_BYTES];
+        int64_t wall_ns;
+        weir_time_format(us * 1000, text);
+        assert_true(weir_time_read(weir_str_of(text), &wall_ns));
+        assert_true(wall_ns == us * 1000);
+    }
+}
+
 static void the_monotonic_clock_runs_and_never_back(void **state) {
     (void)state;
     int64_t begin_ns = weir_clock_monotonic_ns(), last_ns = begin_ns;
@@ -95,6 +147,8 @@ int main(void) {
         cmocka_unit_test(a_time_is_written_as_rfc_3339),
         cmocka_unit_test(the_least_time_is_written_too),
         cmocka_unit_test(the_calendar_is_that_of_the_c_library),
+        cmocka_unit_test(a_time_is_read),
+        cmocka_unit_test(what_is_written_is_read_as_it_was),
         cmocka_unit_test(the_monotonic_clock_runs_and_never_back),
         cmocka_unit_test(the_coarse_clock_is_behind_by_little),
         cmocka_unit_test(the_wall_clock_is_the_systems),

@@ -137,7 +137,7 @@ static void every_command_has_help(void **state) {
         assert_true(command->summary[0] && command->run);
         count++;
     }
-    assert_int_equal(count, 16);
+    assert_int_equal(count, 17);
     assert_null(weir_command_find("nothing"));
     assert_null(weir_command_find(""));
 }

@@ -328,9 +328,9 @@ static void mistakes_of_shape_are_told_with_their_key(void **state) {
         {"hello\n", 1, "", "this is a single value; write a mapping with \"resources:\""},
         {"- a\n", 1, "", "this is a list; write a mapping"},
         {"hots: {}\n", 1, "hots",
-         "no such key; did you mean \"host\"? Known here: host, state, bounds, "
+         "no such key; did you mean \"host\"? Known here: host, state, traces, admin, bounds, "
          "resources, guests, subscriptions"},
-        {"\n\nzebra: {}\n", 3, "zebra", "no such key; known here: host, state"},
+        {"\n\nzebra: {}\n", 3, "zebra", "no such key; known here: host, state, traces"},
         {"host: {}\nhost: {}\n", 2, "host", "the key is given twice, first on line 1"},
         {"<<: {}\n", 1, "<<", "merge keys are not read"},
         {"host: 5\n", 1, "host", "this is a single value; write a mapping of options"},

@@ -38,6 +38,16 @@ void __wrap_weir_flow_tap(struct weir_flow *of, bool is_on);
 weir_status __wrap_weir_flow_undead(struct weir_flow *of, uint64_t id, bool again,
                                     struct weir_error *err);
 
+static const struct weir_progress progress_none;
+
+// Of what has taken two seconds so far.
+static struct weir_progress progress_half(void) {
+    return (struct weir_progress){.what = "snapshot",
+                                  .done = 50,
+                                  .total = 100,
+                                  .began_ns = weir_clock_monotonic_ns() - 2 * WEIR_NS_PER_S};
+}
+
 weir_status __wrap_weir_flow_look(struct weir_flow *of, const struct weir_status_calls *calls,
                                   struct weir_error *err) {
     (void)err;
@@ -48,7 +58,9 @@ weir_status __wrap_weir_flow_look(struct weir_flow *of, const struct weir_status
                     &(struct weir_flow_status){.is_state_failing = is_failing,
                                                .state_error = is_failing ? "full" : "",
                                                .state_failing_since_wall_ns = 1,
-                                               .commits = 7});
+                                               .commits = 7,
+                                               .queued_bytes = 5,
+                                               .queued_bytes_max = 10});
     }
     for (unsigned i = 0; i < atomic_load(&fake.subscriptions); i++) {
         char name[32];
@@ -63,6 +75,7 @@ weir_status __wrap_weir_flow_look(struct weir_flow *of, const struct weir_status
                                                 .cursor = WEIR_STR("\x01\0\x02"), // UTF-8 by chance
                                                 .state = "running",
                                                 .counts = {.queued = 2, .behind = 3, .handled = i},
+                                                .progress = i ? progress_none : progress_half(),
                                                 .oldest_ns = WEIR_NS_PER_S,
                                                 .error = i ? "" : "it failed",
                                                 .error_wall_ns = 1});
@@ -279,6 +292,15 @@ static void a_status_has_names_and_numbers(void **state) {
         "it failed");
     assert_true(json_is_null(json_object_get(second, "last_error")));
     assert_true(json_is_null(json_object_get(second, "to")));
+    const json_t *progress = json_object_get(first, "progress");
+    assert_string_equal(json_string_value(json_object_get(progress, "what")), "snapshot");
+    assert_int_equal(json_integer_value(json_object_get(progress, "done")), 50);
+    assert_int_equal(json_integer_value(json_object_get(progress, "total")), 100);
+    assert_in_range(json_integer_value(json_object_get(progress, "left_ms")), 2000, TEST_WAIT_MS);
+    assert_true(json_is_null(json_object_get(second, "progress")));
+    const json_t *queue = json_object_get(answer, "queue");
+    assert_int_equal(json_integer_value(json_object_get(queue, "bytes")), 5);
+    assert_int_equal(json_integer_value(json_object_get(queue, "bytes_max")), 10);
     const json_t *target = json_array_get(json_object_get(answer, "targets"), 0);
     assert_int_equal(json_integer_value(json_object_get(target, "waiting_events")), 4);
     const json_t *resource = json_array_get(json_object_get(answer, "resources"), 0);

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
@@ -217,7 +218,7 @@ static void run_python(const char *program, const char *argument) {
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
-static void a_line_of_json_is_an_object_of_texts(void **state) {
+static void a_line_of_json_is_an_object(void **state) {
     (void)state;
     struct rig *rig = rig_create(WEIR_LOG_JSON);
     weir_log(rig->log, WEIR_LOG_ERROR, "it \"broke\"", {"cause", WEIR_STR("a\nb\\")},
@@ -227,6 +228,19 @@ static void a_line_of_json_is_an_object_of_texts(void **state) {
     assert_string_equal(line + 9 + WEIR_TIME_BYTES - 1,
                         "\",\"level\":\"error\",\"message\":\"it \\\"broke\\\"\","
                         "\"cause\":\"a\\nb\\\\\",\"u\":\"\u00e4\\u007f\"}\n");
+    rig_destroy(rig);
+}
+
+static void a_number_is_one_in_json_and_stands_as_it_is_in_text(void **state) {
+    (void)state;
+    struct rig *rig = rig_create(WEIR_LOG_JSON);
+    weir_log(rig->log, WEIR_LOG_INFO, "m", {"n", WEIR_LOG_NUMBER(0)},
+             {"most", WEIR_LOG_NUMBER(UINT64_MAX)}, {"text", WEIR_STR("7")});
+    assert_non_null(strstr(take(rig), ",\"n\":0,\"most\":18446744073709551615,\"text\":\"7\"}\n"));
+    rig_destroy(rig);
+    rig = rig_create(WEIR_LOG_TEXT);
+    weir_log(rig->log, WEIR_LOG_INFO, "m", {"n", WEIR_LOG_NUMBER(12)});
+    assert_string_equal(behind_time(take(rig)), "info  m n=12\n");
     rig_destroy(rig);
 }
 
@@ -242,7 +256,7 @@ static const char check_lines[] =
     "    assert list(fields)[:4] == ['time', 'level', 'message', 'v'], fields\n"
     "    wanted = bytes.fromhex(wanted.decode()).decode('utf-8', 'backslashreplace')\n"
     "    got = fields['v']\n"
-    "    if fields.get('cut') == 'true':\n"
+    "    if fields.get('cut') is True:\n"
     "        assert got.endswith('...') and wanted.startswith(got[:-3].rsplit('\\\\', 1)[0])\n"
     "        assert len(record) > 8000\n"
     "    else:\n"
@@ -314,8 +328,9 @@ static void fields_that_do_not_fit_are_left_out_whole(void **state) {
                 for (const char *at = line; *at; at++) {
                     quotes += *at == '"' ? 1 : 0;
                 }
-                assert_int_equal(quotes % 4, 0); // each field has four, none is open
-                assert_string_equal(line + length - 3, "\"}\n");
+                bool is_cut = strstr(line, ",\"cut\":true}\n") != NULL;
+                assert_int_equal(quotes % 4, is_cut ? 2 : 0); // each field has four, none is open
+                assert_string_equal(line + length - 2, "}\n");
             }
         }
         rig_destroy(rig);
@@ -404,7 +419,7 @@ static void a_line_of_which_a_part_was_taken_is_ended(void **state) {
     size = drain(fds[0], text, sizeof text - 1);
     text[size] = '\0';
     assert_memory_equal(text, "\n{\"time\":", 9);
-    assert_non_null(strstr(text, "\"message\":\"next\",\"dropped_lines\":\"1\"}\n"));
+    assert_non_null(strstr(text, "\"message\":\"next\",\"dropped_lines\":1}\n"));
     weir_log_destroy(log);
     close(fds[0]);
     close(fds[1]);
@@ -478,6 +493,195 @@ static void lines_of_several_threads_do_not_mix(void **state) {
     weir_log_destroy(log);
     fclose(in);
     close(fds[1]);
+}
+
+// ---- the rate ----
+
+enum { RATE_LINES = 3 };
+
+static struct weir_log *open_limited(int fd, int64_t window_ns) {
+    struct weir_log_config config = {
+        .fd = fd, .level = WEIR_LOG_DEBUG, .rate_lines = RATE_LINES, .window_ns = window_ns};
+    struct weir_log *log;
+    assert_int_equal(weir_log_create(&config, &log, NULL), WEIR_OK);
+    return log;
+}
+
+static size_t count_lines(const char *text, const char *part) {
+    size_t count = 0;
+    for (const char *at = text; (at = strstr(at, part)); at += strlen(part)) {
+        count++;
+    }
+    return count;
+}
+
+static bool is_readable(int fd) {
+    struct pollfd entry = {.fd = fd, .events = POLLIN};
+    return poll(&entry, 1, 0) == 1;
+}
+
+static void beyond_the_rate_lines_are_left_out_and_the_next_one_tells(void **state) {
+    (void)state;
+    struct rig *rig = rig_create(WEIR_LOG_TEXT);
+    struct weir_log *log = open_limited(rig->fd, 50 * WEIR_NS_PER_MS);
+    int64_t begin_ns = weir_clock_monotonic_ns();
+    while (weir_clock_monotonic_ns() - begin_ns < 40 * WEIR_NS_PER_MS) {
+        weir_log_write(log, WEIR_LOG_WARN, "often", NULL, 0);
+    }
+    struct weir_log_counts counts;
+    weir_log_counts(log, &counts);
+    weir_log_write(log, WEIR_LOG_WARN, "seldom", NULL, 0); // has a rate of its own
+    WAIT_UNTIL(is_readable(weir_log_left_out_fd(log)));    // the window is over
+    weir_log(log, WEIR_LOG_WARN, "often", {"a", WEIR_STR("b")});
+    char told[64];
+    snprintf(told, sizeof told, "often left_out=%llu a=b\n", (unsigned long long)counts.left_out);
+    const char *text = take(rig);
+    assert_int_equal(count_lines(text, "warn  often\n"), counts.written[WEIR_LOG_WARN]);
+    assert_int_equal(count_lines(text, "warn  seldom\n"), 1);
+    assert_non_null(strstr(text, told));
+    // A machine that halts may let a second window begin.
+    assert_true(counts.written[WEIR_LOG_WARN] >= RATE_LINES);
+    assert_true(counts.left_out > 0);
+    weir_log_destroy(log);
+    assert_string_equal(take(rig), ""); // it was told
+    rig_destroy(rig);
+}
+
+static void a_message_that_goes_quiet_is_told_when_its_window_is_over(void **state) {
+    (void)state;
+    struct rig *rig = rig_create(WEIR_LOG_TEXT);
+    struct weir_log *log = open_limited(rig->fd, WEIR_NS_PER_S);
+    assert_false(is_readable(weir_log_left_out_fd(log)));
+    int64_t begin_ns = weir_clock_monotonic_ns();
+    for (int i = 0; i < RATE_LINES + 4; i++) {
+        weir_log_write(log, i == RATE_LINES + 1 ? WEIR_LOG_ERROR : WEIR_LOG_WARN, "m", NULL, 0);
+    }
+    bool is_one_window = weir_clock_monotonic_ns() - begin_ns < WEIR_NS_PER_S;
+    assert_true(is_one_window);
+    take(rig);
+    WAIT_UNTIL(is_readable(weir_log_left_out_fd(log)));
+    weir_log_tell_left_out(log);
+    assert_string_equal(behind_time(take(rig)), "error lines were left out left_out=4 of=m\n");
+    assert_false(is_readable(weir_log_left_out_fd(log))); // and nobody is woken again
+    weir_log_tell_left_out(log);
+    weir_log_destroy(log);
+    assert_string_equal(take(rig), "");
+    rig_destroy(rig);
+}
+
+static void the_logs_end_tells_what_nobody_has_told(void **state) {
+    (void)state;
+    struct rig *rig = rig_create(WEIR_LOG_TEXT);
+    struct weir_log *log = open_limited(rig->fd, 0); // a window that outlasts the test
+    for (int i = 0; i < 100; i++) {
+        weir_log_write(log, WEIR_LOG_INFO, "m", NULL, 0);
+    }
+    assert_int_equal(count_lines(take(rig), "info  m\n"), RATE_LINES);
+    weir_log_destroy(log);
+    assert_string_equal(behind_time(take(rig)), "info  lines were left out left_out=97 of=m\n");
+    rig_destroy(rig);
+}
+
+static void what_is_not_limited_is_written_whole(void **state) {
+    (void)state;
+    struct rig *rig = rig_create(WEIR_LOG_TEXT);
+    struct weir_log *log = open_limited(rig->fd, 0);
+    for (int i = 0; i < 50; i++) {
+        weir_log_write(log, WEIR_LOG_DEBUG, "looked into", NULL, 0);
+        weir_log_each(log, WEIR_LOG_ERROR, "asked for", {"a", WEIR_STR("b")});
+        weir_log_write(rig->log, WEIR_LOG_ERROR, "without a rate", NULL, 0);
+    }
+    struct weir_log_counts counts;
+    weir_log_counts(log, &counts);
+    assert_int_equal(counts.written[WEIR_LOG_DEBUG], 50);
+    assert_int_equal(counts.written[WEIR_LOG_ERROR], 50);
+    assert_int_equal(counts.left_out, 0);
+    const char *text = take(rig);
+    assert_int_equal(count_lines(text, "looked into\n"), 50);
+    assert_int_equal(count_lines(text, "asked for a=b\n"), 50);
+    assert_int_equal(count_lines(text, "without a rate\n"), 50);
+    weir_log_destroy(log);
+    rig_destroy(rig);
+}
+
+static void what_was_left_out_survives_a_reader_that_does_not_read(void **state) {
+    (void)state;
+    int fds[2];
+    static char text[1 << 20];
+    open_pipe(fds);
+    struct weir_log *log = open_limited(fds[1], 0);
+    for (int i = 0; i < RATE_LINES + 5; i++) {
+        weir_log_write(log, WEIR_LOG_INFO, "m", NULL, 0);
+    }
+    drain(fds[0], text, sizeof text);
+    fill(fds[1], 0);
+    weir_log_write(log, WEIR_LOG_INFO, "other", NULL, 0); // from here on nothing waits
+    weir_log_destroy(log);                                // cannot tell; ends all the same
+    log = open_limited(fds[1], 10 * WEIR_NS_PER_MS);
+    for (int i = 0; i < RATE_LINES + 5; i++) {
+        weir_log_write(log, WEIR_LOG_INFO, "m", NULL, 0);
+    }
+    WAIT_UNTIL(is_readable(weir_log_left_out_fd(log)));
+    weir_log_tell_left_out(log); // is dropped, and not forgotten
+    struct weir_log_counts counts;
+    weir_log_counts(log, &counts);
+    drain(fds[0], text, sizeof text);
+    WAIT_UNTIL(is_readable(weir_log_left_out_fd(log)));
+    weir_log_tell_left_out(log);
+    size_t size = drain(fds[0], text, sizeof text - 1);
+    text[size] = '\0';
+    char told[96];
+    snprintf(told, sizeof told, "lines were left out dropped_lines=%llu left_out=%llu of=m\n",
+             (unsigned long long)counts.dropped, (unsigned long long)counts.left_out);
+    assert_non_null(strstr(text, told));
+    assert_int_equal(counts.written[WEIR_LOG_INFO], 0);
+    weir_log_destroy(log);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+enum { FLOODERS = 4, FLOOD_LINES = 5000 };
+
+static void *flood(void *argument) {
+    for (int i = 0; i < FLOOD_LINES; i++) {
+        weir_log_write(argument, WEIR_LOG_WARN, i % 2 ? "one" : "other", NULL, 0);
+    }
+    return NULL;
+}
+
+// Adds up what the lines of a log tell.
+static uint64_t sum_left_out(const char *text) {
+    uint64_t sum = 0;
+    for (const char *at = text; (at = strstr(at, "left_out=")); at++) {
+        sum += strtoull(at + strlen("left_out="), NULL, 10);
+    }
+    return sum;
+}
+
+static void every_line_of_several_threads_is_written_or_counted(void **state) {
+    (void)state;
+    struct rig *rig = rig_create(WEIR_LOG_TEXT);
+    struct weir_log *log = open_limited(rig->fd, WEIR_NS_PER_MS); // windows come and go
+    pthread_t threads[FLOODERS];
+    for (int i = 0; i < FLOODERS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, flood, log), 0);
+    }
+    for (int i = 0; i < 20; i++) {
+        weir_log_tell_left_out(log);
+        nanosleep(&(struct timespec){.tv_nsec = WEIR_NS_PER_MS}, NULL);
+    }
+    for (int i = 0; i < FLOODERS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    struct weir_log_counts counts;
+    weir_log_counts(log, &counts);
+    weir_log_destroy(log);
+    const char *text = take(rig);
+    size_t written = count_lines(text, "warn  one") + count_lines(text, "warn  other");
+    assert_int_equal(written + sum_left_out(text), FLOODERS * FLOOD_LINES);
+    assert_int_equal(written + counts.left_out, FLOODERS * FLOOD_LINES);
+    assert_int_equal(counts.dropped, 0);
+    rig_destroy(rig);
 }
 
 // ---- guests' output ----
@@ -598,7 +802,14 @@ int main(void) {
         cmocka_unit_test(colour_is_of_the_level_alone),
         cmocka_unit_test(what_is_below_the_level_is_not_written),
         cmocka_unit_test(a_long_line_of_text_is_cut_and_says_so),
-        cmocka_unit_test(a_line_of_json_is_an_object_of_texts),
+        cmocka_unit_test(a_line_of_json_is_an_object),
+        cmocka_unit_test(a_number_is_one_in_json_and_stands_as_it_is_in_text),
+        cmocka_unit_test(beyond_the_rate_lines_are_left_out_and_the_next_one_tells),
+        cmocka_unit_test(a_message_that_goes_quiet_is_told_when_its_window_is_over),
+        cmocka_unit_test(the_logs_end_tells_what_nobody_has_told),
+        cmocka_unit_test(what_is_not_limited_is_written_whole),
+        cmocka_unit_test(what_was_left_out_survives_a_reader_that_does_not_read),
+        cmocka_unit_test(every_line_of_several_threads_is_written_or_counted),
         cmocka_unit_test(python_reads_every_line_of_json_whatever_the_bytes),
         cmocka_unit_test(fields_that_do_not_fit_are_left_out_whole),
         cmocka_unit_test(a_stuck_reader_costs_one_wait_and_is_told_what_was_dropped),

@@ -4,6 +4,7 @@
 #include "unit/test.h"
 
 #include "base/clock.h"
+#include "base/progress.h"
 #include "provider/nats/resource.h"
 #include "unit/provider/nats/nats_rig.h"
 
@@ -174,6 +175,40 @@ static void every_message_is_told_in_order_over_stops(void **state) {
         is_told[number] = true;
     }
     assert_int_equal(last, ROUNDS * MESSAGES - 1);
+}
+
+static void a_watch_that_is_far_behind_says_how_far(void **state) {
+    enum { MESSAGES = 1500 };
+    struct nats_rig *rig = rig_of(state);
+    struct weir_error err;
+    rig->watch = nats_rig_watch(rig->resource, "*", NAME, false, &rig->sink);
+    stop(rig);
+    for (int i = 0; i < MESSAGES; i++) {
+        nats_rig_publish(rig, "shop.k", "v");
+    }
+    static struct weir_meter meter;
+    struct weir_progress progress;
+    const struct weir_resume resume = {0};
+    const struct weir_watch_args args = {
+        .pattern = weir_pattern_of(WEIR_STR("*")),
+        .sink = test_sink_of(&rig->sink),
+        .name = NAME,
+        .event_bytes_max = NATS_RIG_EVENT_BYTES_MAX,
+        .resume = &resume,
+        .meter = &meter,
+    };
+    test_sink_set_room(&rig->sink, 1, WEIR_AGAIN);
+    assert_ok(weir_nats_provider.watch(rig->resource, &args, &rig->watch, &err));
+    WAIT_UNTIL((weir_meter_read(&meter, &progress), progress.total > 0));
+    assert_string_equal(progress.what, "catching up");
+    assert_in_range(progress.done, 1, MESSAGES);
+    assert_in_range(progress.total, MESSAGES - 1, MESSAGES + 1);
+    test_sink_set_room(&rig->sink, SIZE_MAX, WEIR_AGAIN);
+    weir_nats_provider.resume(rig->watch);
+    for (int i = 0; i < MESSAGES; i++) {
+        acknowledge(rig->watch, nats_rig_expect_message(&rig->sink, "k", "v"));
+    }
+    WAIT_UNTIL((weir_meter_read(&meter, &progress), !progress.what));
 }
 
 static void what_is_refused_already_does_not_come_first(void **state) {
@@ -379,6 +414,7 @@ int main(void) {
         STREAM_CASE(what_weir_publishes_is_told_as_it_was),
         STREAM_CASE(keys_and_values_are_unsupported),
         STREAM_CASE(every_message_is_told_in_order_over_stops),
+        STREAM_CASE(a_watch_that_is_far_behind_says_how_far),
         STREAM_CASE(what_is_refused_already_does_not_come_first),
         STREAM_CASE(a_stream_that_was_trimmed_is_a_gap),
         STREAM_CASE(a_stream_that_was_not_trimmed_is_none),
