@@ -28,6 +28,7 @@ struct weir_admin;
 struct weir_flow;
 struct weir_log;
 struct weir_tap_event;
+struct weir_tracer;
 
 enum {
     WEIR_ADMIN_CONNECTIONS_MAX = 128,            // further ones wait in the system's queue
@@ -43,6 +44,7 @@ struct weir_admin_args {
     const struct weir_admin_config *config; // copied
     const char *state_dir;                  // copied
     struct weir_log *log;                   // may be NULL
+    struct weir_tracer *tracer;             // may be NULL; must outlive it
 };
 
 // Binds the address; nobody is served yet. WEIR_UNAVAILABLE: it is taken; WEIR_DENIED,
