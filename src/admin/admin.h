@@ -36,7 +36,6 @@ enum {
     WEIR_ADMIN_REQUEST_MS = 10 * 1000,           // for a request to be there
     WEIR_ADMIN_IDLE_S = 20,                      // without a byte in either direction
     WEIR_ADMIN_TICK_MS = 100,                    // between two looks at what streams wait for
-    WEIR_ADMIN_STREAMS_MAX = 16,                 // live tails
     WEIR_ADMIN_ANSWER_BYTES_MAX = 64 << 20, // not taken yet, of all; above, nobody gets a new one
 };
 
