@@ -64,6 +64,7 @@ readonly packages_test=(
     "llvm-19            command -v llvm-symbolizer-19"
     "git                command -v git"
     "sqlite3            command -v sqlite3"
+    "chromium           command -v chromium"
     "redis-tools        command -v redis-cli"
     "postgresql-client-15 command -v psql"
     # What the server of postgresql-15 is linked with, and no row above is sure to bring.

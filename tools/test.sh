@@ -3,6 +3,8 @@
 # end tools/test_summary.py counts the cases, names the failed ones and judges. Sourced by ./dev.
 
 results=build/results
+# What a run leaves for people to look at: pictures of the console.
+artefacts=build/artefacts
 
 # All fuzzers together, in a run of every test. `./dev fuzz` is for longer.
 readonly fuzz_seconds_total=60
@@ -35,7 +37,7 @@ test_run() {
     # The summary shows what failed.
     local step_tail_lines=0 recording=yes
     [ $# -gt 0 ] || set -- "${test_parts[@]}"
-    rm -rf "$results" && mkdir -p "$results" || return 1
+    rm -rf "$results" "$artefacts" && mkdir -p "$results" "$artefacts" || return 1
     # What fails is counted below; the other parts are still run.
     for part in "$@"; do
         "test_$part"
@@ -160,7 +162,7 @@ test_scenario_in() {
         WEIR_GUESTS_DIR="$root/build/guests" \
         WEIR_CACHE="$cache" CARGO="$cargo" RUSTC="$rustc" WEIR_RUST_SYSROOT="$rust_sysroot" \
         WEIR_COMPONENTIZE_JS="$componentize_js" WEIR_COMPONENTIZE_PY="$componentize_py" \
-        WEIR_SERVERS_DIR="$servers_dir" \
+        WEIR_SERVERS_DIR="$servers_dir" WEIR_ARTEFACTS_DIR="$root/$artefacts" \
         timeout --kill-after=10 "$scenarios_seconds_max" \
         "$venv/bin/python" -m pytest -c tests/scenario/pytest.ini --rootdir tests/scenario \
         -n "$scenario_processes" --timeout "$scenario_seconds_max" -q "$@" \

@@ -31,6 +31,7 @@ CALLS = [(re.compile(rf"(?<![\w.>])({names})\s*\("), why) for names, why in FUNC
 
 TEXT_SUFFIXES = {
     ".c", ".h", ".py", ".sh", ".md", ".yaml", ".yml", ".toml", ".wit", ".wat", ".rs", ".txt", ".build",
+    ".html", ".css", ".js",
 }  # fmt: skip
 COMPILED_SUFFIXES = {".wasm", ".o", ".a", ".so", ".pyc"}
 # Put together here, so that this file passes its own check.
