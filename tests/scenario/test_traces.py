@@ -7,6 +7,7 @@ import re
 import socket
 import threading
 import time
+import urllib.request
 
 import pytest
 
@@ -327,9 +328,11 @@ def test_a_receiver_that_is_away_holds_nothing_up(site):
     assert str(port) in record["receiver"] and "no response" in record["reason"]
     # It comes: what is sent from now on arrives.
     with Receiver(port) as receiver:
-        receiver.wait_spans(weir, 1)  # of those that still waited: there is room again
-        put_and_wait(site, weir, 5, "here")
-        receiver.wait_spans(weir, 1, "deliver second")
+        def arrives():  # once there is room again
+            site.put("here", f"{time.monotonic_ns()}")
+            return receiver.spans("deliver second")
+
+        weir.wait_for(arrives, "an event that is traced again")
         assert weir.stop() == 0
     assert len(weir.logs(CANNOT)) == 1, "a minute has one line"
 
@@ -391,9 +394,31 @@ def test_a_receiver_that_is_slow_holds_nothing_up(site, receiver):
     receiver.answer = answer_late
     weir = start(site, chain(receiver, queue=64, batch=16))
     put_and_wait(site, weir, 100, "late")
-    assert int(weir.wait_log("traces are dropped")["dropped"]) > 0
+    assert weir.wait_log("traces are dropped")["spans"] > 0
     assert not weir.logs(CANNOT)
     assert len({span.id for span in receiver.spans()}) == len(receiver.spans()) > 0
+
+
+def test_every_span_is_accounted_for(site, receiver):
+    receiver.answer = lambda number: ((200, 400, 200)[number % 3], None)
+    port = free_port()
+    weir = start(site, chain(receiver, queue=64, batch=16) | {"admin": f"127.0.0.1:{port}"})
+    put_and_wait(site, weir, 100, "key")
+
+    def numbers():
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+            lines = answer.read().decode().splitlines()
+        return {line.rpartition(" ")[0]: int(line.rpartition(" ")[2]) for line in lines
+                if line.startswith("weir_trace_")}
+
+    # What is on its way is in none of them.
+    seen = weir.wait_for(
+        lambda: (told := numbers())["weir_trace_sampled_spans_total"] == sum(told.values()) -
+        told["weir_trace_sampled_spans_total"] and not told["weir_trace_queued_spans"] and told,
+        numbers)
+    assert seen["weir_trace_exported_spans_total"] == len(receiver.spans())
+    dropped = {name: number for name, number in seen.items() if "dropped" in name and number}
+    assert len(dropped) >= 1, seen
 
 
 def test_memory_is_bounded_whatever_waits(site):
