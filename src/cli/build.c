@@ -81,7 +81,7 @@ static weir_status load(const struct weir_cli *cli, const struct weir_project *p
     struct weir_program_host output = {.fd = STDOUT_FILENO, .log = cli->log};
     struct weir_engine *engine = NULL;
     struct weir_guest *guest = NULL;
-    weir_status status = weir_program_engine(&project->config, cli->progress, &engine, err);
+    weir_status status = weir_program_engine(&project->config, cli->live, &engine, err);
     if (status == WEIR_OK) {
         status = weir_program_guest(engine, &project->config, &project->config.guests[0], &output,
                                     &guest, err);

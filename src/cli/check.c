@@ -161,7 +161,7 @@ static weir_status look(struct check *check, struct weir_error *err) {
         return weir_fail_no_memory(err, "the check");
     }
     if (config->guest_count > 0) {
-        weir_status status = weir_program_engine(config, check->cli->progress, &check->engine, err);
+        weir_status status = weir_program_engine(config, check->cli->live, &check->engine, err);
         if (status != WEIR_OK) {
             return status;
         }

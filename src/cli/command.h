@@ -21,12 +21,12 @@ enum weir_exit {
     WEIR_EXIT_MISTAKE = 2, // of the user: in the arguments or in a configuration
 };
 
-struct weir_progress;
+struct weir_live;
 
 // What all commands share.
 struct weir_cli {
-    struct weir_log *log;           // on standard error
-    struct weir_progress *progress; // likewise
+    struct weir_log *log;   // on standard error
+    struct weir_live *live; // likewise
     enum weir_log_format log_format;
 };
 

@@ -93,7 +93,7 @@ static int inspect(const struct weir_cli *cli, const char *path, struct weir_con
         status = weir_config_add_guest(config, path, &err);
     }
     if (status == WEIR_OK) {
-        status = weir_program_engine(config, cli->progress, &engine, &err);
+        status = weir_program_engine(config, cli->live, &engine, &err);
     }
     if (status == WEIR_OK) {
         status = weir_program_guest(engine, config, &config->guests[0], &output, &guest, &err);

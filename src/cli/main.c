@@ -7,7 +7,7 @@
 //
 // Main thread; nothing else runs yet.
 #include "cli/command.h"
-#include "cli/progress.h"
+#include "cli/live.h"
 #include "guest/engine.h"
 
 #include "base/memory.h"
@@ -222,8 +222,8 @@ int main(int argc, char **argv) {
         cli.log_format = WEIR_LOG_TEXT;
         return weir_cli_mistake(&cli, "", "%s", err.message);
     }
-    struct weir_progress progress = {.log = cli.log, .is_live = is_stderr_live(cli.log_format)};
-    cli.progress = &progress;
+    struct weir_live live = {.log = cli.log, .is_live = is_stderr_live(cli.log_format)};
+    cli.live = &live;
     int exit_status = flush_output(&cli, dispatch(&cli, &globals, argc, argv));
     weir_log_destroy(cli.log);
     return exit_status;

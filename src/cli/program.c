@@ -4,7 +4,7 @@
 // run mains; it never enters a guest.
 #include "cli/program_private.h"
 
-#include "cli/progress.h"
+#include "cli/live.h"
 
 #include "access/access.h"
 #include "admin/admin.h"
@@ -64,7 +64,7 @@ static char *users_cache(void) {
     return size < 0 ? NULL : folder;
 }
 
-weir_status weir_program_engine(const struct weir_config *config, struct weir_progress *progress,
+weir_status weir_program_engine(const struct weir_config *config, struct weir_live *live,
                                 struct weir_engine **ret_engine, struct weir_error *err) {
     // Each worker has one instance in use; a guest with `reuse` keeps as many idle ones.
     uint64_t workers = worker_count(config);
@@ -81,8 +81,8 @@ weir_status weir_program_engine(const struct weir_config *config, struct weir_pr
         .compiler = "/proc/self/exe",
         .compile_time_ns = config->host.compile_time_ns,
         .compile_memory_bytes = config->host.compile_memory_bytes,
-        .compiling = progress ? weir_progress_compiling : NULL,
-        .compiling_context = progress,
+        .compiling = live ? weir_live_compiling : NULL,
+        .compiling_context = live,
         .cache = {.path = config->host.cache ? config->host.cache : folder,
                   .bytes_max = config->host.cache_bytes,
                   .is_optional = !config->host.cache},
@@ -488,9 +488,9 @@ weir_status weir_program_create(const struct weir_program_args *args,
     program->args = *args;
     program->log = args->log;
     program->host = (struct weir_program_host){.fd = args->output_fd, .log = args->log};
-    if (args->progress && args->notify) {
-        args->progress->look_on = look_on;
-        args->progress->look_on_context = program;
+    if (args->live && args->notify) {
+        args->live->look_on = look_on;
+        args->live->look_on_context = program;
     }
     program->ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     program->alive_due_ns = args->notify && args->notify->watchdog_ns > 0 ? 0 : INT64_MAX;
@@ -499,7 +499,7 @@ weir_status weir_program_create(const struct weir_program_args *args,
         status = weir_fail_errno(err, errno, "making an eventfd");
     }
     status = status == WEIR_OK
-                 ? weir_program_engine(args->config, args->progress, &program->engine, err)
+                 ? weir_program_engine(args->config, args->live, &program->engine, err)
                  : status;
     status = status == WEIR_OK ? weir_http_client_create(NULL, &program->host.http, err) : status;
     status = status == WEIR_OK ? load_guests(program, err) : status;
@@ -536,8 +536,8 @@ void weir_program_destroy(struct weir_program *program) {
     }
     weir_admin_stop(program->admin);
     weir_control_stop(program->control);
-    if (program->args.progress) {
-        program->args.progress->look_on = NULL;
+    if (program->args.live) {
+        program->args.live->look_on = NULL;
     }
     for (size_t i = 0; i < program->runner_count; i++) {
         struct weir_runner *runner = &program->runners[i];

@@ -18,13 +18,13 @@ struct weir_engine;
 struct weir_guest;
 struct weir_log;
 struct weir_notify;
-struct weir_progress;
+struct weir_live;
 struct weir_resource;
 struct weir_program;
 
-// Starts the engine with what the configuration's guests need. `progress` tells when one takes long
+// Starts the engine with what the configuration's guests need. `live` tells when one takes long
 // to compile, and outlives the engine.
-weir_status weir_program_engine(const struct weir_config *config, struct weir_progress *progress,
+weir_status weir_program_engine(const struct weir_config *config, struct weir_live *live,
                                 struct weir_engine **ret_engine, struct weir_error *err);
 
 // What guests find around them. Must outlive them.
@@ -59,7 +59,7 @@ weir_status weir_program_resource(const struct weir_resource_config *resource_co
 struct weir_program_args {
     const struct weir_config *config; // must outlive the program, as the log must
     struct weir_log *log;
-    struct weir_progress *progress;   // likewise
+    struct weir_live *live;           // likewise
     const struct weir_notify *notify; // likewise; NULL: nobody is told
     int output_fd;                    // where guests print
     const char *state_dir;            // copied

@@ -258,7 +258,7 @@ static int run_guest(const struct weir_cli *cli, const struct weir_config *confi
     struct weir_error err;
     char shown[NAME_BYTES], name[NAME_BYTES];
     fresh.instance = WEIR_INSTANCE_FRESH;
-    weir_status status = weir_program_engine(config, cli->progress, &engine, &err);
+    weir_status status = weir_program_engine(config, cli->live, &engine, &err);
     status = status == WEIR_OK ? weir_program_guest(engine, config, &fresh, &output, &guest, &err)
                                : status;
     int exit_status;

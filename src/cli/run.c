@@ -119,7 +119,7 @@ static int run_config(struct run_args *args, const struct weir_config *config) {
     struct weir_program_args program_args = {
         .config = config,
         .log = cli->log,
-        .progress = cli->progress,
+        .live = cli->live,
         .notify = &notify,
         .output_fd = STDOUT_FILENO,
         .state_dir = state_dir,

@@ -322,7 +322,7 @@ static weir_status prepare(struct run *run, struct weir_error *err) {
     }
     weir_status status = weir_folder_temporary(prefix, &run->folder, err);
     return status == WEIR_OK
-               ? weir_program_engine(&run->project.config, run->cli->progress, &run->engine, err)
+               ? weir_program_engine(&run->project.config, run->cli->live, &run->engine, err)
                : status;
 }
 

@@ -249,7 +249,8 @@ static void count_rows(struct weir_pg_job *job) {
 static void log_unread(const struct weir_pg_job *job, const struct weir_error *cause) {
     weir_log(job->source->resource->log, WEIR_LOG_WARN, "what is in a table cannot be read",
              {"resource", weir_str_of(job->source->resource->base.name)},
-             {"table", weir_str_of(job->table->name.text)}, {"reason", weir_str_of(cause->message)});
+             {"table", weir_str_of(job->table->name.text)},
+             {"reason", weir_str_of(cause->message)});
 }
 
 static weir_status begin_table(struct weir_pg_job *job, struct weir_error *err) {

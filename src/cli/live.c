@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// See progress.h. The live line leaves the cursor at its beginning, so that a line of the log that
+// See live.h. The live line leaves the cursor at its beginning, so that a line of the log that
 // another thread writes meanwhile begins there, and not behind it.
-#include "cli/progress.h"
+#include "cli/live.h"
 
 #include "base/clock.h"
 #include "base/show.h"
@@ -19,19 +19,18 @@ enum {
 
 #define BYTES_PER_MIB (1024.0 * 1024.0)
 
-void weir_progress_format(const struct weir_compiling *compiling,
-                          char ret_text[static WEIR_PROGRESS_BYTES]) {
+void weir_live_format(const struct weir_compiling *compiling,
+                      char ret_text[static WEIR_LIVE_BYTES]) {
     char name[NAME_COLUMNS];
     weir_show(weir_str_of(compiling->guest), name, sizeof name);
     long long passed_s = compiling->passed_ns / WEIR_NS_PER_S;
     long long estimate_s = (compiling->estimate_ns + WEIR_NS_PER_S - 1) / WEIR_NS_PER_S;
-    int size = snprintf(ret_text, WEIR_PROGRESS_BYTES, "compiling %s (%.1f MiB): %lld s", name,
+    int size = snprintf(ret_text, WEIR_LIVE_BYTES, "compiling %s (%.1f MiB): %lld s", name,
                         (double)compiling->bytes / BYTES_PER_MIB, passed_s);
     if (compiling->passed_ns < compiling->estimate_ns) {
-        snprintf(ret_text + size, WEIR_PROGRESS_BYTES - (size_t)size, " of about %lld s",
-                 estimate_s);
+        snprintf(ret_text + size, WEIR_LIVE_BYTES - (size_t)size, " of about %lld s", estimate_s);
     } else {
-        snprintf(ret_text + size, WEIR_PROGRESS_BYTES - (size_t)size,
+        snprintf(ret_text + size, WEIR_LIVE_BYTES - (size_t)size,
                  ", longer than the %lld s that it was to take", estimate_s);
     }
 }
@@ -59,17 +58,17 @@ static void tell_log(struct weir_log *log, const struct weir_compiling *compilin
     weir_log_write(log, WEIR_LOG_INFO, "compiling a guest takes a while", fields, count);
 }
 
-void weir_progress_compiling(void *context, const struct weir_compiling *compiling) {
-    struct weir_progress *progress = context;
-    char text[WEIR_PROGRESS_BYTES];
-    weir_progress_format(compiling, text);
-    if (progress->is_live) {
+void weir_live_compiling(void *context, const struct weir_compiling *compiling) {
+    struct weir_live *live = context;
+    char text[WEIR_LIVE_BYTES];
+    weir_live_format(compiling, text);
+    if (live->is_live) {
         show_live(compiling, text);
-    } else if (!progress->has_told) {
-        tell_log(progress->log, compiling);
+    } else if (!live->has_told) {
+        tell_log(live->log, compiling);
     }
-    progress->has_told = !compiling->is_over;
-    if (progress->look_on && !compiling->is_over) {
-        progress->look_on(progress->look_on_context, text);
+    live->has_told = !compiling->is_over;
+    if (live->look_on && !compiling->is_over) {
+        live->look_on(live->look_on_context, text);
     }
 }
