@@ -17,6 +17,7 @@ from admin import TOKEN, Admin
 from browser import CHROMIUM, NARROW, WIDE, Page, artefacts, launched
 from harness import configuration, guest_path
 from playwright.sync_api import sync_playwright
+from servers import free_port
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="there is no chromium on this machine")
 
@@ -510,6 +511,24 @@ def test_the_story_of_an_event_that_failed_and_was_tried_again(console, pages):
     page.wait_text("#story-body .facts", f"Caused by\\s*{re.escape(first)}")
     page.find("#story-body .facts a").click()
     page.wait("(id) => document.querySelector('#story-id').value === id", first)
+
+
+def test_a_story_has_its_trace_to_copy(site, pages):
+    # Nobody takes the spans, which changes nothing of what an event's trace is.
+    console = Console(site, flowing() | {
+        "traces": {"endpoint": f"http://127.0.0.1:{free_port()}", "sample": 1}})
+    letter, = give_up(console, 1)
+    event = letter["event"]
+    page = pages()
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.open(console.at(f"letters/{letter['id']}"))
+    page.find("#letter >> text=Story of this event").click()
+    trace = page.wait_text("#story-trace", "^[0-9a-f]{32}$")
+    query = urllib.parse.urlencode({"id": event["id"], "source": event["source"]})
+    assert console.get(f"/api/story?{query}").json["trace"] == trace
+    page.find("#story-body >> text=Copy").click()
+    page.wait_text("#announce", "the trace id is copied")
+    assert page.page.evaluate("navigator.clipboard.readText()") == trace
 
 
 def test_the_story_of_a_dead_letter(console, pages):
