@@ -316,6 +316,7 @@ weir_status weir_admin_create(const struct weir_admin_args *args, struct weir_ad
     }
     admin->listen_fd = -1;
     admin->log = args->log;
+    admin->tracer = args->tracer;
     atomic_init(&admin->unready, "weir is starting");
     weir_recent_init(&admin->recent);
     bool is_copied = copy_text(args->state_dir, &admin->state_dir);

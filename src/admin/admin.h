@@ -28,6 +28,7 @@ struct weir_admin;
 struct weir_flow;
 struct weir_log;
 struct weir_tap_event;
+struct weir_tracer;
 
 enum {
     WEIR_ADMIN_CONNECTIONS_MAX = 128,            // further ones wait in the system's queue
@@ -35,7 +36,6 @@ enum {
     WEIR_ADMIN_REQUEST_MS = 10 * 1000,           // for a request to be there
     WEIR_ADMIN_IDLE_S = 20,                      // without a byte in either direction
     WEIR_ADMIN_TICK_MS = 100,                    // between two looks at what streams wait for
-    WEIR_ADMIN_STREAMS_MAX = 16,                 // live tails
     WEIR_ADMIN_ANSWER_BYTES_MAX = 64 << 20, // not taken yet, of all; above, nobody gets a new one
 };
 
@@ -43,6 +43,7 @@ struct weir_admin_args {
     const struct weir_admin_config *config; // copied
     const char *state_dir;                  // copied
     struct weir_log *log;                   // may be NULL
+    struct weir_tracer *tracer;             // may be NULL; must outlive it
 };
 
 // Binds the address; nobody is served yet. WEIR_UNAVAILABLE: it is taken; WEIR_DENIED,

@@ -16,6 +16,8 @@
 #include "base/clock.h"
 #include "flow/flow.h"
 #include "guest/engine.h"
+#include "observe/log.h"
+#include "trace/trace.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -438,6 +440,53 @@ static void put_flow(struct weir_admin *admin, struct weir_text *text, const str
     }
 }
 
+static void put_labelled(struct weir_text *text, const char *name, const char *label,
+                         const char *value, uint64_t number) {
+    struct weir_text labels = {0};
+    put_label(&labels, label, value);
+    put_number(text, name, &labels, number);
+    weir_text_finish(&labels);
+}
+
+static void put_log(struct weir_text *text, const struct weir_log *log) {
+    static const char *const levels[] = {[WEIR_LOG_DEBUG] = "debug",
+                                         [WEIR_LOG_INFO] = "info",
+                                         [WEIR_LOG_WARN] = "warn",
+                                         [WEIR_LOG_ERROR] = "error"};
+    static const char written[] = "weir_log_written_lines_total";
+    struct weir_log_counts counts;
+    if (!log) {
+        return;
+    }
+    weir_log_counts(log, &counts);
+    put_head(text, written, "Lines of the log, by level.", COUNTER);
+    for (size_t i = 0; i < WEIR_LOG_LEVELS; i++) {
+        put_labelled(text, written, "level", levels[i], counts.written[i]);
+    }
+    put_one(text, "weir_log_left_out_lines_total", "Lines left out by the rate of their message.",
+            COUNTER, counts.left_out);
+    put_one(text, "weir_log_dropped_lines_total", "Lines dropped because nobody read the log.",
+            COUNTER, counts.dropped);
+}
+
+static void put_traces(struct weir_text *text, struct weir_tracer *tracer) {
+    static const char dropped[] = "weir_trace_dropped_spans_total";
+    struct weir_trace_counts counts;
+    if (!tracer) {
+        return;
+    }
+    weir_tracer_counts(tracer, &counts);
+    put_one(text, "weir_trace_sampled_spans_total", "Spans that were made.", COUNTER,
+            counts.sampled);
+    put_one(text, "weir_trace_exported_spans_total", "Spans that the receiver has taken.", COUNTER,
+            counts.exported);
+    put_head(text, dropped, "Spans that are lost, by the reason.", COUNTER);
+    put_labelled(text, dropped, "reason", "full", counts.dropped_full);
+    put_labelled(text, dropped, "reason", "refused", counts.dropped_refused);
+    put_labelled(text, dropped, "reason", "unreachable", counts.dropped_unreachable);
+    put_one(text, "weir_trace_queued_spans", "Spans that wait to be sent.", GAUGE, counts.queued);
+}
+
 static void put_process(struct weir_text *text, const struct weir_admin *admin) {
     struct weir_process process;
     if (!weir_process_look(&process)) {
@@ -487,6 +536,8 @@ void weir_admin_metrics(struct weir_admin *admin, const struct weir_admin_reques
         PUT_ALL(put_family, text, target_families, &seen.targets)
         PUT_ALL(put_family, text, guest_families, &seen.guests)
         put_flow(admin, text, &seen);
+        put_log(text, admin->log);
+        put_traces(text, admin->tracer);
         put_process(text, admin);
     } else {
         weir_admin_fail(answer, &err);

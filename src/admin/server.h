@@ -42,6 +42,7 @@ struct weir_admin {
     struct weir_admin_config config; // its texts are owned
     char *state_dir;
     struct weir_log *log;
+    struct weir_tracer *tracer;
     struct weir_flow *flow; // while the thread runs
     bool is_open;           // reading wants no token
     int listen_fd;          // -1: it was not bound, or is the daemon's

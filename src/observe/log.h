@@ -17,6 +17,7 @@
 //   guest, handler        the configuration's name of a guest, and the export that is called
 //   event                 the id of an event
 //   attempt, attempts_max which call of the handler for this event, from 1, and how many there are
+//   trace                 the id of the event's trace, 32 hexadecimal digits
 //   reason                why: the message of an error, a signal's name
 //   key                   of a resource: a key, or the pattern that is watched; of a configuration
 //                         that has a mistake: the setting, with dots

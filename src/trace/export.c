@@ -220,17 +220,15 @@ static bool await_retry(struct weir_tracer *tracer, const struct reply *reply, i
 
 static void tell(struct weir_tracer *tracer, const char *message, const char *reason) {
     struct weir_trace_counts counts;
-    char dropped[WEIR_DECIMAL_BYTES_MAX + 1];
     int64_t now_ns = weir_clock_monotonic_ns();
     if (tracer->told_ns > 0 && now_ns - tracer->told_ns < TELL_S * WEIR_NS_PER_S) {
         return;
     }
     tracer->told_ns = now_ns;
     weir_tracer_counts(tracer, &counts);
-    snprintf(dropped, sizeof dropped, "%" PRIu64,
-             counts.dropped_full + counts.dropped_refused + counts.dropped_unreachable);
+    uint64_t dropped = counts.dropped_full + counts.dropped_refused + counts.dropped_unreachable;
     weir_log(tracer->log, WEIR_LOG_WARN, message, {"receiver", weir_str_of(tracer->host)},
-             {"reason", weir_str_of(reason)}, {"dropped", weir_str_of(dropped)});
+             {"reason", weir_str_of(reason)}, {"spans", WEIR_LOG_NUMBER(dropped)});
 }
 
 // ---- the whole ----

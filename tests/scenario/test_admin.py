@@ -185,7 +185,7 @@ def everything(site, servers, admin):
         {"obey": {"retry": RETRY}},
         [{"name": "orders", "key": "*", "guest": "obey", "to": "results"},
          {"name": "cached", "watch": "cache", "key": "*", "guest": "obey"}],
-        topics=("results",), **admin.config)
+        topics=("results",), traces={"endpoint": "http://127.0.0.1:9", "sample": 1}, **admin.config)
     config["resources"]["cache"] = {"kind": "redis", "address": f"127.0.0.1:{redis.port}"}
     weir = start(site, config)
     site.put("a", "derive 10")

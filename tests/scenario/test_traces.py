@@ -363,7 +363,7 @@ def test_what_a_receiver_did_not_take_is_told(site, receiver):
     weir = start(site, chain(receiver))
     site.put("key", "value")
     record = weir.wait_log("the receiver of traces did not take all")
-    assert record["reason"] == "they are too old" and record["dropped"] == "2"
+    assert record["reason"] == "they are too old" and record["spans"] == 2
 
 
 def test_a_receiver_that_hangs_holds_nothing_up(site, receiver):

@@ -42,7 +42,7 @@ ROOMS = {
     # Asks the flow and is asked by the commands; nothing that flows knows of it.
     "control": ["base", "event", "observe", "flow", "state"],
     # The admin address: looks at all that flows; nothing that flows knows of it.
-    "admin": ["base", "event", "observe", "config", "guest", "flow", "state", "control"],
+    "admin": ["base", "event", "observe", "config", "guest", "trace", "flow", "state", "control"],
     # Projects: their templates, tools and tests. What they run is wired by the commands.
     "project": ["base", "event", "config", "provider", "guest"],
     # The commands wire everything, and nothing includes them.
