@@ -3,14 +3,15 @@
 // observe GUEST FOLDER MS ROUNDS
 //     What it costs to be seen: events of a source that can replay, from the source to the moved
 //     cursor, as `durable settle` has them, with as many workers as there are cores, in fresh and
-//     in warm instances; without anybody who looks, and with:
+//     in warm instances; with one of these, and, right before and after, without anybody who looks:
 //       metrics  an admin address whose /metrics is asked for each second
 //       console  the same, and what the console asks: /api/status each second, and a live tail
 //       traces-1, traces-100  1 or 100 of 100 events traced, to a receiver that says yes
 //     They take turns, ROUNDS times. Whoever looks has a thread in this process, and all of it
 //     shares the cores.
-//     "observe INSTANCES VARIANT RATE CPU_NS": events a second by the clock on the wall, and
-//     nanoseconds of CPU time of the whole process for an event.
+//     "observe INSTANCES VARIANT RATE CPU_NS OFF_RATE OFF_CPU_NS": events a second by the clock on
+//     the wall, and nanoseconds of CPU time of the whole process for an event; and the mean of both
+//     without anybody who looks.
 //
 // FOLDER is where the state databases are made; they are removed by whoever made FOLDER. The guest
 // is that of call.c, which does nothing.
@@ -31,7 +32,7 @@
 enum {
     BODY_BYTES = 100,
     KEYS = 1000,
-    WARM_UP_MS = 300,
+    WARM_UP_MS = 100,
     MS_MAX = 60 * 1000,
     ROUNDS_MAX = 100,
     ASKERS_MAX = 3,
@@ -44,7 +45,6 @@ struct variant {
 };
 
 static const struct variant variants[] = {
-    {.name = "off"},
     {.name = "metrics", .paths = {"/metrics"}},
     {.name = "console", .paths = {"/metrics", "/api/status", "/api/tail"}},
     {.name = "traces-1", .sample = 0.01},
@@ -140,8 +140,12 @@ static void end_looking(struct looking *looking) {
     }
 }
 
-static void measure(const struct variant *variant, const char *guest_path, bool is_fresh,
-                    const char *folder, int64_t ns) {
+struct measured {
+    double rate, cpu_ns;
+};
+
+static struct measured measure(const struct variant *variant, const char *guest_path, bool is_fresh,
+                               const char *folder, int64_t ns) {
     struct source *source = source_create(WEIR_CAN_REPLAY | WEIR_CAN_PAUSE, KEYS);
     struct host_guest guest = {
         .path = guest_path, .is_reused = !is_fresh, .output = {.line = ignore_line}};
@@ -181,8 +185,35 @@ static void measure(const struct variant *variant, const char *guest_path, bool 
     end_looking(&looking);
     source_destroy(source);
     double handled = (double)(counts.handled - before);
-    printf("observe %s %s %.1f %.1f\n", is_fresh ? "fresh" : "warm", variant->name,
-           handled * (double)WEIR_NS_PER_S / (double)took_ns, (double)took_cpu_ns / handled);
+    return (struct measured){handled * (double)WEIR_NS_PER_S / (double)took_ns,
+                             (double)took_cpu_ns / handled};
+}
+
+struct run {
+    const char *guest, *folder;
+    int64_t ns;
+    unsigned states; // that were made
+};
+
+static struct measured measure_anew(struct run *run, const struct variant *variant, bool is_fresh) {
+    char *folder;
+    if (asprintf(&folder, "%s/state-%u", run->folder, run->states++) < 0) {
+        give_up("a folder", "no memory");
+    }
+    struct measured measured = measure(variant, run->guest, is_fresh, folder, run->ns);
+    free(folder);
+    return measured;
+}
+
+// What a machine does in between is the same for both, as far as it changes evenly.
+static void compare(struct run *run, const struct variant *variant, bool is_fresh) {
+    static const struct variant off = {.name = "off"};
+    struct measured before = measure_anew(run, &off, is_fresh);
+    struct measured seen = measure_anew(run, variant, is_fresh);
+    struct measured after = measure_anew(run, &off, is_fresh);
+    printf("observe %s %s %.1f %.1f %.1f %.1f\n", is_fresh ? "fresh" : "warm", variant->name,
+           seen.rate, seen.cpu_ns, (before.rate + after.rate) / 2,
+           (before.cpu_ns + after.cpu_ns) / 2);
 }
 
 int main(int argc, char **argv) {
@@ -190,19 +221,14 @@ int main(int argc, char **argv) {
         fprintf(stderr, "usage: observe GUEST.wasm FOLDER MS ROUNDS\n");
         return 2;
     }
-    int64_t ns = parse_argument(argv[3], 1, MS_MAX) * WEIR_NS_PER_MS;
+    struct run run = {.guest = argv[1],
+                      .folder = argv[2],
+                      .ns = parse_argument(argv[3], 1, MS_MAX) * WEIR_NS_PER_MS};
     long rounds = parse_argument(argv[4], 1, ROUNDS_MAX);
-    size_t count = sizeof variants / sizeof variants[0];
     for (long round = 0; round < rounds; round++) {
         for (int is_fresh = 1; is_fresh >= 0; is_fresh--) {
-            for (size_t i = 0; i < count; i++) {
-                char *folder;
-                size_t number = (size_t)round * 2 * count + (size_t)is_fresh * count + i;
-                if (asprintf(&folder, "%s/state-%zu", argv[2], number) < 0) {
-                    give_up("a folder", "no memory");
-                }
-                measure(&variants[i], argv[1], is_fresh, folder, ns);
-                free(folder);
+            for (size_t i = 0; i < sizeof variants / sizeof variants[0]; i++) {
+                compare(&run, &variants[i], is_fresh);
             }
         }
     }

@@ -77,6 +77,10 @@ static bool matches(const struct weir_recent_filter *filter, const struct weir_t
            (!filter->key || weir_str_has_prefix(fields->subject.value, weir_str_of(filter->key)));
 }
 
+static bool wants_all(const struct weir_recent_filter *filter) {
+    return !filter->is_failed && !filter->subscription && !filter->type && !filter->key;
+}
+
 // Under the lock: the tails that get it, a bit for each. Counts what is left out.
 static uint32_t choose_tails(struct weir_admin_recent *recent, const struct weir_tap_event *event) {
     uint32_t tails = 0;
@@ -149,10 +153,38 @@ static void put(struct weir_admin_recent *recent, const struct weir_recent_line 
     recent->bytes += line->size;
 }
 
+// Under the lock: what was counted without it is told each tail that wanted it.
+static void take_counted(struct weir_admin_recent *recent) {
+    uint64_t counted = atomic_exchange_explicit(&recent->counted, 0, memory_order_relaxed);
+    for (size_t i = 0; counted > 0 && i < WEIR_RECENT_TAILS_MAX; i++) {
+        struct weir_recent_tail *tail = &recent->tails[i];
+        tail->left_out += tail->is_used && wants_all(&tail->filter) ? counted : 0;
+    }
+    recent->was_sampled = recent->was_sampled || counted > 0;
+}
+
+// Under the lock: the tails or their shares have changed.
+static void update_only_counts(struct weir_admin_recent *recent) {
+    bool only_counts = true;
+    for (size_t i = 0; i < WEIR_RECENT_TAILS_MAX && only_counts; i++) {
+        const struct weir_recent_tail *tail = &recent->tails[i];
+        only_counts =
+            !tail->is_used || (wants_all(&tail->filter) ? tail->taken == WEIR_RECENT_PER_TICK
+                                                        : tail->filter.is_failed);
+    }
+    atomic_store_explicit(&recent->only_counts, only_counts, memory_order_relaxed);
+}
+
 void weir_recent_offer(struct weir_admin_recent *recent, const struct weir_tap_event *event) {
+    bool is_plain = !has_failed(event) && event->attempt <= 1;
+    if (is_plain && atomic_load_explicit(&recent->only_counts, memory_order_relaxed)) {
+        atomic_fetch_add_explicit(&recent->counted, 1, memory_order_relaxed);
+        return;
+    }
     pthread_mutex_lock(&recent->lock);
     uint32_t tails = choose_tails(recent, event);
     bool is_kept = tails != 0 || is_worth_a_line(recent, event);
+    update_only_counts(recent);
     pthread_mutex_unlock(&recent->lock);
     char *text = is_kept ? make_line(event) : NULL;
     if (!text) {
@@ -173,9 +205,11 @@ void weir_recent_offer(struct weir_admin_recent *recent, const struct weir_tap_e
 void weir_recent_tick(struct weir_admin_recent *recent) {
     pthread_mutex_lock(&recent->lock);
     recent->failures_taken = 0;
+    take_counted(recent);
     for (size_t i = 0; i < WEIR_RECENT_TAILS_MAX; i++) {
         recent->tails[i].taken = 0;
     }
+    update_only_counts(recent);
     pthread_mutex_unlock(&recent->lock);
 }
 
@@ -192,7 +226,10 @@ weir_status weir_recent_tail_begin(struct weir_admin_recent *recent,
     if (tail < WEIR_RECENT_TAILS_MAX) {
         recent->tails[tail] =
             (struct weir_recent_tail){.is_used = true, .filter = *filter, .next = recent->end};
+        take_counted(recent); // before it is one that these are told
+        recent->tails[tail].left_out = 0;
         recent->tail_count++;
+        update_only_counts(recent);
         // What an earlier one of that number has not taken is not for this one.
         for (uint64_t number = recent->first; number < recent->end; number++) {
             line_at(recent, number)->tails &= ~(UINT32_C(1) << tail);
@@ -213,6 +250,7 @@ void weir_recent_tail_end(struct weir_admin_recent *recent, int index) {
     weir_recent_filter_finish(&tail->filter);
     *tail = (struct weir_recent_tail){0};
     recent->tail_count--;
+    update_only_counts(recent);
     pthread_mutex_unlock(&recent->lock);
 }
 
@@ -232,6 +270,7 @@ char *weir_recent_tail_next(struct weir_admin_recent *recent, int index, uint64_
         tail->next += has_memory;
     }
     if (!text) {
+        take_counted(recent);
         *ret_left_out = tail->left_out;
         tail->left_out = 0;
     }

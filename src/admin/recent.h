@@ -15,6 +15,7 @@
 #include "base/str.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -57,6 +58,10 @@ struct weir_admin_recent {
     uint64_t first, end;                                  // numbers
     size_t bytes;
     uint32_t failures_taken; // in this tick
+    // Successes are only counted, without the lock, while every tail wants them all and has had its
+    // share of this tick.
+    atomic_bool only_counts;
+    atomic_uint_fast64_t counted;
     uint32_t tail_count;
     bool was_sampled; // something that was wanted was left out since weir began
     struct weir_recent_tail tails[WEIR_RECENT_TAILS_MAX];

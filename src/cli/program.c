@@ -415,11 +415,10 @@ static weir_status make_tracer(struct weir_program *program, struct weir_error *
 
 static weir_status make_admin(struct weir_program *program, struct weir_error *err) {
     const struct weir_admin_config *config = &program->parts.config->admin;
-    const struct weir_admin_args args = {
-        .config = config,
-        .state_dir = program->args.state_dir,
-        .log = program->log,
-        .tracer = program->tracer};
+    const struct weir_admin_args args = {.config = config,
+                                         .state_dir = program->args.state_dir,
+                                         .log = program->log,
+                                         .tracer = program->tracer};
     return config->address || config->socket ? weir_admin_create(&args, &program->admin, err)
                                              : WEIR_OK;
 }

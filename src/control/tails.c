@@ -181,7 +181,9 @@ static void give(struct weir_control_tail *tail, struct weir_control_line *line)
 
 bool weir_control_tails_offer(struct weir_control_tails *tails,
                               const struct weir_tap_event *event) {
-    if (!is_wanted_by_anybody(tails, event)) {
+    // Each delivery comes by here while somebody looks on elsewhere.
+    if (atomic_load_explicit(&tails->used, memory_order_relaxed) == 0 ||
+        !is_wanted_by_anybody(tails, event)) {
         return false;
     }
     struct weir_control_line *line = line_of_event(event);

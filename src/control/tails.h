@@ -10,6 +10,7 @@
 #include "control/request.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 struct weir_control_line; // one line, shared by those who wait for it
 
@@ -23,8 +24,8 @@ struct weir_control_tail {
 
 struct weir_control_tails {
     pthread_mutex_t lock;
-    size_t used;
-    bool is_told; // the control thread has been woken and has not looked since
+    atomic_size_t used; // changed under the lock
+    bool is_told;       // the control thread has been woken and has not looked since
     struct weir_control_tail tails[WEIR_CONTROL_TAILS_MAX];
 };
 

@@ -71,12 +71,13 @@ void weir_dispatch_call(struct weir_worker *worker) {
     struct weir_delivery *first = worker->lane->first;
     bool is_sampled = begin_trace(worker, first);
     bool is_timed = is_sampled || flow->config.measures || weir_flow_is_tapped(flow);
-    int64_t began_ns = is_timed ? weir_clock_monotonic_ns() : 0;
+    uint64_t began = is_timed ? weir_ticks_now(&flow->ticks) : 0;
     weir_step("handler");
     call_handler(worker, first);
     weir_step("after-verdict");
-    worker->done_ns = is_timed ? weir_clock_monotonic_ns() : 0;
-    worker->took_ns = worker->done_ns - began_ns;
+    worker->done_ticks = is_timed ? weir_ticks_now(&flow->ticks) : 0;
+    worker->took_ns = weir_ticks_ns(&flow->ticks, began, worker->done_ticks);
+    worker->done_ns = is_sampled ? weir_clock_monotonic_ns() : 0;
 }
 
 bool weir_dispatch_take(struct weir_worker *worker, int64_t *ret_wait_ns) {

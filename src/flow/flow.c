@@ -30,6 +30,9 @@ weir_status weir_flow_create(const struct weir_flow_config *config, struct weir_
     }
     flow->config = *config;
     flow->held_due_ns = INT64_MAX;
+    if (flow->config.measures) {
+        weir_ticks_init(&flow->ticks);
+    }
     if (flow->config.commit_events == 0) {
         flow->config.commit_events = WEIR_PENDING_EVENTS_MAX;
     }

@@ -16,6 +16,7 @@
 #define WEIR_FLOW_FLOW_PRIVATE_H
 
 #include "base/table.h"
+#include "base/ticks.h"
 #include "event/event.h"
 #include "flow/flow.h"
 #include "guest/guest.h"
@@ -38,10 +39,11 @@ struct weir_delivery {
     struct weir_delivery *ledger_prev, *ledger_next; // in subscription->ledger, if is_in_ledger
     struct weir_delivery *undone;                    // in subscription->removals or ->reattempted
     struct weir_delivery *order_prev, *order_next;   // in subscription->order, while in a lane
-    int64_t taken_ns;  // monotonic; of the coarse clock unless it is measured or there are traces
-    int64_t failed_ns; // the end of the last attempt, where the event is sampled; 0: none yet
-    uint64_t span;     // its own in the event's trace; 0: the event is not sampled, or not yet
-    uint32_t attempts; // that have ended in failure
+    int64_t taken_ns;     // monotonic; of the coarse clock unless there are traces
+    uint64_t taken_ticks; // the same moment, while flow->config.measures
+    int64_t failed_ns;    // the end of the last attempt, where the event is sampled; 0: none yet
+    uint64_t span;        // its own in the event's trace; 0: the event is not sampled, or not yet
+    uint32_t attempts;    // that have ended in failure
     bool is_in_ledger;
     bool is_in_lane;
     bool is_in_batch; // the commit thread reads `entry`
@@ -240,13 +242,15 @@ struct weir_worker {
     struct weir_cause cause;      // of the call
     struct weir_trace_call trace; // of the call; its tracer is NULL where there are no traces
     struct weir_verdict verdict;
-    int64_t took_ns,
-        done_ns;              // of the last call and its end, while somebody wants to know
+    int64_t took_ns;          // of the last call, while somebody wants to know
+    int64_t done_ns;          // its end, monotonic, if its event is sampled by traces
+    uint64_t done_ticks;      // its end, while flow->config.measures
     unsigned short random[3]; // its own state, for jitter
 };
 
 struct weir_flow {
     struct weir_flow_config config;
+    struct weir_ticks ticks; // with config.measures
     pthread_mutex_t lock;
     pthread_cond_t changed; // a set's handlers ended, something was committed, or the flow stops
     atomic_uint lookers;    // who want config.tap to be called

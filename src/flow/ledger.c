@@ -50,9 +50,12 @@ struct weir_delivery *weir_delivery_new(struct weir_subscription *subscription,
     if (delivery) {
         delivery->subscription = subscription;
         delivery->entry.event = weir_event_ref(event);
-        const struct weir_flow_config *config = subscription ? &subscription->flow->config : NULL;
-        bool is_timed = config && (config->measures || config->tracer);
-        delivery->taken_ns = is_timed ? weir_clock_monotonic_ns() : weir_clock_coarse_ns();
+        const struct weir_flow *flow = subscription ? subscription->flow : NULL;
+        bool is_traced = flow && flow->config.tracer;
+        delivery->taken_ns = is_traced ? weir_clock_monotonic_ns() : weir_clock_coarse_ns();
+        if (flow && flow->config.measures) {
+            delivery->taken_ticks = weir_ticks_now(&flow->ticks);
+        }
     }
     return delivery;
 }

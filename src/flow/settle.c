@@ -197,7 +197,8 @@ static void finish(struct weir_worker *worker, struct weir_settlement *settlemen
     }
     struct weir_delivery *over = weir_lanes_pop(worker->lane);
     if (flow->config.measures) {
-        weir_histogram_add(&subscription->event_time, worker->done_ns - over->taken_ns);
+        weir_histogram_add(&subscription->event_time,
+                           weir_ticks_ns(&flow->ticks, over->taken_ticks, worker->done_ticks));
     }
     subscription->is_gap_open = subscription->is_gap_open && !over->entry.event->is_gap;
     settlement->over = weir_delivery_spare(subscription, weir_ledger_settle(over));
