@@ -68,6 +68,7 @@ static json_t *text_or_null(struct weir_str text) {
 // What only a weir that runs can tell of a subscription: null, so that the names are always there.
 static bool set_unknown(json_t *subscription) {
     static const char *const names[] = {
+        "resource_kind",
         "guest",
         "handler",
         "to",
@@ -126,8 +127,8 @@ static json_t *targets_of(const struct counting *counting) {
     const char *name;
     json_object_foreach(counting->by_name, name, waiting) {
         if (json_array_append_new(targets,
-                                  json_pack("{s:s, s:O, s:n, s:n}", "name", name, "waiting_events",
-                                            waiting, "published_total", "error")) != 0) {
+                                  json_pack("{s:s, s:n, s:O, s:n, s:n}", "name", name, "kind",
+                                            "waiting_events", waiting, "published_total", "error")) != 0) {
             json_decref(targets);
             return NULL;
         }

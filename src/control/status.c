@@ -161,9 +161,10 @@ static json_t *progress_json(const struct weir_progress *progress) {
 }
 
 static json_t *names_json(const struct weir_subscription_status *status) {
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:o}",                           //
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:o}",                      //
                      "name", weir_control_text(weir_str_of(status->name), TEXT_BYTES_MAX), //
                      "resource", text_or_null(weir_str_of(status->resource)),              //
+                     "resource_kind", text_or_null(weir_str_of(status->kind)),             //
                      "key", text_or_null(status->key),                                     //
                      "guest", text_or_null(weir_str_of(status->guest)),                    //
                      "handler", text_or_null(weir_str_of(status->handler)),                //
@@ -216,7 +217,8 @@ static void tell_subscription(void *context, const struct weir_subscription_stat
 static void tell_target(void *context, const struct weir_target_status *status) {
     struct building *building = context;
     append(building, building->targets,
-           json_pack("{s:s, s:I, s:I, s:o}", "name", status->name, "waiting_events",
+           json_pack("{s:s, s:s, s:I, s:I, s:o}", "name", status->name, "kind", status->kind,
+                     "waiting_events",
                      (json_int_t)status->waiting, "published_total", (json_int_t)status->published,
                      "error", text_or_null(weir_str_of(status->error))));
 }

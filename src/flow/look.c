@@ -85,6 +85,7 @@ static struct seen *see(struct weir_subscription *subscription) {
         .name = put(&writer, subscription->name, strlen(subscription->name)),
         .resource =
             put(&writer, subscription->resource->name, strlen(subscription->resource->name)),
+        .kind = subscription->resource->provider->kind, // a constant
         .guest = put(&writer, guest, strlen(guest)),
         .handler = put(&writer, subscription->handler_name, strlen(subscription->handler_name)),
         .to = put(&writer, to, strlen(to)),
@@ -121,6 +122,7 @@ static struct seen *see_kept(const struct weir_kept *kept) {
     seen->status = (struct weir_subscription_status){
         .name = put(&writer, record->name.data, record->name.size),
         .resource = put(&writer, record->resource.data, record->resource.size),
+        .kind = "",
         .guest = "",
         .handler = "",
         .to = "",
@@ -178,6 +180,7 @@ static struct seen_target *see_targets(const struct weir_flow *flow, size_t *ret
             snprintf(seen->name, sizeof seen->name, "%s", target->resource->name);
             memcpy(seen->error, target->error, sizeof seen->error);
             seen->status = (struct weir_target_status){.name = seen->name,
+                                                       .kind = target->resource->provider->kind,
                                                        .error = seen->error,
                                                        .waiting = target->waiting,
                                                        .published = target->published};

@@ -114,6 +114,19 @@ class Subscription {
     }
 }
 
+/** All of them by name; of those without a connection only subscriptions and targets tell. */
+function resourcesOf(status) {
+    const found = new Map(status.resources.map((each) => [each.name, each]));
+    const add = (name, kind) => {
+        if (name && !found.has(name)) {
+            found.set(name, { name, kind: kind ?? "", is_connected: null });
+        }
+    };
+    status.subscriptions.forEach((each) => add(each.resource, each.resource_kind));
+    status.targets.forEach((each) => add(each.name, each.kind));
+    return found;
+}
+
 export class Model {
     status = null;
     subscriptions = new Map(); // by name
@@ -139,7 +152,7 @@ export class Model {
             this.generation += 1;
         }
         this.status = status;
-        this.resources = new Map(status.resources.map((each) => [each.name, each]));
+        this.resources = resourcesOf(status);
         this.guests = new Map(status.guests.map((each) => [each.name, each]));
         this.#takeTargets(status, elapsed_ms);
         this.#takeSubscriptions(status, elapsed_ms);

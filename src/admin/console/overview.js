@@ -40,16 +40,6 @@ function connection({ is_connected: isConnected, since, error }) {
         : ["is-lagging", `away since ${format.moment(since)}${error ? `: ${error}` : ""}`];
 }
 
-/** weir tells of resources that have a connection; of the others their names are known. */
-function resourcesOf(model) {
-    const others = [...model.subscriptions.values()].flatMap(({ status }) => [
-        status.resource,
-        status.to,
-    ]);
-    const names = new Set(others.filter((name) => name && !model.resources.has(name)));
-    return [...model.resources.values(), ...[...names].sort().map((name) => ({ name, kind: "" }))];
-}
-
 /** Fills a table's body with rows of texts; [class, text] has a colour. */
 function fill(body, rows) {
     while (body.children.length > rows.length) {
@@ -105,7 +95,7 @@ export class Overview {
             return;
         }
         const { guests } = model.status;
-        const resources = resourcesOf(model);
+        const resources = [...model.resources.values()];
         const told = {
             model,
             totals: model.totals(),

@@ -68,6 +68,7 @@ weir_status __wrap_weir_flow_look(struct weir_flow *of, const struct weir_status
         calls->subscription(calls->context, &(struct weir_subscription_status){
                                                 .name = name,
                                                 .resource = "store",
+                                                .kind = "file",
                                                 .guest = "guest",
                                                 .handler = "handler",
                                                 .to = "",
@@ -82,7 +83,7 @@ weir_status __wrap_weir_flow_look(struct weir_flow *of, const struct weir_status
     }
     if (calls->target) {
         calls->target(calls->context,
-                      &(struct weir_target_status){.name = "out", .waiting = 4, .error = ""});
+                      &(struct weir_target_status){.name = "out", .kind = "topic", .waiting = 4, .error = ""});
     }
     if (calls->guest) {
         calls->guest(calls->context,
