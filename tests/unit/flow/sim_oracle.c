@@ -452,6 +452,8 @@ struct weir_delivery *__wrap_weir_ledger_abandon(struct weir_subscription *subsc
             SIM_TELL("%s gives up %s", sub->name, taken->event->id);
             taken->is_abandoned = true;
             abandoned++;
+        } else {
+            taken->is_settled_unwritten = taken->is_returned && is_kept_there(sub);
         }
     }
     sub->has_repeats |= subscription->settled_in_ledger > 0 || subscription->removals ||
@@ -848,7 +850,8 @@ static void rest_of_sub(struct sim_sub *sub) {
     const struct weir_subscription_counts *counts = &subscription->counts;
     for (uint64_t seq = 1; seq <= sub->seq_last; seq++) {
         const struct sim_taken *taken = &sub->taken[seq];
-        SIM_CHECK(!taken->event || taken->is_done || taken->is_abandoned,
+        bool is_over = taken->is_done || taken->is_abandoned || taken->is_settled_unwritten;
+        SIM_CHECK(!taken->event || is_over,
                   "%s: %s (%" PRIu64 ") was taken and is not durably settled", sub->name,
                   taken->event->id, seq);
         SIM_CHECK(!taken->event || taken->verdict != SIM_DEAD ||
