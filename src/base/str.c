@@ -179,3 +179,14 @@ size_t weir_utf8_char_bytes(struct weir_str text) {
     const unsigned char *bytes = (const unsigned char *)text.data;
     return bytes[0] < 0x80 ? 1 : sequence_bytes(bytes, text.size);
 }
+
+struct weir_str weir_str_trim(struct weir_str text) {
+    while (text.size > 0 && (text.data[0] == ' ' || text.data[0] == '\t')) {
+        text.data++;
+        text.size--;
+    }
+    while (text.size > 0 && (text.data[text.size - 1] == ' ' || text.data[text.size - 1] == '\t')) {
+        text.size--;
+    }
+    return text;
+}

@@ -119,17 +119,6 @@ static bool is_value(struct weir_str value) {
     return true;
 }
 
-static struct weir_str trim(struct weir_str text) {
-    while (text.size > 0 && (text.data[0] == ' ' || text.data[0] == '\t')) {
-        text.data++;
-        text.size--;
-    }
-    while (text.size > 0 && (text.data[text.size - 1] == ' ' || text.data[text.size - 1] == '\t')) {
-        text.size--;
-    }
-    return text;
-}
-
 static bool is_member(struct weir_str member) {
     const char *equals = member.size > 0 ? memchr(member.data, '=', member.size) : NULL;
     if (!equals) {
@@ -148,7 +137,7 @@ bool weir_tracestate_is_valid(struct weir_str text) {
     for (size_t at = 0; at <= text.size;) {
         const char *comma = memchr(text.data + at, ',', text.size - at);
         size_t end = comma ? (size_t)(comma - text.data) : text.size;
-        struct weir_str member = trim((struct weir_str){text.data + at, end - at});
+        struct weir_str member = weir_str_trim((struct weir_str){text.data + at, end - at});
         // An empty member is allowed, and counts for nothing.
         if (member.size > 0 && (!is_member(member) || ++members > STATE_MEMBERS_MAX)) {
             return false;

@@ -28,17 +28,6 @@ static bool take_line(struct weir_str *text, struct weir_str *ret_line) {
     return true;
 }
 
-static struct weir_str without_blanks(struct weir_str text) {
-    while (text.size > 0 && (text.data[0] == ' ' || text.data[0] == '\t')) {
-        text.data++;
-        text.size--;
-    }
-    while (text.size > 0 && (text.data[text.size - 1] == ' ' || text.data[text.size - 1] == '\t')) {
-        text.size--;
-    }
-    return text;
-}
-
 // What stands behind the version in the first line; empty, and not NULL, without one.
 static struct weir_str first_line(struct weir_str headers) {
     struct weir_str line = {0};
@@ -47,7 +36,7 @@ static struct weir_str first_line(struct weir_str headers) {
     }
     line.data += strlen(VERSION);
     line.size -= strlen(VERSION);
-    return without_blanks(line);
+    return weir_str_trim(line);
 }
 
 unsigned weir_nats_headers_status(struct weir_str headers) {
@@ -60,7 +49,7 @@ unsigned weir_nats_headers_status(struct weir_str headers) {
 struct weir_str weir_nats_headers_reason(struct weir_str headers) {
     struct weir_str line = first_line(headers);
     size_t taken = line.size > 3 ? 3 : line.size;
-    return without_blanks((struct weir_str){line.data + taken, line.size - taken});
+    return weir_str_trim((struct weir_str){line.data + taken, line.size - taken});
 }
 
 bool weir_nats_headers_next(struct weir_str *headers, struct weir_nats_header *ret_header) {
@@ -71,7 +60,7 @@ bool weir_nats_headers_next(struct weir_str *headers, struct weir_nats_header *r
             size_t name = (size_t)(colon - line.data);
             *ret_header = (struct weir_nats_header){
                 .name = {line.data, name},
-                .value = without_blanks((struct weir_str){colon + 1, line.size - name - 1}),
+                .value = weir_str_trim((struct weir_str){colon + 1, line.size - name - 1}),
             };
             return true;
         }

@@ -152,6 +152,19 @@ static void views_are_compared_by_their_bytes(void **state) {
     assert_false(weir_str_has_prefix(with_nul, WEIR_STR("b")));
 }
 
+static void a_text_is_trimmed_at_its_ends(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *trimmed;
+    } cases[] = {{"", ""},       {" ", ""},           {"\t \t", ""},         {"a", "a"},
+                 {" a b\t", "a b"}, {"\ta", "a"}, {"a\r\n", "a\r\n"}, {"  a", "a"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_true(weir_str_equal(weir_str_trim(weir_str_of(cases[i].text)),
+                                   weir_str_of(cases[i].trimmed)));
+    }
+    assert_int_equal(weir_str_trim((struct weir_str){0}).size, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_text_of_up_to_three_bytes_is_judged_rightly),
@@ -159,6 +172,7 @@ int main(void) {
         cmocka_unit_test(a_bad_byte_is_found_wherever_it_stands),
         cmocka_unit_test(no_bytes_are_text_and_no_character),
         cmocka_unit_test(views_are_compared_by_their_bytes),
+        cmocka_unit_test(a_text_is_trimmed_at_its_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
