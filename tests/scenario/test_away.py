@@ -406,7 +406,7 @@ def reaching(site, place):
 
 def never_needed(place):
     return {"name": "place", "kind": place.kind, "is_connected": None, "since": None,
-            "reconnects_total": 0, "error": None}
+            "reconnects_total": 0, "errors_total": 0, "error": None}
 
 
 @on(has_server)
