@@ -33,7 +33,8 @@ static inline bool weir_str_has_prefix(struct weir_str text, struct weir_str pre
            (prefix.size == 0 || memcmp(text.data, prefix.data, prefix.size) == 0);
 }
 
-// The text without the blanks and tabs at its ends, as HTTP and those who follow it have around values.
+// The text without the blanks and tabs at its ends, as HTTP and those who follow it have around
+// values.
 struct weir_str weir_str_trim(struct weir_str text);
 
 // The bytes with a NUL behind them, to be freed with free(); what follows a NUL among them is there

@@ -126,9 +126,9 @@ static json_t *targets_of(const struct counting *counting) {
     json_t *targets = json_array(), *waiting;
     const char *name;
     json_object_foreach(counting->by_name, name, waiting) {
-        if (json_array_append_new(targets,
-                                  json_pack("{s:s, s:n, s:O, s:n, s:n}", "name", name, "kind",
-                                            "waiting_events", waiting, "published_total", "error")) != 0) {
+        if (json_array_append_new(targets, json_pack("{s:s, s:n, s:O, s:n, s:n}", "name", name,
+                                                     "kind", "waiting_events", waiting,
+                                                     "published_total", "error")) != 0) {
             json_decref(targets);
             return NULL;
         }

@@ -218,9 +218,9 @@ static void tell_target(void *context, const struct weir_target_status *status) 
     struct building *building = context;
     append(building, building->targets,
            json_pack("{s:s, s:s, s:I, s:I, s:o}", "name", status->name, "kind", status->kind,
-                     "waiting_events",
-                     (json_int_t)status->waiting, "published_total", (json_int_t)status->published,
-                     "error", text_or_null(weir_str_of(status->error))));
+                     "waiting_events", (json_int_t)status->waiting, "published_total",
+                     (json_int_t)status->published, "error",
+                     text_or_null(weir_str_of(status->error))));
 }
 
 static void tell_resource(void *context, const struct weir_resource_status *status) {

@@ -191,7 +191,7 @@ weir_status weir_set_exec(struct weir_set *set, int64_t duration_ns, struct weir
 // What is told of a subscription. The texts live during the call.
 struct weir_subscription_status {
     const char *name, *resource, *guest, *handler, *to; // `to`, `guest`, `handler` may be ""
-    const char *kind; // of the resource; "": nobody runs it
+    const char *kind;                                   // of the resource; "": nobody runs it
     struct weir_str key, cursor;
     // "running"; "waiting": its set does not execute; "paused": its source is; "behind": it reads
     // from the journal; "stopped": see `error`; "kept": nobody runs it now.

@@ -156,7 +156,7 @@ static void a_text_is_trimmed_at_its_ends(void **state) {
     (void)state;
     static const struct {
         const char *text, *trimmed;
-    } cases[] = {{"", ""},       {" ", ""},           {"\t \t", ""},         {"a", "a"},
+    } cases[] = {{"", ""},          {" ", ""},    {"\t \t", ""},      {"a", "a"},
                  {" a b\t", "a b"}, {"\ta", "a"}, {"a\r\n", "a\r\n"}, {"  a", "a"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         assert_true(weir_str_equal(weir_str_trim(weir_str_of(cases[i].text)),

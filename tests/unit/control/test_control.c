@@ -83,7 +83,8 @@ weir_status __wrap_weir_flow_look(struct weir_flow *of, const struct weir_status
     }
     if (calls->target) {
         calls->target(calls->context,
-                      &(struct weir_target_status){.name = "out", .kind = "topic", .waiting = 4, .error = ""});
+                      &(struct weir_target_status){
+                          .name = "out", .kind = "topic", .waiting = 4, .error = ""});
     }
     if (calls->guest) {
         calls->guest(calls->context,

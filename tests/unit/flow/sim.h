@@ -77,11 +77,11 @@ struct sim_taken {
     bool is_dropped;   // to make room
     bool is_skipped;   // a gap that the handler is not told
     bool is_abandoned; // with its subscription, when the disk did not answer
-    // Given back from the dead letters and settled, when its subscription ended before a commit could
-    // tell: nothing of it is written but what became of it, which is checked by itself.
+    // Given back from the dead letters and settled, when its subscription ended before a commit
+    // could tell: nothing of it is written but what became of it, which is checked by itself.
     bool is_settled_unwritten;
-    bool is_returned;  // from the dead letters
-    bool is_done;      // durably: it never comes again
+    bool is_returned; // from the dead letters
+    bool is_done;     // durably: it never comes again
     bool is_running;
     uint32_t calls;    // in this run
     uint32_t attempts; // that have failed, as far as is durable or known
