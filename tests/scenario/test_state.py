@@ -91,7 +91,7 @@ def test_the_status_of_a_weir_that_runs(site, running):
     assert told["state_database"]["error"] is None and told["state_database"]["commits_total"] > 0
     assert told["dead_letters"] == 1 and told["outbox_events"] == 0
     assert told["targets"] == [
-        {"name": "out", "waiting_events": 0, "published_total": 1, "error": None}]
+        {"name": "out", "kind": "file", "waiting_events": 0, "published_total": 1, "error": None}]
     orders, copies = (next(each for each in told["subscriptions"] if each["name"] == name)
                       for name in (NAME, "copies"))
     assert (orders["resource"], orders["key"], orders["guest"], orders["handler"], orders["to"]) \
