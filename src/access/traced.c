@@ -14,28 +14,40 @@
 
 #include <strings.h>
 
-static bool is_noted(const struct weir_trace_call *trace) {
-    return trace && weir_trace_is_sampled(&trace->own);
+// What is noted of one request.
+struct noting {
+    struct weir_trace_call *trace; // NULL: nothing is, since the call's event is not sampled
+    struct weir_trace_request request;
+};
+
+static struct noting begin(struct weir_trace_call *trace, const char *name, struct weir_str peer) {
+    struct noting noting = {.trace = NULL};
+    if (trace && weir_trace_is_sampled(&trace->own)) {
+        noting.trace = trace;
+        noting.request.name = weir_str_of(name);
+        noting.request.peer = peer;
+        noting.request.began_ns = weir_clock_monotonic_ns();
+    }
+    return noting;
 }
 
-static struct weir_trace_request begin(const char *name, struct weir_str peer) {
-    return (struct weir_trace_request){
-        .name = weir_str_of(name), .peer = peer, .began_ns = weir_clock_monotonic_ns()};
-}
-
-static struct weir_trace_request begin_with(const char *name, const void *context, uint32_t index) {
+static struct noting begin_with(struct weir_trace_call *trace, const char *name,
+                                const void *context, uint32_t index) {
     const struct weir_access *access = context;
-    return begin(name, weir_str_of(access->resources[index]->name));
+    return begin(trace, name, weir_str_of(access->resources[index]->name));
 }
 
 // Returns the status.
-static weir_status end(struct weir_trace_call *trace, struct weir_trace_request *request,
-                       weir_status status, const struct weir_error *err) {
+static weir_status end(struct noting *noting, weir_status status, const struct weir_error *err) {
+    struct weir_trace_request *request = &noting->request;
+    if (!noting->trace) {
+        return status;
+    }
     request->ended_ns = weir_clock_monotonic_ns();
     if (status != WEIR_OK && status != WEIR_NOT_FOUND) { // that there is no key is an answer
         request->failure = err ? err->message : weir_status_name(status);
     }
-    weir_trace_request(trace, request);
+    weir_trace_request(noting->trace, request);
     return status;
 }
 
@@ -44,82 +56,61 @@ static weir_status end(struct weir_trace_call *trace, struct weir_trace_request 
 weir_status weir_access_traced_get(void *context, uint32_t index, struct weir_str key,
                                    const struct weir_limits *limits, struct weir_value *ret_value,
                                    struct weir_error *err) {
-    if (!is_noted(limits->trace)) {
-        return weir_access_reach.get(context, index, key, limits, ret_value, err);
-    }
-    struct weir_trace_request request = begin_with("get", context, index);
+    struct noting noting = begin_with(limits->trace, "get", context, index);
     weir_status status = weir_access_reach.get(context, index, key, limits, ret_value, err);
-    return end(limits->trace, &request, status, err);
+    return end(&noting, status, err);
 }
 
 weir_status weir_access_traced_set(void *context, uint32_t index, struct weir_str key,
                                    struct weir_str value, const struct weir_limits *limits,
                                    struct weir_error *err) {
-    if (!is_noted(limits->trace)) {
-        return weir_access_reach.set(context, index, key, value, limits, err);
-    }
-    struct weir_trace_request request = begin_with("set", context, index);
+    struct noting noting = begin_with(limits->trace, "set", context, index);
     weir_status status = weir_access_reach.set(context, index, key, value, limits, err);
-    return end(limits->trace, &request, status, err);
+    return end(&noting, status, err);
 }
 
 weir_status weir_access_traced_remove(void *context, uint32_t index, struct weir_str key,
                                       const struct weir_limits *limits, struct weir_error *err) {
-    if (!is_noted(limits->trace)) {
-        return weir_access_reach.remove(context, index, key, limits, err);
-    }
-    struct weir_trace_request request = begin_with("delete", context, index);
+    struct noting noting = begin_with(limits->trace, "delete", context, index);
     weir_status status = weir_access_reach.remove(context, index, key, limits, err);
-    return end(limits->trace, &request, status, err);
+    return end(&noting, status, err);
 }
 
 weir_status weir_access_traced_list(void *context, uint32_t index, struct weir_str after,
                                     const struct weir_limits *limits,
                                     const struct weir_listing *listing, struct weir_error *err) {
-    if (!is_noted(limits->trace)) {
-        return weir_access_reach.list(context, index, after, limits, listing, err);
-    }
-    struct weir_trace_request request = begin_with("list", context, index);
+    struct noting noting = begin_with(limits->trace, "list", context, index);
     weir_status status = weir_access_reach.list(context, index, after, limits, listing, err);
-    return end(limits->trace, &request, status, err);
+    return end(&noting, status, err);
 }
 
 weir_status weir_access_traced_update(void *context, uint32_t index, struct weir_str key,
                                       const struct weir_limits *limits,
                                       const struct weir_change *change, struct weir_error *err) {
-    if (!is_noted(limits->trace)) {
-        return weir_access_reach.update(context, index, key, limits, change, err);
-    }
-    struct weir_trace_request request = begin_with("update", context, index);
+    struct noting noting = begin_with(limits->trace, "update", context, index);
     weir_status status = weir_access_reach.update(context, index, key, limits, change, err);
-    return end(limits->trace, &request, status, err);
+    return end(&noting, status, err);
 }
 
 weir_status weir_access_traced_query(void *context, struct weir_str database,
                                      const struct weir_sql_statement *statement,
                                      const struct weir_limits *limits,
                                      struct weir_sql_result *ret_result, struct weir_error *err) {
-    if (!is_noted(limits->trace)) {
-        return weir_access_reach.query(context, database, statement, limits, ret_result, err);
-    }
-    struct weir_trace_request request =
-        begin(statement->is_reading ? "query" : "execute", database);
+    struct noting noting =
+        begin(limits->trace, statement->is_reading ? "query" : "execute", database);
     weir_status status =
         weir_access_reach.query(context, database, statement, limits, ret_result, err);
-    return end(limits->trace, &request, status, err);
+    return end(&noting, status, err);
 }
 
 weir_status weir_access_traced_publish(void *context, uint32_t index, struct weir_call *call,
                                        const struct weir_event_fields *event,
                                        struct weir_error *err) {
     struct weir_trace_call *trace = call && call->cause ? call->cause->trace : NULL;
-    if (!is_noted(trace)) {
-        return weir_access_reach.publish(context, index, call, event, err);
-    }
-    struct weir_trace_request request = begin_with("send", context, index);
-    request.kind = WEIR_TRACE_PEER_TOPIC;
+    struct noting noting = begin_with(trace, "send", context, index);
+    noting.request.kind = WEIR_TRACE_PEER_TOPIC;
     weir_status status = weir_access_reach.publish(context, index, call, event, err);
-    return end(trace, &request, status, err);
+    return end(&noting, status, err);
 }
 
 // ---- hosts ----
@@ -178,17 +169,15 @@ weir_status weir_access_traced_http_send(void *context,
     struct weir_trace_context own = trace->own;
     own.span = weir_span_id_next(&trace->ids);
     carry(request, &own, trace->state, &carrying);
-    if (!is_noted(trace)) {
-        return weir_access_reach.http_send(context, &carrying.request, ret_response, err);
-    }
     struct weir_http_host host;
     bool is_url = weir_http_host(request->url, &host, NULL) == WEIR_OK;
-    struct weir_trace_request noted = begin("", weir_str_of(is_url ? host.name : NULL));
-    noted.name = request->method;
-    noted.kind = WEIR_TRACE_PEER_HOST;
-    noted.span = own.span;
+    struct noting noting = begin(trace, "", weir_str_of(is_url ? host.name : NULL));
+    struct weir_trace_request *noted = &noting.request;
+    noted->name = request->method;
+    noted->kind = WEIR_TRACE_PEER_HOST;
+    noted->span = own.span;
     weir_status status = weir_access_reach.http_send(context, &carrying.request, ret_response, err);
-    noted.http_status = status == WEIR_OK ? ret_response->status : 0;
-    noted.failure = noted.http_status >= HTTP_ERROR ? "" : NULL;
-    return end(trace, &noted, status, err);
+    noted->http_status = status == WEIR_OK ? ret_response->status : 0;
+    noted->failure = noted->http_status >= HTTP_ERROR ? "" : NULL;
+    return end(&noting, status, err);
 }

@@ -9,13 +9,13 @@
 #include "admin/server.h"
 
 #include "base/clock.h"
+#include "base/thread.h"
 #include "config/endpoint.h"
 #include "flow/flow.h"
 #include "observe/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -335,17 +335,11 @@ weir_status weir_admin_create(const struct weir_admin_args *args, struct weir_ad
     return WEIR_OK;
 }
 
-// No signal is for this thread.
 static weir_status start_thread(struct weir_admin *admin, struct weir_error *err) {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int code = pthread_create(&admin->thread, NULL, serve, admin);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int code = weir_thread_start(&admin->thread, "weir:admin", serve, admin);
     if (code != 0) {
         return weir_fail_errno(err, code, "cannot start the thread of the admin address");
     }
-    pthread_setname_np(admin->thread, "weir:admin");
     admin->is_started = true;
     return WEIR_OK;
 }

@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// /healthz: weir lives: this thread answers, and the flow lets itself be looked at. Whoever asks
-// may restart a weir that does not. /readyz: it does what it was told to; where not, the reasons
+// /healthz: weir lives: this thread answers, and the flow moves, by what the watchdog of a service
+// manager goes by too (flow/alive.c). Whoever asks may restart a weir that does not. /readyz: it does what it was told to; where not, the reasons
 // are told, to those who may read. A restart would not mend them: a disk that is full, a server
 // that is away, a subscription that a gap has stopped. Admin thread.
 #include "admin/server.h"
 
+#include "base/clock.h"
 #include "flow/flow.h"
 
 #include <stdio.h>
 
-enum { REASONS_MAX = 100 };
+enum {
+    REASONS_MAX = 100,
+    ALIVE_WAIT_MS = 500, // for the flow's lock
+};
 
 struct reasons {
     json_t *list;
@@ -53,15 +57,17 @@ static void check_resource(void *context, const struct weir_resource_status *sta
 
 void weir_admin_healthz(struct weir_admin *admin, const struct weir_admin_request *request,
                         const char *rest, struct weir_admin_answer *answer) {
-    const struct weir_status_calls calls = {.context = NULL};
-    struct weir_error err;
+    int64_t until_ns = weir_clock_monotonic_ns() + ALIVE_WAIT_MS * WEIR_NS_PER_MS;
+    const char *reason;
     (void)request;
     (void)rest;
-    if (weir_flow_look(admin->flow, &calls, &err) != WEIR_OK) {
+    if (weir_flow_is_alive(admin->flow, &admin->pulse, until_ns, &reason)) {
+        weir_admin_json(answer, json_pack("{s:s}", "status", "alive"));
+    } else {
+        struct weir_error err;
+        weir_fail(&err, WEIR_UNAVAILABLE, "events are stuck: %s", reason);
         weir_admin_fail(answer, &err);
-        return;
     }
-    weir_admin_json(answer, json_pack("{s:s}", "status", "alive"));
 }
 
 void weir_admin_readyz(struct weir_admin *admin, const struct weir_admin_request *request,

@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "base/text.h"
 #include "control/control.h"
+#include "flow/flow.h"
 
 #include <jansson.h>
 #include <microhttpd.h>
@@ -59,6 +60,7 @@ struct weir_admin {
     size_t answer_bytes; // of all answers that are being taken
     struct weir_admin_stream *streams;
     struct weir_admin_history history;
+    struct weir_flow_pulse pulse;
     int64_t letters_looked_ns; // when `letters` was counted; 0: never
     uint64_t letters;
 };

@@ -6,9 +6,26 @@
 #include "base/clock.h"
 
 #include <sched.h>
+#include <signal.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+int weir_thread_start(pthread_t *ret_thread, const char *name, void *(*run)(void *argument),
+                      void *argument) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int code = pthread_create(ret_thread, NULL, run, argument);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (code == 0) {
+        char cut[WEIR_THREAD_NAME_BYTES];
+        snprintf(cut, sizeof cut, "%s", name);
+        pthread_setname_np(*ret_thread, cut);
+    }
+    return code;
+}
 
 // As sched_setattr(2) has it, up to its first version's end. The kernel's header for it and the C
 // library's sched.h of Debian 12 do not go together, and the latter has no names for these calls.

@@ -1,12 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the threads that an event passes through ask of the system.
+// How threads begin, and what those that an event passes through ask of the system.
 #ifndef WEIR_BASE_THREAD_H
 #define WEIR_BASE_THREAD_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+
+// Starts a thread that no signal is for: they are the program's own threads' matter. `name` is what
+// `top -H` shows, cut to WEIR_THREAD_NAME_BYTES with its end. Returns 0 or what pthread_create(3)
+// answers. Any thread.
+int weir_thread_start(pthread_t *ret_thread, const char *name, void *(*run)(void *argument),
+                      void *argument);
+enum { WEIR_THREAD_NAME_BYTES = 16 }; // the system's limit
 
 // Asks the scheduler for the shortest turns that it gives (WEIR_THREAD_SLICE_NS, of the calling
 // thread; Linux 6.12 and later, see sched_setattr(2): sched_runtime of an ordinary thread is its

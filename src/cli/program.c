@@ -663,8 +663,8 @@ void weir_program_tell_alive(struct weir_program *program) {
         return;
     }
     program->alive_due_ns = now_ns + notify->watchdog_ns;
-    bool is_alive =
-        weir_flow_is_alive(program->flow, now_ns + ALIVE_WAIT_MS * WEIR_NS_PER_MS, &reason);
+    bool is_alive = weir_flow_is_alive(program->flow, &program->pulse,
+                                       now_ns + ALIVE_WAIT_MS * WEIR_NS_PER_MS, &reason);
     if (is_alive) {
         weir_notify_alive(notify);
     } else if (!program->was_stuck) {

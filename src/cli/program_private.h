@@ -5,6 +5,7 @@
 #define WEIR_CLI_PROGRAM_PRIVATE_H
 
 #include "cli/program.h"
+#include "flow/flow.h"
 #include "guest/guest.h"
 
 #include <pthread.h>
@@ -12,7 +13,6 @@
 
 struct weir_admin;
 struct weir_control;
-struct weir_flow;
 struct weir_session;
 struct weir_set;
 struct weir_state;
@@ -60,6 +60,7 @@ struct weir_program {
     int ended_fd;         // an eventfd that runners write to when they have ended
     int64_t alive_due_ns; // when the service manager is to be told that weir is alive
     bool was_stuck;       // the last time it was looked
+    struct weir_flow_pulse pulse;
 };
 
 // Makes the lists, empty.

@@ -8,12 +8,12 @@
 #include "control/server.h"
 
 #include "base/clock.h"
+#include "base/thread.h"
 #include "flow/flow.h"
 #include "observe/log.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -109,17 +109,11 @@ static void close_socket(struct weir_control *control) {
 
 static void *serve(void *argument);
 
-// No signal is for this thread.
 static weir_status start_thread(struct weir_control *control, struct weir_error *err) {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int code = pthread_create(&control->thread, NULL, serve, control);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int code = weir_thread_start(&control->thread, "weir:control", serve, control);
     if (code != 0) {
         return weir_fail_errno(err, code, "cannot start the control thread");
     }
-    pthread_setname_np(control->thread, "weir:control");
     control->is_started = true;
     return WEIR_OK;
 }

@@ -111,9 +111,15 @@ struct weir_flow_known {
 // In place of what it had before. WEIR_NO_MEMORY: nothing has changed. Any thread.
 weir_status weir_flow_know(struct weir_flow *flow, const struct weir_flow_known *known,
                            struct weir_error *err);
+// What somebody who looks whether the flow moves has seen so far. Zeroed before the first look.
+struct weir_flow_pulse {
+    uint64_t turns;   // of the commit thread, at the last look
+    int64_t since_ns; // the first look since then that found something due; 0: none has
+};
 // Whether the flow moves, see alive.c for what that means; waits for its lock until the moment at
-// the latest. *ret_reason: why it does not. To be asked again and again, by one thread.
-bool weir_flow_is_alive(struct weir_flow *flow, int64_t until_ns, const char **ret_reason);
+// the latest. *ret_reason: why it does not. To be asked again and again; a pulse is of one thread.
+bool weir_flow_is_alive(struct weir_flow *flow, struct weir_flow_pulse *pulse, int64_t until_ns,
+                        const char **ret_reason);
 // One more, or one less, who wants config.tap to be called with everything.
 void weir_flow_tap(struct weir_flow *flow, bool is_on);
 

@@ -314,8 +314,6 @@ struct weir_flow {
     // How the commit thread is seen to move (alive.c).
     bool is_in_store;    // it waits for the disk
     uint64_t turns;      // that it has taken
-    uint64_t turns_seen; // at the last look
-    int64_t turned_ns;   // the last look that found nothing due, or a new turn
 
     // What the commit under way writes.
     bool has_batch;

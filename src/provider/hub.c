@@ -19,7 +19,6 @@
 #include "base/thread.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,7 +28,6 @@
 #include <utlist.h>
 
 enum {
-    THREAD_NAME_BYTES = 16,      // the system's limit
     ACKNOWLEDGED_FIRST = 16,     // places for events when the first one comes
     REQUESTS_AT_ONCE_MAX = 4096, // before there is `work` again
 };
@@ -160,19 +158,13 @@ static weir_status start_thread(struct weir_hub *hub, struct weir_error *err) {
     if (hub->has_thread) {
         return WEIR_OK;
     }
-    // Signals are for the program's own threads.
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int code = pthread_create(&hub->thread, NULL, thread_main, hub);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    char name[WEIR_THREAD_NAME_BYTES];
+    snprintf(name, sizeof name, "weir:%.6s:%.3s", hub->resource->provider->kind,
+             hub->resource->name);
+    int code = weir_thread_start(&hub->thread, name, thread_main, hub);
     if (code) {
         return weir_fail_errno(err, code, "cannot start a thread for %s", hub->resource->name);
     }
-    char name[THREAD_NAME_BYTES];
-    snprintf(name, sizeof name, "weir:%.6s:%.3s", hub->resource->provider->kind,
-             hub->resource->name);
-    pthread_setname_np(hub->thread, name);
     hub->has_thread = true;
     return WEIR_OK;
 }

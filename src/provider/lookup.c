@@ -5,10 +5,11 @@
 // abandoned, its memory belongs to it until it is done.
 #include "provider/lookup.h"
 
+#include "base/thread.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -84,18 +85,13 @@ static weir_status fail_lookup(const char *host, int code, struct weir_error *er
 // Both holders are taken: one for the thread.
 static weir_status start(struct lookup *lookup, struct weir_error *err) {
     pthread_t thread;
-    sigset_t all, before;
-    sigfillset(&all); // signals are for the program's own threads
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int code = pthread_create(&thread, NULL, look_up, lookup);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int code = weir_thread_start(&thread, "weir:lookup", look_up, lookup);
     if (code != 0) {
         weir_status status =
             weir_fail_errno(err, code, "cannot start a thread to look up \"%s\"", lookup->host);
         let_go(lookup);
         return status;
     }
-    pthread_setname_np(thread, "weir:lookup");
     pthread_detach(thread);
     return WEIR_OK;
 }

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/table.h"
+#include "base/thread.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -320,7 +321,7 @@ weir_status weir_tracer_create(const struct weir_tracer_args *args, struct weir_
     sem_init(&tracer->wake, 0, 0); // cannot fail with such arguments
     status = fill(tracer, args, err);
     if (status == WEIR_OK) {
-        int code = pthread_create(&tracer->thread, NULL, weir_trace_export, tracer);
+        int code = weir_thread_start(&tracer->thread, "weir:traces", weir_trace_export, tracer);
         status = code == 0 ? WEIR_OK
                            : weir_fail_errno(err, code, "starting the thread that sends traces");
     }
@@ -328,7 +329,6 @@ weir_status weir_tracer_create(const struct weir_tracer_args *args, struct weir_
         free_tracer(tracer);
         return status;
     }
-    pthread_setname_np(tracer->thread, "weir:traces");
     *ret_tracer = tracer;
     return WEIR_OK;
 }

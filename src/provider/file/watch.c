@@ -39,7 +39,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -50,7 +49,6 @@ enum {
     ADD_WAIT_MS = 30000,    // of watch for the thread, which may have a large directory to read
     ROOT_HOLD_MS = 20,      // how long the directory stays open after its last use
     WATCHES_MAX = 65536,    // of one resource
-    THREAD_NAME_BYTES = 16, // of Linux, with the terminator
 };
 
 // ---- shared ----
@@ -606,19 +604,12 @@ static weir_status open_inotify(struct weir_file_watcher *watcher, struct weir_e
 }
 
 static weir_status start_thread(struct weir_file_watcher *watcher, struct weir_error *err) {
-    // Signals are for the program's own threads.
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int code = pthread_create(&watcher->thread, NULL, thread_main, watcher);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (code) {
-        return weir_fail_errno(err, code, "cannot start a thread for \"%s\"", watcher->path);
-    }
-    char name[THREAD_NAME_BYTES];
+    char name[WEIR_THREAD_NAME_BYTES];
     snprintf(name, sizeof name, "weir:file:%.5s", watcher->name);
-    pthread_setname_np(watcher->thread, name);
-    return WEIR_OK;
+    int code = weir_thread_start(&watcher->thread, name, thread_main, watcher);
+    return code == 0 ? WEIR_OK
+                     : weir_fail_errno(err, code, "cannot start a thread for \"%s\"",
+                                       watcher->path);
 }
 
 static weir_status watcher_create(struct weir_file_resource *resource,
