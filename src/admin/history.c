@@ -56,13 +56,10 @@ static void put(struct weir_history_row *row, const struct point *point) {
     }
 }
 
-static void look_at(void *context, const struct weir_subscription_status *status) {
+static void look_at(void *context, const char *name,
+                    const struct weir_subscription_counts *counts) {
     struct weir_admin_history *history = context;
-    const struct weir_subscription_counts *counts = &status->counts;
-    if (strcmp(status->state, "kept") == 0) {
-        return;
-    }
-    struct weir_history_row *row = row_of(history, status->name);
+    struct weir_history_row *row = row_of(history, name);
     if (!row) {
         return;
     }
@@ -93,8 +90,7 @@ void weir_history_tick(struct weir_admin_history *history, struct weir_flow *flo
     history->due_ns =
         history->due_ns + period_ns > now_ns ? history->due_ns + period_ns : now_ns + period_ns;
     history->looks++;
-    struct weir_status_calls calls = {.subscription = look_at, .context = history};
-    if (weir_flow_look(flow, &calls, NULL) == WEIR_OK) {
+    if (weir_flow_tally(flow, look_at, history, NULL) == WEIR_OK) {
         forget_gone(history);
     }
 }

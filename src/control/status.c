@@ -33,7 +33,8 @@ static uint64_t settled_of(const struct weir_subscription_counts *counts) {
     return counts->handled + counts->dead + counts->dropped;
 }
 
-static void count(void *context, const struct weir_subscription_status *status) {
+static void count(void *context, const char *name,
+                  const struct weir_subscription_counts *subscription) {
     struct weir_control_counts *counts = context;
     if (counts->count == counts->room && counts->room < WEIR_CONTROL_RATES_MAX) {
         size_t room = counts->room ? counts->room * 2 : COUNTS_ROOM;
@@ -43,7 +44,7 @@ static void count(void *context, const struct weir_subscription_status *status) 
     }
     if (counts->count < counts->room) {
         counts->rows[counts->count++] = (struct weir_control_count){
-            .name_hash = hash_of(status->name), .settled = settled_of(&status->counts)};
+            .name_hash = hash_of(name), .settled = settled_of(subscription)};
     }
 }
 
@@ -58,8 +59,7 @@ void weir_control_rates_look(struct weir_control_rates *rates, struct weir_flow 
     rates->older = rates->newer;
     counts.count = 0;
     counts.at_ns = weir_clock_monotonic_ns();
-    struct weir_status_calls calls = {.subscription = count, .context = &counts};
-    if (weir_flow_look(flow, &calls, NULL) != WEIR_OK) {
+    if (weir_flow_tally(flow, count, &counts, NULL) != WEIR_OK) {
         counts.count = 0;
     }
     if (counts.count > 0) {
@@ -74,7 +74,8 @@ void weir_control_rates_finish(struct weir_control_rates *rates) {
     *rates = (struct weir_control_rates){0};
 }
 
-// Events a second since the older look; null where it is too early to tell.
+// Events a second since the older look; null where it is too early to tell, and where nobody runs
+// the subscription.
 static json_t *rate_of(const struct weir_control_rates *rates,
                        const struct weir_subscription_status *status) {
     if (!rates) {

@@ -255,6 +255,14 @@ struct weir_status_calls {
 weir_status weir_flow_look(struct weir_flow *flow, const struct weir_status_calls *calls,
                            struct weir_error *err);
 
+// What a look costs least: calls for the name and the counts of each subscription that runs, all of
+// one moment. For those who look each second; it walks no lanes, and the flow waits for a copy
+// alone. WEIR_NO_MEMORY: nobody was called.
+weir_status weir_flow_tally(struct weir_flow *flow,
+                            void (*each)(void *context, const char *name,
+                                         const struct weir_subscription_counts *counts),
+                            void *context, struct weir_error *err);
+
 // Removes a dead letter, and with `again` gives its event once more to its subscription, behind
 // what waits there, or to the outbox. Durable when it returns. WEIR_NOT_FOUND; WEIR_UNAVAILABLE:
 // the subscription does not run, or the store cannot write.

@@ -328,3 +328,56 @@ weir_status weir_flow_look(struct weir_flow *flow, const struct weir_status_call
     tell_guests(guests, guest_count, calls);
     return WEIR_OK;
 }
+
+// ---- tallies ----
+
+struct tally {
+    const char *name; // in `texts`
+    struct weir_subscription_counts counts;
+};
+
+struct tallies {
+    struct tally *list;
+    size_t count;
+    char *texts;
+};
+
+// Under lock. False: no memory.
+static bool tally_all(const struct weir_flow *flow, struct tallies *ret_tallies) {
+    const struct weir_subscription *subscription;
+    size_t room = 1, bytes = 1;
+    DL_FOREACH2(flow->subscriptions, subscription, next_all) {
+        room += subscription->watch ? 1 : 0;
+        bytes += subscription->watch ? strlen(subscription->name) + 1 : 0;
+    }
+    *ret_tallies =
+        (struct tallies){.list = calloc(room, sizeof(struct tally)), .texts = malloc(bytes)};
+    if (!ret_tallies->list || !ret_tallies->texts) {
+        return false;
+    }
+    struct writer writer = {ret_tallies->texts};
+    DL_FOREACH2(flow->subscriptions, subscription, next_all) {
+        if (subscription->watch) {
+            ret_tallies->list[ret_tallies->count++] =
+                (struct tally){.name = put(&writer, subscription->name, strlen(subscription->name)),
+                               .counts = subscription->counts};
+        }
+    }
+    return true;
+}
+
+weir_status weir_flow_tally(struct weir_flow *flow,
+                            void (*each)(void *context, const char *name,
+                                         const struct weir_subscription_counts *counts),
+                            void *context, struct weir_error *err) {
+    struct tallies tallies;
+    pthread_mutex_lock(&flow->lock);
+    bool is_whole = tally_all(flow, &tallies);
+    pthread_mutex_unlock(&flow->lock);
+    for (size_t i = 0; is_whole && i < tallies.count; i++) {
+        each(context, tallies.list[i].name, &tallies.list[i].counts);
+    }
+    free(tallies.list);
+    free(tallies.texts);
+    return is_whole ? WEIR_OK : weir_fail_no_memory(err, "a tally");
+}

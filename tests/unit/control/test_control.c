@@ -34,6 +34,10 @@ static struct weir_flow *const flow = (struct weir_flow *)(uintptr_t)&fake;
 
 weir_status __wrap_weir_flow_look(struct weir_flow *of, const struct weir_status_calls *calls,
                                   struct weir_error *err);
+weir_status __wrap_weir_flow_tally(struct weir_flow *of,
+                                   void (*each)(void *context, const char *name,
+                                                const struct weir_subscription_counts *counts),
+                                   void *context, struct weir_error *err);
 void __wrap_weir_flow_tap(struct weir_flow *of, bool is_on);
 weir_status __wrap_weir_flow_undead(struct weir_flow *of, uint64_t id, bool again,
                                     struct weir_error *err);
@@ -101,6 +105,20 @@ weir_status __wrap_weir_flow_look(struct weir_flow *of, const struct weir_status
                                                                   .since_wall_ns = 1,
                                                                   .reconnects = 3,
                                                                   .reason = "refused"}});
+    }
+    return WEIR_OK;
+}
+
+weir_status __wrap_weir_flow_tally(struct weir_flow *of,
+                                   void (*each)(void *context, const char *name,
+                                                const struct weir_subscription_counts *counts),
+                                   void *context, struct weir_error *err) {
+    (void)err;
+    REQUIRE(of == flow);
+    for (unsigned i = 0; i < atomic_load(&fake.subscriptions); i++) {
+        char name[32];
+        snprintf(name, sizeof name, "sub-%u", i);
+        each(context, name, &(struct weir_subscription_counts){.handled = i});
     }
     return WEIR_OK;
 }
