@@ -15,8 +15,9 @@
 
 enum {
     LETTERS_DEFAULT = 50,
-    LETTERS_MAX = 200,       // of one answer
-    LETTERS_READ_MAX = 5000, // for one answer, where only those of one subscription are wanted
+    LETTERS_MAX = 200,          // of one answer
+    LETTERS_READ_MAX = 5000,    // for one answer, where only those of one subscription are wanted
+    LETTERS_READ_MS_MAX = 1000, // the admin thread has others who wait
     TEXT_BYTES_MAX = 4096,
     DATA_BYTES_MAX = 64 * 1024, // of an event's data that is shown
     COUNTED_AGAIN_MS = 10 * 1000,
@@ -26,10 +27,11 @@ struct listing {
     const char *subscription; // NULL: all
     json_t *letters;
     size_t max, read;
-    uint64_t last;   // id of the last one that was read
-    bool is_cut;     // there are more
-    bool is_whole;   // everything of a letter
-    bool has_failed; // no memory
+    int64_t until_ns; // it reads no longer than that, but one at least
+    uint64_t last;    // id of the last one that was read
+    bool is_cut;      // there are more
+    bool is_whole;    // everything of a letter
+    bool has_failed;  // no memory
 };
 
 static json_t *text_or_null(struct weir_str text) {
@@ -96,7 +98,8 @@ static json_t *letter_json(const struct weir_dead_letter *letter, bool is_whole)
 static bool list_letter(void *context, const struct weir_dead_letter *letter) {
     struct listing *listing = context;
     struct weir_str wanted = weir_str_of(listing->subscription ? listing->subscription : "");
-    if (json_array_size(listing->letters) == listing->max) {
+    bool is_late = listing->read > 0 && weir_clock_monotonic_ns() > listing->until_ns;
+    if (is_late || json_array_size(listing->letters) == listing->max) {
         listing->is_cut = true;
         return false;
     }
@@ -115,6 +118,7 @@ static weir_status load(struct weir_admin *admin, struct listing *listing, uint6
                         size_t rows_max, struct weir_error *err) {
     struct weir_state *state;
     weir_status status = weir_state_read(admin->state_dir, &state, err);
+    listing->until_ns = weir_clock_monotonic_ns() + LETTERS_READ_MS_MAX * WEIR_NS_PER_MS;
     if (status == WEIR_OK) {
         status = weir_state_load_dead_before(state, before, rows_max, list_letter, listing, err);
         weir_state_close(state);

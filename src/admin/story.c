@@ -5,20 +5,25 @@
 // whole as these are, and says where attempts may be missing. Admin thread.
 #include "admin/server.h"
 
+#include "base/clock.h"
 #include "state/state.h"
 
 #include <stdlib.h>
 
 enum {
-    LINES_MAX = 200,          // attempts of one event, and events that came of it
-    LETTERS_READ_MAX = 10000, // newest first
+    LINES_MAX = 200,            // attempts of one event, and events that came of it
+    LETTERS_READ_MAX = 10000,   // newest first
+    LETTERS_READ_MS_MAX = 1000, // the admin thread has others who wait
     TEXT_BYTES_MAX = 4096,
 };
 
 struct story {
     struct weir_str id, source; // source: empty: any
     json_t *attempts, *derived, *letters;
-    bool has_failed; // no memory
+    size_t letters_read;
+    int64_t until_ns; // no letter is read after that
+    bool is_cut;      // not all letters were read
+    bool has_failed;  // no memory
 };
 
 static void append(struct story *story, json_t *list, json_t *item) {
@@ -61,6 +66,8 @@ static void add_derived(struct story *story, char **lines, size_t count) {
 static bool look_at_letter(void *context, const struct weir_dead_letter *letter) {
     struct story *story = context;
     const struct weir_event_fields *fields = &letter->event->fields;
+    story->is_cut =
+        ++story->letters_read == LETTERS_READ_MAX || weir_clock_monotonic_ns() > story->until_ns;
     if (weir_str_equal(fields->id, story->id) &&
         (story->source.size == 0 || weir_str_equal(fields->source, story->source))) {
         append(story, story->letters,
@@ -69,13 +76,14 @@ static bool look_at_letter(void *context, const struct weir_dead_letter *letter)
                          (json_int_t)letter->attempts, "subscription",
                          weir_control_text(letter->subscription, TEXT_BYTES_MAX)));
     }
-    return !story->has_failed;
+    return !story->has_failed && !story->is_cut;
 }
 
 static weir_status read_letters(struct weir_admin *admin, struct story *story,
                                 struct weir_error *err) {
     struct weir_state *state;
     weir_status status = weir_state_read(admin->state_dir, &state, err);
+    story->until_ns = weir_clock_monotonic_ns() + LETTERS_READ_MS_MAX * WEIR_NS_PER_MS;
     if (status == WEIR_OK) {
         status = weir_state_load_dead_before(state, INT64_MAX, LETTERS_READ_MAX, look_at_letter,
                                              story, err);
@@ -137,12 +145,12 @@ void weir_admin_story(struct weir_admin *admin, const struct weir_admin_request 
         return;
     }
     json_t *cause = said(&story, "cause"), *trace = said(&story, "trace");
-    weir_admin_json(answer,
-                    json_pack("{s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:o}", "id",
-                              weir_control_text(story.id, TEXT_BYTES_MAX), "source",
-                              weir_control_text(story.source, TEXT_BYTES_MAX), "is_sampled",
-                              weir_recent_was_sampled(&admin->recent), "attempts", story.attempts,
-                              "derived", story.derived, "dead_letters", story.letters, "cause",
-                              cause ? json_pack("{s:o}", "id", cause) : json_null(), "trace",
-                              trace ? trace : json_string("")));
+    weir_admin_json(answer, json_pack("{s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:o}", "id",
+                                      weir_control_text(story.id, TEXT_BYTES_MAX), "source",
+                                      weir_control_text(story.source, TEXT_BYTES_MAX), "is_sampled",
+                                      story.is_cut || weir_recent_was_sampled(&admin->recent),
+                                      "attempts", story.attempts, "derived", story.derived,
+                                      "dead_letters", story.letters, "cause",
+                                      cause ? json_pack("{s:o}", "id", cause) : json_null(),
+                                      "trace", trace ? trace : json_string("")));
 }
