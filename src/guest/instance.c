@@ -228,7 +228,6 @@ static void note_memory(const struct weir_instance *instance) {
 weir_status weir_instance_end(struct weir_instance *instance, weir_status status,
                               struct weir_error *err) {
     weir_print_flush(&instance->output);
-    note_memory(instance);
     instance->output.call = NULL;
     instance->call = NULL;
     // A guest that ends before the clock notices has still gone over.
@@ -290,6 +289,7 @@ void weir_instance_handle(struct weir_instance *instance, uint32_t handler,
                      ? weir_core_handle(instance, handler, params, ret_verdict, ret_is_sound)
                      : weir_component_handle(instance, handler, params, ret_verdict, ret_is_sound);
     }
+    note_memory(instance);
     status = weir_instance_end(instance, status, &ret_verdict->error);
     if (status != WEIR_OK && is_rejected) {
         ret_verdict->outcome = WEIR_REJECTED;
@@ -315,5 +315,6 @@ weir_status weir_instance_main_exited(int code, struct weir_error *err) {
 weir_status weir_instance_main(struct weir_instance *instance, struct weir_error *err) {
     weir_status status = instance->guest->is_in_core_lane ? weir_core_main(instance, err)
                                                           : weir_component_main(instance, err);
+    note_memory(instance);
     return weir_instance_end(instance, status, err);
 }
