@@ -759,6 +759,7 @@ def test_a_tail_that_nobody_reads_costs_little(flowing):
     with contextlib.closing(admin.socket()) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.sendall(b"GET /api/tail HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert connection.recv(12) == b"HTTP/1.1 200"
         memory = weir.status("VmRSS")
         for _ in range(100):
             flow()
