@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // /healthz: weir lives: this thread answers, and the flow moves, by what the watchdog of a service
-// manager goes by too (flow/alive.c). Whoever asks may restart a weir that does not. /readyz: it does what it was told to; where not, the reasons
-// are told, to those who may read. A restart would not mend them: a disk that is full, a server
-// that is away, a subscription that a gap has stopped. Admin thread.
+// manager goes by too (flow/alive.c). Whoever asks may restart a weir that does not. /readyz: it
+// does what it was told to; where not, the reasons are told, to those who may read. A restart would
+// not mend them: a disk that is full, a server that is away, a subscription that a gap has stopped.
+// Admin thread.
 #include "admin/server.h"
 
 #include "base/clock.h"

@@ -312,8 +312,8 @@ struct weir_flow {
     int64_t load_due_ns; // when to read again after a failure
 
     // How the commit thread is seen to move (alive.c).
-    bool is_in_store;    // it waits for the disk
-    uint64_t turns;      // that it has taken
+    bool is_in_store; // it waits for the disk
+    uint64_t turns;   // that it has taken
 
     // What the commit under way writes.
     bool has_batch;

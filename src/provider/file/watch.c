@@ -46,9 +46,9 @@
 #include <unistd.h>
 
 enum {
-    ADD_WAIT_MS = 30000,    // of watch for the thread, which may have a large directory to read
-    ROOT_HOLD_MS = 20,      // how long the directory stays open after its last use
-    WATCHES_MAX = 65536,    // of one resource
+    ADD_WAIT_MS = 30000, // of watch for the thread, which may have a large directory to read
+    ROOT_HOLD_MS = 20,   // how long the directory stays open after its last use
+    WATCHES_MAX = 65536, // of one resource
 };
 
 // ---- shared ----
@@ -607,9 +607,9 @@ static weir_status start_thread(struct weir_file_watcher *watcher, struct weir_e
     char name[WEIR_THREAD_NAME_BYTES];
     snprintf(name, sizeof name, "weir:file:%.5s", watcher->name);
     int code = weir_thread_start(&watcher->thread, name, thread_main, watcher);
-    return code == 0 ? WEIR_OK
-                     : weir_fail_errno(err, code, "cannot start a thread for \"%s\"",
-                                       watcher->path);
+    return code == 0
+               ? WEIR_OK
+               : weir_fail_errno(err, code, "cannot start a thread for \"%s\"", watcher->path);
 }
 
 static weir_status watcher_create(struct weir_file_resource *resource,
